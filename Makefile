@@ -1,0 +1,54 @@
+# Each verb once, used by people, hooks and CI alike. `make demo` and `make test` need nothing but Python and make.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+LINKS  := $(if $(PIP_FIND_LINKS),--find-links $(PIP_FIND_LINKS),)
+STAMP  := $(VENV)/.ready
+
+# Telemetry of every dependency is off; the same list is applied by counterfoil/settings.py.
+export DO_NOT_TRACK := 1
+export PYTHONHASHSEED := 0
+
+.PHONY: setup check test test-slow bench demo up down clean lock
+setup: $(STAMP)
+
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Counterfoil needs Python 3.11 or later: make PYTHON=python3.11")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==0.13.9
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode $(LINKS) -r requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -e .
+	@touch $(STAMP)
+
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest tests/rules
+
+test: setup
+	$(BIN)/python -m pytest
+
+test-slow: setup
+	$(BIN)/python -m pytest -m slow --timeout 3600
+
+bench: setup
+	$(BIN)/python -m bench
+
+demo: setup
+	$(BIN)/counterfoil demo
+
+up: setup
+	$(BIN)/counterfoil up
+
+down: setup
+	$(BIN)/counterfoil down
+
+# Resolve anew after a change of dependencies; the result is committed.
+lock: setup
+	$(BIN)/uv pip compile pyproject.toml --extra demo --extra dev --universal --python-version 3.11 $(LINKS) \
+	  --no-annotate --no-header --quiet -c requirements.lock -o requirements.lock
+
+clean:
+	rm -rf .counterfoil build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

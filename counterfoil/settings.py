@@ -1,0 +1,103 @@
+"""The one reader of the environment. Profiles `embedded` (default: files and SQLite on this machine) and `production`."""
+
+import os
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from counterfoil.errors import ConfigError
+
+# Off by default in every process that starts through Counterfoil. TZ=UTC, since Feast and DuckDB read it.
+QUIET = {
+    "DO_NOT_TRACK": "1",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "GX_ANALYTICS_ENABLED": "false",
+    "BENTOML_DO_NOT_TRACK": "True",
+    "DVC_NO_ANALYTICS": "1",
+    "FEAST_USAGE": "False",
+    "AWS_EC2_METADATA_DISABLED": "true",
+    "TZ": "UTC",
+    # Flows exchange ids and digests only, as JSON: the default serialiser would be an unsafe one.
+    "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
+    "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
+}
+# Published with the source, hence no secret: it makes pseudonyms of the embedded profile the same on every machine, so that
+# an auditor's re-run gives the very digests of the first run. `counterfoil doctor` warns of it; production refuses it.
+EMBEDDED_KEY = "counterfoil-embedded-demo-key"
+
+
+class Settings(BaseSettings):
+    """Everything that may differ between machines; names in the environment carry the prefix COUNTERFOIL_."""
+
+    model_config = SettingsConfigDict(env_prefix="COUNTERFOIL_", extra="ignore", frozen=True)
+
+    profile: Literal["embedded", "production"] = "embedded"
+    home: Path = Field(default_factory=lambda: Path.cwd() / ".counterfoil")
+    project: Path = Field(default_factory=lambda: Path(__file__).resolve().parent.parent)
+    catalog_url: str | None = None
+    online_store_url: str | None = None
+    prefect_api_url: str | None = None
+    pseudonym_key: str = EMBEDDED_KEY
+    threads: int = Field(default_factory=lambda: min(2, os.cpu_count() or 1))
+    service_port: int = 3000
+    prefect_port: int = 4200
+    feature_ttl_days: int = 35
+
+    @property
+    def landing(self) -> Path:
+        """Folder of landed events, items and people."""
+        return self.home / "landing"
+
+    @property
+    def features(self) -> Path:
+        """Folder of the feature repository's offline files, registry and online store."""
+        return self.home / "features"
+
+    @property
+    def receipts(self) -> Path:
+        """Folder of receipts."""
+        return self.home / "receipts"
+
+    @property
+    def work(self) -> Path:
+        """Folder in which verbs leave their outputs; DVC's stages name the folders below it."""
+        return self.home / "work"
+
+    @property
+    def bentos(self) -> Path:
+        """BentoML's home: its store of models and bentos."""
+        return self.home / "bentoml"
+
+    @cached_property
+    def database(self) -> str:
+        """SQLAlchemy URL of the catalog."""
+        return self.catalog_url or f"sqlite:///{self.home / 'catalog.sqlite'}"
+
+    @cached_property
+    def dvc_root(self) -> Path:
+        """Folder of the DVC repository that is THE store: the project's own when the home lies inside it, else the home."""
+        inside = self.home.resolve().is_relative_to(self.project.resolve())
+        return self.project if inside and (self.project / ".dvc").is_dir() else self.home
+
+
+def load() -> Settings:
+    """Read the settings, make the environment quiet, and return them.
+
+    Raises ConfigError when a value is wrong, naming all faults at once.
+    """
+    try:
+        settings = Settings()
+    except ValueError as fault:
+        raise ConfigError(f"settings are wrong: {fault}; mend the COUNTERFOIL_* variables") from fault
+    if settings.profile == "production" and settings.pseudonym_key == EMBEDDED_KEY:
+        raise ConfigError("COUNTERFOIL_PSEUDONYM_KEY is not set: production needs a secret of its own; set it")
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    os.environ.setdefault("PREFECT_HOME", str(settings.home / "prefect"))
+    os.environ.setdefault("BENTOML_HOME", str(settings.bentos))
+    if settings.prefect_api_url:
+        os.environ.setdefault("PREFECT_API_URL", settings.prefect_api_url)
+    return settings

@@ -1,0 +1,281 @@
+"""The nouns that pass between rooms: frozen, keyword-only, slotted. No behaviour but their identity.
+
+A noun's id is its kind and a digest of the fields that make it what it is; fields that merely describe how
+it came about (seconds, bytes, the wall clock) carry `metadata=ASIDE` and stay out of the id, so that doing the same thing
+twice names the same thing.
+"""
+
+import dataclasses
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, ClassVar, Literal, Protocol
+
+from counterfoil import canonical
+
+ASIDE: dict[str, bool] = {"aside": True}
+
+EventKind = Literal[
+    "view", "search", "impression", "click", "favourite", "cart", "purchase", "rating", "message", "treatment"
+]
+Severity = Literal["critical", "warning"]
+Verb = Literal["promote", "hold", "reject"]
+Stage = Literal["shadow", "canary", "champion", "retired"]
+
+
+class Noun:
+    """What every noun of the catalog can do: name itself."""
+
+    __slots__ = ()
+    kind: ClassVar[str]
+
+    @property
+    def id(self) -> str:
+        """Return `kind-` and 16 hex digits of the SHA-256 of the identity fields."""
+        fields = dataclasses.fields(self)  # type: ignore[arg-type]
+        identity = {f.name: getattr(self, f.name) for f in fields if not f.metadata.get("aside")}
+        return f"{self.kind}-{canonical.sha256(identity)[:16]}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Event:
+    """Who did what to which item, when, in which session, on which channel, answering which receipt."""
+
+    id: str
+    time: datetime
+    person: str
+    kind: EventKind
+    session: str | None = None
+    item: str | None = None
+    query: str | None = None
+    position: int | None = None
+    dwell_ms: int | None = None
+    quantity: float | None = None
+    price: float | None = None
+    channel: str | None = None
+    receipt: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Check:
+    """What one expectation found. `errored` says that the expectation itself broke; then `success` means nothing.
+
+    `samples` names where it failed (event ids, days, columns), never raw personal values.
+    """
+
+    expectation: str
+    column: str | None
+    severity: Severity
+    success: bool
+    errored: bool = False
+    observed: str | None = None
+    expected: str | None = None
+    unexpected_count: int = 0
+    samples: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Verdict(Noun):
+    """What validation found in a subject (one day's partition, or a whole snapshot), expectation by expectation."""
+
+    kind: ClassVar[str] = "verdict"
+    subject: str
+    sha256: str
+    rows: int
+    passed: bool
+    checks: tuple[Check, ...]
+    suite: str
+    faulted: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FeatureSpec:
+    """A Feast feature service, the keys it is read by, and how labels come about.
+
+    `label_kinds` are the event kinds that count as success, within `horizon_days` after the cut-off;
+    training frames are taken at `cutoffs` moments, `horizon_days` apart, before the holdout.
+    """
+
+    service: str
+    keys: tuple[str, ...]
+    label_kinds: tuple[EventKind, ...]
+    horizon_days: int
+    cutoffs: int = 2
+    history_kinds: tuple[EventKind, ...] = ("purchase",)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Gate:
+    """What a challenger must clear: the primary metric, the margin to beat, and guardrails.
+
+    `guardrails` maps a metric to the share of the champion's value that must be kept (0.9 = may lose 10%).
+    `floor` maps a metric to an absolute value; `ceilings` to an absolute upper bound (bytes, milliseconds).
+    """
+
+    primary: str
+    margin: float
+    guardrails: dict[str, float] = field(default_factory=dict)
+    floors: dict[str, float] = field(default_factory=dict)
+    ceilings: dict[str, float] = field(default_factory=dict)
+    min_units: int = 100
+    noise_seeds: tuple[int, ...] = (1, 2)
+
+
+class FamilyConfig(Protocol):
+    """The typed config of a family; a frozen dataclass that lives beside the family."""
+
+    family: ClassVar[str]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class UseCase:
+    """What a shop wants answered: name, task, features, contenders, gate. A value; a second use case is another one."""
+
+    name: str
+    task: Literal["rank"]
+    features: FeatureSpec
+    contenders: tuple[FamilyConfig, ...]
+    gate: Gate
+    baseline: str
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Dataset(Noun):
+    """A version of the data: DVC's address, the SHA-256 manifest's digest, what it covers, the verdicts behind it."""
+
+    kind: ClassVar[str] = "dataset"
+    use_case: str
+    address: str
+    sha256: str
+    as_of: datetime
+    holdout_from: datetime
+    rows: int
+    people: int
+    items: int
+    first_time: datetime
+    last_time: datetime
+    feature_service: str
+    verdicts: tuple[str, ...]
+    code_version: str = field(metadata=ASIDE)
+    seconds: float = field(default=0.0, metadata=ASIDE)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Candidate(Noun):
+    """One fitted model: recipe (family, config, seed), the dataset it learned from, and its artefact."""
+
+    kind: ClassVar[str] = "candidate"
+    use_case: str
+    family: str
+    config: dict[str, Any]
+    seed: int
+    dataset: str
+    address: str
+    sha256: str
+    code_version: str = field(metadata=ASIDE)
+    fit_seconds: float = field(default=0.0, metadata=ASIDE)
+    peak_bytes: int = field(default=0, metadata=ASIDE)
+    artefact_bytes: int = field(default=0, metadata=ASIDE)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Evaluation(Noun):
+    """How a candidate did on a dataset's holdout. Scores per unit lie in the store at `address` (see models/evaluate.py)."""
+
+    kind: ClassVar[str] = "evaluation"
+    use_case: str
+    candidate: str
+    family: str
+    seed: int
+    dataset: str
+    address: str
+    sha256: str
+    units: int
+    metrics: dict[str, float]
+    slices: dict[str, dict[str, float]]
+    code_version: str = field(metadata=ASIDE)
+    cost: dict[str, float] = field(default_factory=dict, metadata=ASIDE)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Comparison:
+    """One contender against the reference, paired by unit: mean difference, 95% interval, noise of refits, reasons."""
+
+    evaluation: str
+    family: str
+    value: float
+    low: float
+    high: float
+    difference: float | None
+    difference_low: float | None
+    difference_high: float | None
+    noise: float | None
+    breaches: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Decision(Noun):
+    """Promote, hold or reject; the evidence in numbers and in sentences; who approved."""
+
+    kind: ClassVar[str] = "decision"
+    use_case: str
+    dataset: str
+    verb: Verb
+    winner: str | None
+    champion: str | None
+    evaluations: tuple[str, ...]
+    comparisons: tuple[Comparison, ...]
+    sentences: tuple[str, ...]
+    gate: str
+    code_version: str = field(metadata=ASIDE)
+    approved_by: str = "gate"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Release(Noun):
+    """What serves: a bento of a candidate, decided by a decision, at a stage and share, from one epoch on."""
+
+    kind: ClassVar[str] = "release"
+    use_case: str
+    candidate: str
+    decision: str
+    bento: str
+    bento_sha256: str
+    feature_service: str
+    epoch: int
+    stage: Stage = "champion"
+    share: float = 1.0
+    valid_from: datetime = field(metadata=ASIDE)
+    valid_to: datetime | None = field(default=None, metadata=ASIDE)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReceiptItem:
+    """One item of an answer: where it came from, its score, why it is there."""
+
+    item: str
+    score: float
+    sources: tuple[str, ...]
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Receipt:
+    """One answer: request, arm and propensity, features as served with their times, items, rules, release."""
+
+    id: str
+    time: datetime
+    use_case: str
+    release: str
+    bento: str
+    epoch: int
+    person: str
+    request: dict[str, Any]
+    items: tuple[ReceiptItem, ...]
+    rules: tuple[str, ...]
+    features: dict[str, Any]
+    feature_time: datetime | None
+    degraded: tuple[str, ...]
+    arm: str = "champion"
+    propensity: float = 1.0
+    stages_ms: dict[str, float] = field(default_factory=dict)

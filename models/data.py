@@ -1,0 +1,190 @@
+"""What families learn from and are asked with: plain arrays, no frame library, no framework of the platform.
+
+Names carry shapes: P people, I items, N interactions, K list length, F features.
+People and items are dense indices; the ids that they stand for lie in the dataset's `people.parquet` and `items.parquet`.
+Times are microseconds since 1970, UTC, int64.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+from scipy.sparse import csr_matrix
+
+DAY_US = 86_400_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interactions:
+    """Who took what when: parallel arrays sorted by (person, time, item). `weight_N` is the quantity, above zero."""
+
+    person_N: np.ndarray  # int32
+    item_N: np.ndarray  # int32
+    time_N: np.ndarray  # int64, microseconds
+    weight_N: np.ndarray  # float32
+    people: int
+    items: int
+
+    def __len__(self) -> int:
+        return len(self.item_N)
+
+    @cached_property
+    def indptr(self) -> np.ndarray:
+        """Row starts, int64 [P+1]: person p's interactions are indptr[p]:indptr[p+1]."""
+        return np.concatenate([[0], np.cumsum(np.bincount(self.person_N, minlength=self.people))]).astype(np.int64)
+
+    def where(self, mask_N: np.ndarray) -> "Interactions":
+        """Return the interactions that the mask keeps; people and items stay numbered as they are."""
+        return replace(
+            self,
+            person_N=self.person_N[mask_N],
+            item_N=self.item_N[mask_N],
+            time_N=self.time_N[mask_N],
+            weight_N=self.weight_N[mask_N],
+        )
+
+    def between(self, start_us: int | None, end_us: int | None) -> "Interactions":
+        """Return the interactions with start <= time < end; None leaves that side open."""
+        mask_N = np.ones(len(self), bool)
+        if start_us is not None:
+            mask_N &= self.time_N >= start_us
+        if end_us is not None:
+            mask_N &= self.time_N < end_us
+        return self.where(mask_N)
+
+    def rows(self, people_R: np.ndarray) -> "Interactions":
+        """Return the histories of these people as rows 0..R-1; -1 (nobody known) gives an empty row."""
+        known_R = people_R >= 0
+        start_R = np.where(known_R, self.indptr[np.maximum(people_R, 0)], 0)
+        stop_R = np.where(known_R, self.indptr[np.maximum(people_R, 0) + 1], 0)
+        count_R = stop_R - start_R
+        offset_R = np.cumsum(count_R) - count_R
+        index_N = np.arange(count_R.sum()) + np.repeat(start_R - offset_R, count_R)
+        return Interactions(
+            person_N=np.repeat(np.arange(len(people_R), dtype=np.int32), count_R),
+            item_N=self.item_N[index_N],
+            time_N=self.time_N[index_N],
+            weight_N=self.weight_N[index_N],
+            people=len(people_R),
+            items=self.items,
+        )
+
+    def matrix(self, value_N: np.ndarray | None = None) -> csr_matrix:
+        """Return a float32 matrix [P, I]; several interactions with one item are added up (ones by default)."""
+        data_N = np.ones(len(self), np.float32) if value_N is None else value_N.astype(np.float32)
+        out = csr_matrix((data_N, (self.person_N, self.item_N)), shape=(self.people, self.items))
+        out.sum_duplicates()
+        return out
+
+
+@dataclass(frozen=True, kw_only=True)
+class Features:
+    """Point-in-time features at one moment. Absent values are NaN.
+
+    Pair rows are sorted by (person, item) and exist only for pairs with a history; `pair_NF` belongs to `pair_person_N`, `pair_item_N`.
+    """
+
+    person_names: tuple[str, ...]
+    item_names: tuple[str, ...]
+    pair_names: tuple[str, ...]
+    person_PF: np.ndarray  # float32
+    item_IF: np.ndarray  # float32
+    pair_person_N: np.ndarray  # int32
+    pair_item_N: np.ndarray  # int32
+    pair_NF: np.ndarray  # float32
+
+    def item(self, name: str) -> np.ndarray:
+        """Return one item feature, float32 [I]; KeyError when there is none of that name."""
+        if name not in self.item_names:
+            raise KeyError(f"no item feature {name!r}; there are {', '.join(self.item_names)}")
+        return self.item_IF[:, self.item_names.index(name)]
+
+    def rows(self, people_R: np.ndarray) -> "Features":
+        """Return the features of these people as rows 0..R-1; -1 gives NaN and no pairs."""
+        known_R = people_R >= 0
+        person_RF = np.full((len(people_R), self.person_PF.shape[1]), np.nan, np.float32)
+        person_RF[known_R] = self.person_PF[people_R[known_R]]
+        start_R = np.searchsorted(self.pair_person_N, people_R, "left")
+        count_R = np.where(known_R, np.searchsorted(self.pair_person_N, people_R, "right") - start_R, 0)
+        offset_R = np.cumsum(count_R) - count_R
+        index_N = np.arange(count_R.sum()) + np.repeat(start_R - offset_R, count_R)
+        return replace(
+            self,
+            person_PF=person_RF,
+            pair_person_N=np.repeat(np.arange(len(people_R), dtype=np.int32), count_R),
+            pair_item_N=self.pair_item_N[index_N],
+            pair_NF=self.pair_NF[index_N],
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Query:
+    """A question to a model: rank items for these people, at this moment, from what was known before it.
+
+    `history` has one row per asked person (empty for somebody unknown). `allowed_I` masks the catalogue;
+    `exclude` holds, per row, items that must not be answered (None: nothing is left out).
+    """
+
+    history: Interactions
+    as_of_us: int
+    features: Features
+    allowed_I: np.ndarray | None = None  # bool
+    exclude: tuple[np.ndarray, ...] | None = None
+
+    @property
+    def people(self) -> int:
+        """Number of rows, P."""
+        return self.history.people
+
+    @property
+    def items(self) -> int:
+        """Size of the catalogue, I."""
+        return self.history.items
+
+    def parts(self, size: int) -> Iterator["Query"]:
+        """Yield the question in parts of at most `size` people, in order."""
+        for start in range(0, self.people, size):
+            rows_R = np.arange(start, min(start + size, self.people))
+            yield replace(
+                self,
+                history=self.history.rows(rows_R),
+                features=self.features.rows(rows_R),
+                exclude=None if self.exclude is None else self.exclude[start : start + size],
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ranking:
+    """An answer: items best first, int32 [P, K], -1 where there are no more; scores float32 [P, K], -inf there.
+
+    `sources` names retrievers; bit s of `source_PK` (uint8) says that retriever s proposed the item.
+    """
+
+    item_PK: np.ndarray
+    score_PK: np.ndarray
+    sources: tuple[str, ...]
+    source_PK: np.ndarray
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSet:
+    """What a family may learn from: interactions before `until_us`, and features at earlier cut-offs with their labels.
+
+    `cutoffs` maps a moment c (ascending) to the features known at c; the labels are the interactions in [c, c + horizon).
+    The last moment + horizon never passes `until_us`. `features` are those at `until_us`, for scoring only.
+    """
+
+    interactions: Interactions
+    until_us: int
+    horizon_us: int
+    cutoffs: dict[int, Features]
+    features: Features
+    category_I: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int32))  # -1: none
+    threads: int = 2
+
+    def query(self, people_R: np.ndarray, at_us: int) -> Query:
+        """Return the question that would have been asked for these people at `at_us` (a cut-off, or `until_us`)."""
+        features = self.features if at_us == self.until_us else self.cutoffs[at_us]
+        history = self.interactions.between(None, at_us).rows(people_R)
+        return Query(history=history, as_of_us=at_us, features=features.rows(people_R))

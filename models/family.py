@@ -1,0 +1,61 @@
+"""The protocol that every family keeps, and the registry. Families know neither tasks nor use cases.
+
+A family is a module in `models/families/` with a frozen config dataclass (its `family` class variable is the name), a
+`fit` and a `load`; it is registered by one line in `models/families/__init__.py`, and inherits the contract suite by that.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from models.data import Query, Ranking, TrainingSet
+
+
+class Model(Protocol):
+    """A fitted model. It answers from the question alone: what is fresh (history, features) comes with the query."""
+
+    def recommend(self, query: Query, k: int) -> Ranking:
+        """Return the best `k` items per person among those that the query allows; nothing is invented for padding."""
+
+    def save(self, folder: Path) -> None:
+        """Write the artefact into an empty folder: JSON, npy, UBJ or safetensors; twice the same bytes; no pickle."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Family:
+    """A registry line: the config's type, `fit` and `load`; `paper` names the source of the method."""
+
+    config: type
+    fit: Callable[[Any, TrainingSet, int], Model]
+    load: Callable[[Path], Model]
+    paper: str
+    seeded: bool = False  # whether another seed can give another model
+
+
+def top_k(score_PI: np.ndarray, query: Query, k: int, source: str) -> Ranking:
+    """Return the `k` best of dense scores, float32 [P, I]; ties go to the lower item index; -inf is never answered.
+
+    Items that the query does not allow, or excludes for that person, are left out. `score_PI` is overwritten.
+    """
+    if query.allowed_I is not None:
+        score_PI[:, ~query.allowed_I] = -np.inf
+    for row, excluded in enumerate(query.exclude or ()):
+        score_PI[row, excluded] = -np.inf
+    k = min(k, score_PI.shape[1])
+    # argpartition breaks ties as it likes; the k-th value decides who is in, then a stable sort by (-score, item).
+    item_PK = np.full((len(score_PI), k), -1, np.int32)
+    out_PK = np.full((len(score_PI), k), -np.inf, np.float32)
+    if k == 0:
+        return Ranking(item_PK=item_PK, score_PK=out_PK, sources=(source,), source_PK=np.zeros((len(score_PI), 0), np.uint8))
+    bound_P = -np.partition(-score_PI, k - 1, axis=1)[:, k - 1]
+    for row, scores_I in enumerate(score_PI):
+        pool = np.flatnonzero((scores_I >= bound_P[row]) & (scores_I > -np.inf))
+        best = pool[np.lexsort((pool, -scores_I[pool]))][:k]
+        item_PK[row, : len(best)] = best
+        out_PK[row, : len(best)] = scores_I[best]
+    return Ranking(
+        item_PK=item_PK, score_PK=out_PK, sources=(source,), source_PK=(item_PK >= 0).astype(np.uint8)
+    )
