@@ -92,7 +92,8 @@ class FeatureSpec:
     """A Feast feature service, the keys it is read by, and how labels come about.
 
     `label_kinds` are the event kinds that count as success, within `horizon_days` after the cut-off;
-    training frames are taken at `cutoffs` moments, `horizon_days` apart, before the holdout.
+    training frames are taken at `cutoffs` moments, `horizon_days` apart, before the holdout. Models see at most the
+    latest `history_cap` interactions of `history_kinds` per person, offline and online alike.
     """
 
     service: str
@@ -100,6 +101,7 @@ class FeatureSpec:
     label_kinds: tuple[EventKind, ...]
     horizon_days: int
     cutoffs: int = 2
+    history_cap: int = 1000
     history_kinds: tuple[EventKind, ...] = ("purchase",)
 
 

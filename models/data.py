@@ -53,6 +53,11 @@ class Interactions:
             mask_N &= self.time_N < end_us
         return self.where(mask_N)
 
+    def last(self, count: int) -> "Interactions":
+        """Return each person's latest `count` interactions."""
+        rank_N = np.repeat(self.indptr[1:], np.diff(self.indptr)) - np.arange(len(self))
+        return self.where(rank_N <= count)
+
     def rows(self, people_R: np.ndarray) -> "Interactions":
         """Return the histories of these people as rows 0..R-1; -1 (nobody known) gives an empty row."""
         known_R = people_R >= 0
@@ -182,9 +187,10 @@ class TrainingSet:
     features: Features
     category_I: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int32))  # -1: none
     threads: int = 2
+    history_cap: int = 1000
 
     def query(self, people_R: np.ndarray, at_us: int) -> Query:
         """Return the question that would have been asked for these people at `at_us` (a cut-off, or `until_us`)."""
         features = self.features if at_us == self.until_us else self.cutoffs[at_us]
-        history = self.interactions.between(None, at_us).rows(people_R)
+        history = self.interactions.between(None, at_us).rows(people_R).last(self.history_cap)
         return Query(history=history, as_of_us=at_us, features=features.rows(people_R))
