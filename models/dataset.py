@@ -1,0 +1,173 @@
+"""A dataset version on disk, read into arrays. Writing one is the snapshot's work (flows/snapshot.py).
+
+A dataset folder holds: `dataset.json` (moments, horizon, names), `items.parquet` and `people.parquet` (row = index),
+`interactions.parquet` (person, item, time, kind, quantity, price; sorted), and `{person,item,pair}_features.parquet` with one block
+of rows per `moment`: the training cut-offs, the start of the holdout, and the as-of.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from models.data import DAY_US, Features, Interactions, Query, TrainingSet
+
+
+@dataclass(frozen=True, kw_only=True)
+class Holdout:
+    """What nobody may learn from: the people who took something after the cut, and what they took.
+
+    `truth` has one array of distinct item indices per unit; `unit_P` the person index of each unit.
+    """
+
+    unit_P: np.ndarray
+    truth: tuple[np.ndarray, ...]
+    query: Query
+    slices: dict[str, np.ndarray]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetFolder:
+    """A dataset folder, opened: its description and its tables."""
+
+    path: Path
+    about: dict[str, Any]
+    item_ids: np.ndarray
+    person_ids: np.ndarray
+    category_I: np.ndarray
+    history: Interactions
+    labels: Interactions
+    threads: int
+
+    def features(self, moment_us: int) -> Features:
+        """Return the features known at `moment_us`; KeyError when the dataset has none of that moment."""
+        if moment_us not in self.moments_us:
+            raise KeyError(
+                f"no features at {moment_us} µs in {self.path}; there are {sorted(self.moments_us)}"
+            )
+        person, item, pair = (
+            _block(self.path / f"{kind}_features.parquet", moment_us) for kind in ("person", "item", "pair")
+        )
+        names = {kind: tuple(self.about[f"{kind}_names"]) for kind in ("person", "item", "pair")}
+        order_N = np.lexsort((pair["item"], pair["person"]))
+        return Features(
+            person_names=names["person"],
+            item_names=names["item"],
+            pair_names=names["pair"],
+            person_PF=_dense(person, "person", names["person"], len(self.person_ids)),
+            item_IF=_dense(item, "item", names["item"], len(self.item_ids)),
+            pair_person_N=np.asarray(pair["person"])[order_N].astype(np.int32),
+            pair_item_N=np.asarray(pair["item"])[order_N].astype(np.int32),
+            pair_NF=_columns(pair, names["pair"])[order_N],
+        )
+
+    @property
+    def moments_us(self) -> tuple[int, ...]:
+        """Moments at which features were taken: cut-offs ascending, the holdout's start, the as-of."""
+        return (*self.cutoffs_us, self.about["holdout_from_us"], self.about["as_of_us"])
+
+    @property
+    def cutoffs_us(self) -> tuple[int, ...]:
+        """Moments of the training frames, ascending."""
+        return tuple(self.about["cutoffs_us"])
+
+    def training(self) -> TrainingSet:
+        """Return what a family may learn from: nothing at or after the start of the holdout."""
+        until_us = self.about["holdout_from_us"]
+        return TrainingSet(
+            interactions=self.history.between(None, until_us),
+            until_us=until_us,
+            horizon_us=self.about["horizon_days"] * DAY_US,
+            cutoffs={cutoff: self.features(cutoff) for cutoff in self.cutoffs_us},
+            features=self.features(until_us),
+            category_I=self.category_I,
+            threads=self.threads,
+            history_cap=self.about["history_cap"],
+        )
+
+    def holdout(self) -> Holdout:
+        """Return the units, what they took from the holdout's start to the as-of, and the question to ask."""
+        start_us, end_us = self.about["holdout_from_us"], self.about["as_of_us"]
+        after = self.labels.between(start_us, end_us)
+        unit_P = np.unique(after.person_N)
+        taken = after.rows(unit_P)
+        truth = tuple(
+            np.unique(taken.item_N[a:b]) for a, b in zip(taken.indptr, taken.indptr[1:], strict=False)
+        )
+        history = self.history.between(None, start_us).rows(unit_P).last(self.about["history_cap"])
+        known_P = np.diff(history.indptr)
+        return Holdout(
+            unit_P=unit_P,
+            truth=truth,
+            query=Query(history=history, as_of_us=start_us, features=self.features(start_us).rows(unit_P)),
+            slices={
+                "new people": known_P == 0,
+                "light people": (known_P > 0) & (known_P < 100),
+                "regular people": known_P >= 100,
+            },
+        )
+
+
+def read(folder: Path, *, threads: int = 2) -> DatasetFolder:
+    """Open a dataset folder. FileNotFoundError when a part is missing."""
+    about = orjson.loads((folder / "dataset.json").read_bytes())
+    items = pq.read_table(folder / "items.parquet", columns=["id", "category"])
+    people = pq.read_table(folder / "people.parquet", columns=["id"])
+    interactions = pq.read_table(
+        folder / "interactions.parquet", columns=["person", "item", "time", "kind", "quantity"]
+    )
+    shape = {"people": len(people), "items": len(items)}
+    return DatasetFolder(
+        path=folder,
+        about=about,
+        item_ids=items["id"].to_numpy(zero_copy_only=False),
+        person_ids=people["id"].to_numpy(zero_copy_only=False),
+        category_I=_category_codes(items["category"]),
+        history=_interactions(interactions, about["history_kinds"], **shape),
+        labels=_interactions(interactions, about["label_kinds"], **shape),
+        threads=threads,
+    )
+
+
+def _interactions(table: pa.Table, kinds: list[str], people: int, items: int) -> Interactions:
+    """Keep the kinds asked for that were not given back (quantity above zero, or none said)."""
+    quantity = pc.fill_null(table["quantity"], 1.0)
+    kept = table.filter(pc.and_(pc.is_in(table["kind"], pa.array(kinds)), pc.greater(quantity, 0)))
+    return Interactions(
+        person_N=kept["person"].to_numpy().astype(np.int32),
+        item_N=kept["item"].to_numpy().astype(np.int32),
+        time_N=kept["time"].cast(pa.int64()).to_numpy(),
+        weight_N=pc.fill_null(kept["quantity"], 1.0).to_numpy().astype(np.float32),
+        people=people,
+        items=items,
+    )
+
+
+def _category_codes(category: pa.ChunkedArray) -> np.ndarray:
+    """Number the first two levels of the category in sorted order, int32 [I]; -1 where there is none."""
+    levels = [None if text is None else " > ".join(text.split(" > ")[:2]) for text in category.to_pylist()]
+    codes = {name: code for code, name in enumerate(sorted({name for name in levels if name is not None}))}
+    return np.array([-1 if name is None else codes[name] for name in levels], np.int32)
+
+
+def _block(path: Path, moment_us: int) -> pa.Table:
+    moment = pa.scalar(moment_us, pa.timestamp("us", tz="UTC"))
+    return pq.read_table(path, filters=pc.field("moment") == moment)
+
+
+def _columns(table: pa.Table, names: tuple[str, ...]) -> np.ndarray:
+    if not names:
+        return np.zeros((len(table), 0), np.float32)
+    columns = [pc.cast(table[name], pa.float32()).to_numpy(zero_copy_only=False) for name in names]
+    return np.column_stack(columns).astype(np.float32)
+
+
+def _dense(table: pa.Table, key: str, names: tuple[str, ...], size: int) -> np.ndarray:
+    out = np.full((size, len(names)), np.nan, np.float32)
+    out[table[key].to_numpy()] = _columns(table, names)
+    return out
