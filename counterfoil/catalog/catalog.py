@@ -1,0 +1,221 @@
+"""What is known: nouns by id, edges both ways, stored versions, what was done, who serves since when.
+
+Reads are open to everybody. Writes go through `record` (called by the recording seam alone) and `release`.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import orjson
+from sqlalchemy import Connection, insert, select, update
+from sqlalchemy.exc import IntegrityError as DatabaseIntegrityError
+from sqlalchemy.exc import SQLAlchemyError
+
+from counterfoil import canonical
+from counterfoil.catalog import codec, tables
+from counterfoil.catalog.migrate import migrate
+from counterfoil.errors import ConflictError, UnavailableError, UnknownError
+from counterfoil.store import Stored
+from counterfoil.types import Noun, Release
+
+NounType = TypeVar("NounType", bound=Noun)
+
+
+class Catalog:
+    """The catalog behind one database URL; its tables are made or brought up to date on opening."""
+
+    def __init__(self, url: str):
+        if url.startswith("sqlite:///"):
+            Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+        self.engine = tables.engine_for(url)
+        try:
+            migrate(self.engine)
+        except SQLAlchemyError as fault:
+            raise UnavailableError(
+                f"the catalog at {self.engine.url!r} cannot be opened: {fault}; check the URL"
+            ) from fault
+
+    def get(self, noun_id: str) -> Noun:
+        """Return a noun by its id. UnknownError when there is none."""
+        with self.engine.connect() as connection:
+            row = connection.execute(
+                select(tables.NOUN.c.kind, tables.NOUN.c.body).where(tables.NOUN.c.id == noun_id)
+            ).one_or_none()
+        if row is None:
+            raise UnknownError(
+                f"the catalog knows no {noun_id!r}; list what there is with `counterfoil models`"
+            )
+        return codec.decode(row.kind, orjson.loads(row.body))
+
+    def find(self, cls: type[NounType], use_case: str | None = None, limit: int = 1000) -> list[NounType]:
+        """Return nouns of one kind, newest first."""
+        query = select(tables.NOUN.c.body).where(tables.NOUN.c.kind == cls.kind)
+        if use_case is not None:
+            query = query.where(tables.NOUN.c.use_case == use_case)
+        query = query.order_by(tables.NOUN.c.recorded_at.desc(), tables.NOUN.c.id).limit(limit)
+        with self.engine.connect() as connection:
+            return [codec.decode(cls.kind, orjson.loads(row.body)) for row in connection.execute(query)]  # type: ignore[misc]
+
+    def parents(self, noun_id: str) -> list[tuple[str, str]]:
+        """Return (role, id) of what this noun was made from."""
+        return self._edges(tables.EDGE.c.child, tables.EDGE.c.parent, noun_id)
+
+    def children(self, noun_id: str) -> list[tuple[str, str]]:
+        """Return (role, id) of what was made from this noun."""
+        return self._edges(tables.EDGE.c.parent, tables.EDGE.c.child, noun_id)
+
+    def stored(self, address: str) -> Stored:
+        """Return the SHA-256 manifest of a stored folder. UnknownError when none was recorded."""
+        with self.engine.connect() as connection:
+            row = connection.execute(
+                select(tables.STORED).where(tables.STORED.c.address == address)
+            ).one_or_none()
+        if row is None:
+            raise UnknownError(f"no stored version {address!r} was recorded")
+        return Stored(
+            address=row.address, manifest=orjson.loads(row.manifest), sha256=row.sha256, bytes=row.bytes
+        )
+
+    def done(self, key: str) -> list[str] | None:
+        """Return the ids of the nouns that a verb with this key returned, or None when it was never done."""
+        with self.engine.connect() as connection:
+            nouns = connection.execute(select(tables.DONE.c.nouns).where(tables.DONE.c.key == key)).scalar()
+        return None if nouns is None else orjson.loads(nouns)
+
+    def record(
+        self,
+        verb: str,
+        key: str,
+        nouns: Sequence[Noun],
+        parents: Iterable[tuple[str, str]],
+        stored: Iterable[Stored],
+        seconds: float,
+    ) -> None:
+        """Write in one transaction what a verb returned, from what, and where its bytes lie; twice is the same as once."""
+        now = datetime.now(UTC)
+        edges = list(parents)
+        with self.engine.begin() as connection:
+            for version in stored:
+                _once(connection, tables.STORED, "address", {**_stored_row(version), "recorded_at": now})
+            for noun in nouns:
+                _once(connection, tables.NOUN, "id", _noun_row(noun, now))
+                for role, parent in edges:
+                    _once_edge(connection, noun.id, parent, role)
+                if isinstance(noun, Release):
+                    _switch(connection, noun)
+            row = {
+                "verb": verb,
+                "nouns": orjson.dumps([noun.id for noun in nouns]).decode(),
+                "seconds": seconds,
+            }
+            _once(connection, tables.DONE, "key", {"key": key, **row, "recorded_at": now})
+
+    def champion(self, use_case: str, at: datetime | None = None) -> Release | None:
+        """Return the release that serves (or served at a moment), or None."""
+        query = select(tables.RELEASE.c.id, tables.RELEASE.c.valid_to).where(
+            tables.RELEASE.c.use_case == use_case, tables.RELEASE.c.stage == "champion"
+        )
+        if at is None:
+            query = query.where(tables.RELEASE.c.valid_to.is_(None))
+        else:
+            ended = tables.RELEASE.c.valid_to
+            query = query.where(tables.RELEASE.c.valid_from <= at, (ended.is_(None)) | (ended > at))
+        with self.engine.connect() as connection:
+            row = connection.execute(query).first()
+        return None if row is None else self.get(row.id)  # type: ignore[return-value]
+
+    def releases(self, use_case: str | None = None) -> list[dict[str, Any]]:
+        """Return every release with its time of service, newest first."""
+        query = select(tables.RELEASE).order_by(tables.RELEASE.c.epoch.desc())
+        if use_case is not None:
+            query = query.where(tables.RELEASE.c.use_case == use_case)
+        with self.engine.connect() as connection:
+            return [dict(row) for row in connection.execute(query).mappings()]
+
+    def bodies(self) -> Iterable[tuple[str, str, str]]:
+        """Yield (id, body, recorded digest) of every noun, as they stand in the database."""
+        with self.engine.connect() as connection:
+            query = select(tables.NOUN.c.id, tables.NOUN.c.body, tables.NOUN.c.body_sha256).order_by(
+                tables.NOUN.c.recorded_at
+            )
+            for row in connection.execute(query):
+                yield row.id, row.body, row.body_sha256
+
+    def addresses(self) -> list[str]:
+        """Return every stored address that was recorded."""
+        with self.engine.connect() as connection:
+            return list(
+                connection.execute(
+                    select(tables.STORED.c.address).order_by(tables.STORED.c.address)
+                ).scalars()
+            )
+
+    def _edges(self, near: Any, far: Any, noun_id: str) -> list[tuple[str, str]]:
+        with self.engine.connect() as connection:
+            rows = connection.execute(
+                select(tables.EDGE.c.role, far).where(near == noun_id).order_by(tables.EDGE.c.role, far)
+            )
+            return [(row[0], row[1]) for row in rows]
+
+
+def _stored_row(version: Stored) -> dict[str, Any]:
+    manifest = canonical.encode(version.manifest).decode()
+    return {
+        "address": version.address,
+        "sha256": version.sha256,
+        "manifest": manifest,
+        "bytes": version.bytes,
+    }
+
+
+def _noun_row(noun: Noun, now: datetime) -> dict[str, Any]:
+    return {
+        "id": noun.id,
+        "kind": noun.kind,
+        "use_case": getattr(noun, "use_case", None),
+        "recorded_at": now,
+        "body": canonical.encode(noun).decode(),
+        "body_sha256": canonical.sha256(noun),
+        "address": getattr(noun, "address", None),
+    }
+
+
+def _once(connection: Connection, table: Any, key: str, row: dict[str, Any]) -> None:
+    """Insert a row unless its key is there."""
+    if connection.execute(select(table.c[key]).where(table.c[key] == row[key])).first() is None:
+        connection.execute(insert(table).values(row))
+
+
+def _once_edge(connection: Connection, child: str, parent: str, role: str) -> None:
+    edge = {"child": child, "parent": parent, "role": role}
+    if connection.execute(select(tables.EDGE.c.child).filter_by(**edge)).first() is None:
+        connection.execute(insert(tables.EDGE).values(edge))
+
+
+def _switch(connection: Connection, release: Release) -> None:
+    """End the champion of the epoch before and let this release begin: a compare-and-swap on (use case, epoch).
+
+    ConflictError when the epoch is not the next one: somebody else was faster.
+    """
+    table = tables.RELEASE
+    if connection.execute(select(table.c.id).where(table.c.id == release.id)).first() is not None:
+        return
+    latest = connection.execute(
+        select(table.c.epoch).where(table.c.use_case == release.use_case).order_by(table.c.epoch.desc())
+    ).scalar()
+    if release.epoch != (latest or 0) + 1:
+        raise ConflictError(
+            f"release {release.id} was made for epoch {release.epoch} of {release.use_case}, but epoch {latest} is already there;"
+            " run again to decide against the champion of now"
+        )
+    current = (
+        (table.c.use_case == release.use_case) & (table.c.stage == "champion") & table.c.valid_to.is_(None)
+    )
+    connection.execute(update(table).where(current).values(valid_to=release.valid_from))
+    names = ("id", "use_case", "epoch", "stage", "share", "valid_from", "valid_to")
+    try:
+        connection.execute(insert(table).values({name: getattr(release, name) for name in names}))
+    except DatabaseIntegrityError as fault:
+        raise ConflictError(f"release {release.id} lost a race for {release.use_case}; run again") from fault

@@ -1,0 +1,134 @@
+"""The recording seam: a noun enters the catalog because the verb that made it returns through here.
+
+`Recorder.wrap(verb)` is the verb with a memory. Its key is the verb's name, the ids of the nouns and the values it was given, and
+the digest of the code that it runs; when that key was done before and its bytes are still in the store, the recorded nouns come
+back and nothing runs. Nobody else calls `Catalog.record`.
+"""
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from counterfoil import canonical
+from counterfoil.catalog.catalog import Catalog
+from counterfoil.errors import CounterfoilError
+from counterfoil.store import Store, Stored
+from counterfoil.types import Noun
+
+
+class Unrecorded(CounterfoilError):
+    """Raised by a recorder that may only look, when a verb would have to run; `verb` names it."""
+
+    def __init__(self, verb: str):
+        super().__init__(f"{verb} has not been done with these inputs")
+        self.verb = verb
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Made:
+    """What a verb hands to the seam: its noun(s), and the folders that it put into the store."""
+
+    nouns: tuple[Noun, ...]
+    stored: tuple[Stored, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """One verb's passage through the seam: whether it ran or was remembered, how long it took."""
+
+    verb: str
+    label: str
+    skipped: bool
+    seconds: float
+    nouns: tuple[str, ...]
+
+
+@dataclass(kw_only=True)
+class Recorder:
+    """Wraps verbs. `code` maps a verb's name to the digest of the code it depends on; `look` forbids running anything."""
+
+    catalog: Catalog
+    store: Store
+    code: dict[str, str]
+    look: bool = False
+    outcomes: list[Outcome] = field(default_factory=list)
+    on_start: Callable[[str, str], None] | None = None
+    on_end: Callable[[Outcome], None] | None = None
+
+    def wrap(self, verb: Callable[..., Made]) -> Callable[..., Any]:
+        """Return `verb` as a function of the same arguments that gives its noun (or tuple of nouns), recorded."""
+        name = verb.__name__
+
+        def recorded(*args: Any, label: str = "", **kwargs: Any) -> Any:
+            key = canonical.sha256(
+                {
+                    "verb": name,
+                    "code": self.code.get(name, ""),
+                    "args": _identity(args),
+                    "kwargs": _identity(kwargs),
+                }
+            )
+            nouns = self._remembered(key)
+            started = time.perf_counter()
+            skipped = nouns is not None
+            if nouns is None:
+                nouns = self._run(verb, key, label, args, kwargs)
+            seconds = time.perf_counter() - started
+            ids = tuple(noun.id for noun in nouns)
+            outcome = Outcome(verb=name, label=label, skipped=skipped, seconds=seconds, nouns=ids)
+            self.outcomes.append(outcome)
+            if self.on_end:
+                self.on_end(outcome)
+            return nouns[0] if len(nouns) == 1 and not getattr(verb, "many", False) else tuple(nouns)
+
+        recorded.__name__ = name
+        recorded.__doc__ = verb.__doc__
+        return recorded
+
+    def _run(self, verb: Callable[..., Made], key: str, label: str, args: Any, kwargs: Any) -> list[Noun]:
+        if self.look:
+            raise Unrecorded(verb.__name__)
+        if self.on_start:
+            self.on_start(verb.__name__, label)
+        started = time.perf_counter()
+        made = verb(*args, **kwargs)
+        parents = sorted({(noun.kind, noun.id) for noun in _nouns_in([args, kwargs])})
+        self.catalog.record(
+            verb.__name__, key, made.nouns, parents, made.stored, time.perf_counter() - started
+        )
+        return list(made.nouns)
+
+    def _remembered(self, key: str) -> list[Noun] | None:
+        ids = self.catalog.done(key)
+        if ids is None:
+            return None
+        nouns = [self.catalog.get(noun_id) for noun_id in ids]
+        addresses = [noun.address for noun in nouns if hasattr(noun, "address")]
+        return nouns if all(self.store.has(address) for address in addresses) else None
+
+
+def _identity(value: Any) -> Any:
+    """Return what tells one argument from another: a noun's id; the fields of other dataclasses; plain values."""
+    if isinstance(value, Noun):
+        return value.id
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {f.name: _identity(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return {"type": type(value).__name__, **fields}
+    if isinstance(value, dict):
+        return {str(key): _identity(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_identity(item) for item in value]
+    return value
+
+
+def _nouns_in(value: Any) -> Iterable[Noun]:
+    if isinstance(value, Noun):
+        yield value
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from _nouns_in(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _nouns_in(item)

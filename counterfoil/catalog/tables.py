@@ -1,0 +1,119 @@
+"""The catalog's tables, and how a database is opened. What they mean is in catalog.py."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    CheckConstraint,
+    Column,
+    DateTime,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    create_engine,
+    event,
+    text,
+)
+from sqlalchemy.engine import Engine
+
+
+class UtcTime(TypeDecorator[datetime]):
+    """A moment in UTC: SQLite forgets the zone, so it is taken off and put back here."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Any) -> datetime | None:
+        """Refuse a naive moment; store UTC."""
+        if value is not None and value.tzinfo is None:
+            raise ValueError(f"{value} has no time zone; give it one")
+        return None if value is None else value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Any) -> datetime | None:
+        """Give the zone back."""
+        return value if value is None or value.tzinfo else value.replace(tzinfo=UTC)
+
+
+METADATA = MetaData()
+
+NOUN = Table(
+    "noun",
+    METADATA,
+    Column("id", String(80), primary_key=True),
+    Column("kind", String(20), nullable=False),
+    Column("use_case", String(80)),
+    Column("recorded_at", UtcTime, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("body_sha256", String(64), nullable=False),
+    Column("address", String(80)),
+    Index("noun_by_kind", "kind", "use_case", "recorded_at"),
+)
+EDGE = Table(
+    "edge",
+    METADATA,
+    Column("child", String(80), ForeignKey("noun.id"), primary_key=True),
+    Column("parent", String(80), ForeignKey("noun.id"), primary_key=True),
+    Column("role", String(40), primary_key=True),
+    Index("edge_by_parent", "parent"),
+)
+STORED = Table(
+    "stored",
+    METADATA,
+    Column("address", String(80), primary_key=True),
+    Column("sha256", String(64), nullable=False),
+    Column("manifest", Text, nullable=False),
+    Column("bytes", Integer, nullable=False),
+    Column("recorded_at", UtcTime, nullable=False),
+)
+DONE = Table(
+    "done",
+    METADATA,
+    Column("key", String(64), primary_key=True),
+    Column("verb", String(40), nullable=False),
+    Column("nouns", Text, nullable=False),
+    Column("seconds", Float, nullable=False),
+    Column("recorded_at", UtcTime, nullable=False),
+)
+RELEASE = Table(
+    "release",
+    METADATA,
+    Column("id", String(80), ForeignKey("noun.id"), primary_key=True),
+    Column("use_case", String(80), nullable=False),
+    Column("epoch", Integer, nullable=False),
+    Column("stage", String(20), nullable=False),
+    Column("share", Float, nullable=False),
+    Column("valid_from", UtcTime, nullable=False),
+    Column("valid_to", UtcTime),
+    CheckConstraint("share >= 0 AND share <= 1", name="release_share"),
+    CheckConstraint("stage IN ('shadow', 'canary', 'champion', 'retired')", name="release_stage"),
+    Index("release_epoch", "use_case", "epoch", unique=True),
+    # The database itself holds that nobody ever sees two champions.
+    Index(
+        "one_champion",
+        "use_case",
+        unique=True,
+        sqlite_where=text("stage = 'champion' AND valid_to IS NULL"),
+        postgresql_where=text("stage = 'champion' AND valid_to IS NULL"),
+    ),
+)
+
+
+def engine_for(url: str) -> Engine:
+    """Open a database. On SQLite every transaction is BEGIN IMMEDIATE, so that two writers wait instead of failing."""
+    engine = create_engine(url)
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+    return engine
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=30000"):
+        connection.execute(f"PRAGMA {pragma}")
