@@ -1,0 +1,221 @@
+"""Two stages: retrievers propose a few hundred candidates, LambdaMART ranks them on point-in-time signals.
+
+Here: what is fitted when, so that no retriever has seen the labels that the ranker learns from. The pool, the
+signals and the trees live in models/rank/.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import orjson
+
+from counterfoil import canonical
+from counterfoil.errors import ConfigError
+from models.data import Query, Ranking, TrainingSet
+from models.family import Family, Model
+from models.rank import booster, pool, signals
+from models.rank.booster import BoosterConfig
+
+PEOPLE_PER_PART = 512
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Retrievers by name with the length of their lists, how the ranker grows, and bounds on what it learns from.
+
+    `negatives` candidates that were not taken are kept per person and cut-off; `rows` bounds the whole frame.
+    """
+
+    family: ClassVar[str] = "twostage"
+    retrievers: tuple[str, ...] = ("repurchase", "itemknn", "popularity")
+    depths: tuple[int, ...] = (200, 50, 50)
+    ranker: BoosterConfig = field(default_factory=BoosterConfig)
+    negatives: int = 200
+    rows: int = 1_000_000
+
+
+class TwoStage:
+    """Fitted retrievers and the ranker over what they propose."""
+
+    def __init__(
+        self, config: Config, retrievers: Mapping[str, Model], ranker: booster.Booster, category_I: np.ndarray
+    ) -> None:
+        self.config = config
+        self.retrievers = retrievers
+        self.ranker = ranker
+        self.category_I = category_I
+
+    def recommend(self, query: Query, k: int) -> Ranking:
+        """Return the best `k` candidates per person; ConfigError when the query's features are not those learned from."""
+        parts = [self._part(part, k) for part in query.parts(PEOPLE_PER_PART)]
+        return Ranking(
+            item_PK=np.concatenate([part.item_PK for part in parts]),
+            score_PK=np.concatenate([part.score_PK for part in parts]),
+            sources=self.config.retrievers,
+            source_PK=np.concatenate([part.source_PK for part in parts]),
+        )
+
+    def contributions(self, query: Query, item_N: np.ndarray) -> tuple[tuple[str, ...], np.ndarray]:
+        """Return for one person what each signal added to the score of these items.
+
+        Names and exact TreeSHAP values, float32 [N, F + 1]; the last column is the bias; rows add up to the scores. An item that
+        no retriever proposes gets NaN.
+        """
+        candidates = propose(self.retrievers, self.config.depths, query)
+        value_NF = self._signals(candidates, query)
+        at_N = np.minimum(np.searchsorted(candidates.item_N, item_N), max(len(candidates) - 1, 0))
+        out = np.full((len(item_N), len(self.ranker.names) + 1), np.nan, np.float32)
+        if len(candidates):
+            found_N = candidates.item_N[at_N] == item_N
+            out[found_N] = self.ranker.contributions(value_NF[at_N[found_N]])
+        return self.ranker.names, out
+
+    def save(self, folder: Path) -> None:
+        """Write `twostage.json`, `ranker.ubj`, `category.npy` and one sub folder per retriever."""
+        about = {"config": self.config, "signals": self.ranker.names}
+        (folder / "twostage.json").write_bytes(canonical.encode(about))
+        np.save(folder / "category.npy", self.category_I, allow_pickle=False)
+        self.ranker.save(folder / "ranker.ubj")
+        for name, model in self.retrievers.items():
+            (folder / name).mkdir()
+            model.save(folder / name)
+
+    def _part(self, query: Query, k: int) -> Ranking:
+        depths = tuple(max(depth, k) for depth in self.config.depths)
+        candidates = propose(self.retrievers, depths, query)
+        score_N = self.ranker.score(self._signals(candidates, query))
+        return pool.best(candidates, score_N, k, self.config.retrievers)
+
+    def _signals(self, candidates: pool.Pool, query: Query) -> np.ndarray:
+        names, value_NF = signals.signals(candidates, query, self.category_I, self.config.retrievers)
+        if names != self.ranker.names:
+            odd = sorted(set(names) ^ set(self.ranker.names)) or ["their order"]
+            raise ConfigError(
+                f"the query's features are not those that the ranker learned from: {', '.join(odd)} differ; "
+                "ask with the feature service of its dataset, or fit again"
+            )
+        return value_NF
+
+
+def fit(config: Config, training: TrainingSet, seed: int) -> TwoStage:
+    """Fit retrievers as of the earliest cut-off, the ranker on the labels after it, then the retrievers on everything."""
+    _check(config, training)
+    earliest_us = min(training.cutoffs)
+    blind = replace(
+        training,
+        interactions=training.interactions.between(None, earliest_us),
+        until_us=earliest_us,
+        cutoffs={},
+        features=training.cutoffs[earliest_us],
+    )
+    names, value_NF, label_N, group_N = frame(config, training, _fit_retrievers(config, blind, seed), seed)
+    ranker = booster.grow(
+        value_NF, label_N, group_N, names=names, config=config.ranker, seed=seed, threads=training.threads
+    )
+    return TwoStage(config, _fit_retrievers(config, training, seed), ranker, training.category_I)
+
+
+def load(folder: Path) -> TwoStage:
+    """Read what `save` wrote."""
+    about = orjson.loads((folder / "twostage.json").read_bytes())
+    plain = about["config"]
+    config = Config(
+        **{
+            **plain,
+            "retrievers": tuple(plain["retrievers"]),
+            "depths": tuple(plain["depths"]),
+            "ranker": BoosterConfig(**plain["ranker"]),
+        }
+    )
+    retrievers = {name: _family(name).load(folder / name) for name in config.retrievers}
+    ranker = booster.load(folder / "ranker.ubj", tuple(about["signals"]))
+    return TwoStage(config, retrievers, ranker, np.load(folder / "category.npy", allow_pickle=False))
+
+
+def propose(retrievers: Mapping[str, Model], depths: tuple[int, ...], query: Query) -> pool.Pool:
+    """Ask every retriever and merge their lists."""
+    lists = [
+        model.recommend(query, min(depth, query.items))
+        for model, depth in zip(retrievers.values(), depths, strict=True)
+    ]
+    return pool.merge(lists, query.people, query.items)
+
+
+def frame(
+    config: Config, training: TrainingSet, retrievers: Mapping[str, Model], seed: int
+) -> tuple[tuple[str, ...], np.ndarray, np.ndarray, np.ndarray]:
+    """Return signal names, signals [N, F], labels [N] and group numbers [N] of the people who took something after a cut-off."""
+    random = np.random.default_rng(seed)
+    people_most = max(1, config.rows // len(training.cutoffs) // (config.negatives + 10))
+    names: tuple[str, ...] = ()
+    values, labels, groups, groups_so_far = [], [], [], 0
+    for cutoff_us in sorted(training.cutoffs):
+        after = training.interactions.between(cutoff_us, cutoff_us + training.horizon_us)
+        people = np.unique(after.person_N)
+        if len(people) > people_most:
+            people = np.sort(random.choice(people, people_most, replace=False))
+        for start in range(0, len(people), PEOPLE_PER_PART):
+            part_R = people[start : start + PEOPLE_PER_PART]
+            query = training.query(part_R, cutoff_us)
+            candidates = propose(retrievers, config.depths, query)
+            taken = after.rows(part_R)
+            label_N = np.isin(candidates.key_N, taken.person_N.astype(np.int64) * query.items + taken.item_N)
+            kept_N = _sample(candidates, label_N, config.negatives, random)
+            candidates = candidates.where(kept_N)
+            names, value_NF = signals.signals(candidates, query, training.category_I, config.retrievers)
+            values.append(value_NF)
+            labels.append(label_N[kept_N])
+            groups.append(candidates.row_N + groups_so_far)
+            groups_so_far += len(part_R)
+    if not any(label_N.any() for label_N in labels):
+        raise ConfigError(
+            f"no retriever of {', '.join(config.retrievers)} proposed anything that was taken after a cut-off; "
+            "the ranker has nothing to learn from: give it more history or other retrievers"
+        )
+    return names, np.concatenate(values), np.concatenate(labels).astype(np.float32), np.concatenate(groups)
+
+
+def _sample(
+    candidates: pool.Pool, label_N: np.ndarray, negatives: int, random: np.random.Generator
+) -> np.ndarray:
+    """Keep what was taken, and per person at most `negatives` of the rest; nobody without anything taken."""
+    taken_P = np.bincount(candidates.row_N[label_N], minlength=candidates.people)
+    draw_N = np.where(label_N, -1.0, random.random(len(candidates)))
+    order_N = np.lexsort((draw_N, candidates.row_N))
+    sizes_P = candidates.sizes_P
+    place_N = np.empty(len(candidates), np.int64)
+    place_N[order_N] = np.arange(len(candidates)) - np.repeat(np.cumsum(sizes_P) - sizes_P, sizes_P)
+    taken_N = taken_P[candidates.row_N]
+    return (taken_N > 0) & (place_N < taken_N + negatives)
+
+
+def _fit_retrievers(config: Config, training: TrainingSet, seed: int) -> dict[str, Model]:
+    return {
+        name: family.fit(family.config(), training, seed)
+        for name, family in ((name, _family(name)) for name in config.retrievers)
+    }
+
+
+def _family(name: str) -> Family:
+    from models.families import FAMILIES  # the registry imports this module
+
+    return FAMILIES[name]
+
+
+def _check(config: Config, training: TrainingSet) -> None:
+    faults = []
+    if not training.cutoffs:
+        faults.append(
+            "the training set has no cut-offs, so there are no labels to rank by; ask for at least one"
+        )
+    if len(config.depths) != len(config.retrievers):
+        faults.append(f"{len(config.retrievers)} retrievers but {len(config.depths)} depths; give one each")
+    if not 1 <= len(set(config.retrievers)) <= 8 or len(set(config.retrievers)) != len(config.retrievers):
+        faults.append(f"retrievers {config.retrievers} must be 1 to 8 different families")
+    if Config.family in config.retrievers:
+        faults.append("twostage cannot retrieve for itself; name other families")
+    if faults:
+        raise ConfigError("; ".join(faults))
