@@ -1,0 +1,94 @@
+"""The bytes of a segment: one line per receipt, `crc32 json`, append-only, owned by the one process that made it.
+
+A process never appends to a segment that another one began, so a torn last line (power loss, kill -9 while writing) belongs
+to an answer that never left, and is passed over. A wrong checksum anywhere else is an IntegrityError.
+"""
+
+import mmap
+import os
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from counterfoil.errors import IntegrityError
+
+CRC_DIGITS = 8
+
+
+def line(payload: bytes) -> bytes:
+    """Return the payload, which holds no line break, as a line with its checksum."""
+    return b"%08x %b\n" % (zlib.crc32(payload), payload)
+
+
+def payload_of(text: bytes, path: Path, number: int) -> bytes:
+    """Return the payload of a whole line; IntegrityError names the file and the line when the checksum is wrong."""
+    crc, _, payload = text.partition(b" ")
+    if len(crc) != CRC_DIGITS or crc != b"%08x" % zlib.crc32(payload):
+        raise IntegrityError(
+            f"{path} line {number} has the wrong checksum: the receipt there was altered; restore the file from a backup"
+        )
+    return payload
+
+
+def create(path: Path) -> int:
+    """Create a new segment durably and return its file descriptor; FileExistsError when it is there already."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    for folder in (path.parent, path.parent.parent):
+        sync_folder(folder)
+    return descriptor
+
+
+def append(descriptor: int, lines: bytes) -> None:
+    """Append whole lines and return once the disk has them."""
+    view = memoryview(lines)
+    while view:
+        view = view[os.write(descriptor, view) :]
+    os.fdatasync(descriptor)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the folder's entries durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def find(path: Path, needle: bytes) -> bytes | None:
+    """Return the payload of the first whole line that holds `needle`, or None."""
+    for number, text in lines_with(path, needle):
+        return payload_of(text, path, number)
+    return None
+
+
+def lines_with(path: Path, needle: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield (line number, text without its break) for whole lines that hold `needle`."""
+    if not path.is_file() or path.stat().st_size == 0:
+        return
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as view:
+        at = view.find(needle)
+        while at >= 0:
+            start, stop = view.rfind(b"\n", 0, at) + 1, view.find(b"\n", at)
+            if stop < 0:
+                return
+            yield view[:start].count(b"\n") + 1, view[start:stop]
+            at = view.find(needle, stop)
+
+
+def payloads(path: Path) -> Iterator[bytes]:
+    """Yield the payload of every whole line, checked."""
+    with path.open("rb") as file:
+        for number, text in enumerate(file, start=1):
+            if text.endswith(b"\n"):
+                yield payload_of(text[:-1], path, number)
+
+
+def count(path: Path) -> int:
+    """Return the number of whole lines."""
+    total = 0
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            total += block.count(b"\n")
+    return total

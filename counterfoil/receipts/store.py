@@ -1,0 +1,184 @@
+"""The folder of receipts: `DAY/SEGMENT.jsonl`. Ids carry day and segment, so that no index of every row is kept.
+
+Writes are committed in groups: whatever waits while the disk is busy goes down with the next flush.
+"""
+
+import os
+import queue
+import re
+import secrets
+import threading
+import types
+from collections.abc import Iterator
+from concurrent.futures import Future
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, get_origin, get_type_hints
+
+import orjson
+
+from counterfoil import canonical
+from counterfoil.errors import UnavailableError, UnknownError
+from counterfoil.receipts import segment
+from counterfoil.types import Receipt, ReceiptItem
+
+ID = re.compile(r"receipt-(?P<segment>(?P<day>\d{8})T\d{6}-[0-9a-f]{8})-(?P<number>\d{1,12})")
+SEGMENT_RECEIPTS = 4096
+GROUP = 512
+HINTS = get_type_hints(Receipt)
+
+
+class Receipts:
+    """Write receipts, and find them again. One instance may be shared by threads; processes may share the folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._lock = threading.Lock()
+        self._segment = ""
+        self._issued = SEGMENT_RECEIPTS
+        self._open: dict[str, int] = {}
+        self._pending: queue.SimpleQueue[tuple[str, bytes, Future[None]] | None] = queue.SimpleQueue()
+        self._writer: threading.Thread | None = None
+
+    def new_id(self, time: datetime) -> str:
+        """Return the id under which the next answer, given at `time`, will be written; ids are used once."""
+        with self._lock:
+            if self._issued >= SEGMENT_RECEIPTS or self._segment[:8] != time.astimezone(UTC).strftime(
+                "%Y%m%d"
+            ):
+                self._segment = f"{time.astimezone(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"
+                self._issued = 0
+            self._issued += 1
+            return f"receipt-{self._segment}-{self._issued}"
+
+    def write(self, receipt: Receipt) -> None:
+        """Write a receipt and return once it is durable; UnavailableError when the disk refuses it."""
+        self.submit(receipt).result()
+
+    def submit(self, receipt: Receipt) -> "Future[None]":
+        """Hand a receipt over for the next group; the future is done once it is durable, or holds UnavailableError."""
+        name = _parts(receipt.id)["segment"]
+        text = segment.line(canonical.encode(receipt))
+        done: Future[None] = Future()
+        done.set_running_or_notify_cancel()  # nobody may take back what is being written
+        with self._lock:
+            if self._writer is None:
+                self._writer = threading.Thread(target=self._write_groups, name="receipts", daemon=True)
+                self._writer.start()
+        self._pending.put((name, text, done))
+        return done
+
+    def find(self, id: str) -> Receipt:
+        """Return the receipt of that id; UnknownError when there is none."""
+        parts = _parts(id)
+        payload = segment.find(self._path(parts["segment"]), b'"id":"%b"' % id.encode())
+        if payload is None:
+            raise UnknownError(
+                f"no receipt {id} in {self.folder}; take the id from an answer of this installation"
+            )
+        return decode(payload)
+
+    def all(self) -> Iterator[Receipt]:
+        """Yield every receipt, oldest segment first; IntegrityError at the first altered one."""
+        for path in self._paths():
+            yield from map(decode, segment.payloads(path))
+
+    def count(self) -> int:
+        """Return how many receipts there are."""
+        return sum(map(segment.count, self._paths()))
+
+    def close(self) -> None:
+        """Write what waits, and end the writer."""
+        if self._writer is not None:
+            self._pending.put(None)
+            self._writer.join()
+            self._writer = None
+
+    def _paths(self) -> list[Path]:
+        return sorted(self.folder.glob("*/*.jsonl"))
+
+    def _path(self, name: str) -> Path:
+        return self.folder / f"{name[:4]}-{name[4:6]}-{name[6:8]}" / f"{name}.jsonl"
+
+    def _write_groups(self) -> None:
+        while group := self._next_group():
+            by_segment: dict[str, list[tuple[bytes, Future[None]]]] = {}
+            for name, text, done in group:
+                by_segment.setdefault(name, []).append((text, done))
+            for name, entries in by_segment.items():
+                self._commit(name, entries)
+        for descriptor in self._open.values():
+            os.close(descriptor)
+        self._open.clear()
+
+    def _next_group(self) -> list[tuple[str, bytes, "Future[None]"]]:
+        """Wait for one entry, then take what else is there; an empty list is the end."""
+        group: list[tuple[str, bytes, Future[None]]] = []
+        entry = self._pending.get()
+        while entry is not None:
+            group.append(entry)
+            if len(group) >= GROUP or self._pending.empty():
+                return group
+            entry = self._pending.get()
+        if group:
+            self._pending.put(None)
+        return group
+
+    def _commit(self, name: str, entries: list[tuple[bytes, "Future[None]"]]) -> None:
+        fault: UnavailableError | None = None
+        try:
+            segment.append(self._descriptor(name), b"".join(text for text, _ in entries))
+        except OSError as error:
+            fault = UnavailableError(
+                f"receipts cannot be written to {self.folder}: {error.strerror}; free or mend the disk, then ask again"
+            )
+            self._abandon(name)
+        for _, done in entries:
+            if fault is None:
+                done.set_result(None)
+            else:
+                done.set_exception(fault)
+
+    def _descriptor(self, name: str) -> int:
+        if name not in self._open:
+            while len(self._open) >= 4:  # a late answer may still belong to a segment before the newest
+                os.close(self._open.pop(next(iter(self._open))))
+            self._open[name] = segment.create(self._path(name))
+        return self._open[name]
+
+    def _abandon(self, name: str) -> None:
+        """Never write on after a half-written line: the next id begins a new segment."""
+        if name in self._open:
+            os.close(self._open.pop(name))
+        with self._lock:
+            self._issued = SEGMENT_RECEIPTS
+
+
+def decode(payload: bytes) -> Receipt:
+    """Return the receipt that `canonical.encode` wrote: tuples are tuples again, times are moments."""
+    row: dict[str, Any] = orjson.loads(payload)
+    row["items"] = tuple(
+        ReceiptItem(
+            item=item["item"],
+            score=item["score"],
+            sources=tuple(item["sources"]),
+            reasons=tuple(item["reasons"]),
+        )
+        for item in row["items"]
+    )
+    return Receipt(**{name: _typed(value, HINTS[name]) for name, value in row.items()})
+
+
+def _typed(value: Any, hint: Any) -> Any:
+    if value is not None and (
+        hint is datetime or (isinstance(hint, types.UnionType) and datetime in hint.__args__)
+    ):
+        return canonical.utc_time(value)
+    return tuple(value) if get_origin(hint) is tuple else value
+
+
+def _parts(id: str) -> re.Match[str]:
+    match = ID.fullmatch(id)
+    if match is None:
+        raise UnknownError(f"{id!r} is not a receipt id; one looks like receipt-20260412T093401-7f3a9c1e-12")
+    return match
