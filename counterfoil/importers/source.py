@@ -1,0 +1,57 @@
+"""What an importer hands to landing: queries over input files, and the digest that names this very input.
+
+Reading a particular shop's files lives in the sibling modules; checking and writing lives in `counterfoil.landing`.
+"""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from counterfoil.errors import ContractError
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Source:
+    """Events, items and people as DuckDB queries whose columns bear the contract's names, in any type.
+
+    Absent columns count as empty. `digest` is the SHA-256 over the input bytes, the importer's version and the mapping, so that the same
+    import is known when it comes again. Queries keep the order of the input: where an id comes twice, the first wins.
+    """
+
+    kind: str
+    name: str
+    digest: str
+    events: str | None = None
+    items: str | None = None
+    people: str | None = None
+
+
+def digest(kind: str, version: int, files: Iterable[Path], *extra: str) -> str:
+    """Return the SHA-256 of an importer's name and version, the bytes of its input files in order, and `extra`."""
+    whole = hashlib.sha256(f"{kind}\0{version}".encode())
+    for file in files:
+        with file.open("rb") as stream:
+            whole.update(hashlib.file_digest(stream, "sha256").digest())
+    for text in extra:
+        whole.update(hashlib.sha256(text.encode()).digest())
+    return whole.hexdigest()
+
+
+def literal(value: str | Path) -> str:
+    """Return `value` as a quoted SQL text."""
+    return "'" + str(value).replace("'", "''") + "'"
+
+
+def column(name: str) -> str:
+    """Return `name` as a quoted SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def existing(path: Path | None, kind: str) -> Path:
+    """Return the path when something is there; ContractError when none was given or nothing is there."""
+    if path is None:
+        raise ContractError(f"{kind} needs a file or folder; name one after the kind")
+    if not path.exists():
+        raise ContractError(f"there is no {path}; give the path of a file or folder that exists")
+    return path

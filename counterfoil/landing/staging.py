@@ -1,0 +1,138 @@
+"""All or nothing: files of a batch are staged, one commit file makes them count, then they are renamed into place.
+
+Killed before the commit file, nothing has happened and the staged files are thrown away; killed after it, the next start
+finishes the renames. Either way the bytes are those of a run that was not killed.
+"""
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import filelock
+import orjson
+
+from counterfoil.errors import ConflictError
+from counterfoil.landing import manifest as manifests
+from counterfoil.landing.manifest import Batch, DayPart
+from counterfoil.landing.progress import Progress
+from counterfoil.settings import Settings
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Commit:
+    """What a batch changes: its record, the parts that it wrote, files to move into place and files to remove."""
+
+    batch: Batch
+    days: dict[str, DayPart]
+    items: DayPart | None = None
+    people: DayPart | None = None
+    moves: tuple[str, ...] = ()
+    removals: tuple[str, ...] = ()
+
+
+@contextlib.contextmanager
+def locked(settings: Settings) -> Iterator[None]:
+    """Hold the landing folder alone, with what an earlier run left half done mended first.
+
+    Raises ConflictError at once when another process holds it.
+    """
+    settings.landing.mkdir(parents=True, exist_ok=True)
+    path = settings.landing / ".lock"
+    try:
+        with filelock.FileLock(path, timeout=0):
+            recover(settings)
+            yield
+    except filelock.Timeout as fault:
+        raise ConflictError(
+            f"another import holds {path}; wait until it is done and run this again"
+        ) from fault
+
+
+def open_stage(settings: Settings, batch: str) -> Path:
+    """Return a new folder for the batch's files; what lies in `files` below it mirrors the landing folder."""
+    folder = settings.landing / "staging" / batch
+    (folder / "files").mkdir(parents=True)
+    return folder
+
+
+def commit(settings: Settings, folder: Path, what: Commit, progress: Progress) -> None:
+    """Make the staged batch count, and move it into place."""
+    progress("commit", 0)
+    write_durably(folder / "commit.json", orjson.dumps(asdict(what), option=orjson.OPT_SORT_KEYS))
+    progress("committed", 0)
+    _finish(settings, folder, what, progress)
+
+
+def recover(settings: Settings) -> None:
+    """Finish staged batches that were committed and throw away those that were not."""
+    root = settings.landing / "staging"
+    for folder in sorted(root.iterdir()) if root.is_dir() else ():
+        path = folder / "commit.json"
+        if path.exists():
+            _finish(settings, folder, _decode(path.read_bytes()), lambda stage, rows: None)
+        else:
+            shutil.rmtree(folder)
+
+
+def write_durably(path: Path, content: bytes) -> None:
+    """Write a file so that it is there whole or not at all, also after a loss of power."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_name(path.name + ".new")
+    with fresh.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.replace(path)
+    sync(path.parent)
+
+
+def sync(path: Path) -> None:
+    """Force a file or folder to the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _finish(settings: Settings, folder: Path, what: Commit, progress: Progress) -> None:
+    before = manifests.read_manifest(settings)
+    if before.batch(what.batch.digest) is None:
+        _move(settings, folder, what, progress)
+        after = before.plus(what.batch, what.days, what.items, what.people)
+        write_durably(manifests.place(settings), manifests.encode(after))
+        progress("manifest", 0)
+    shutil.rmtree(folder)
+    progress("done", 0)
+
+
+def _move(settings: Settings, folder: Path, what: Commit, progress: Progress) -> None:
+    parents = {settings.landing}
+    for name in what.moves:
+        staged, target = folder / "files" / name, settings.landing / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        parents |= {target.parent, target.parent.parent}
+        # Not there any more: an earlier run moved it before it was killed.
+        if staged.exists():
+            staged.replace(target)
+            progress("move", 0)
+    for name in what.removals:
+        (settings.landing / name).unlink(missing_ok=True)
+        progress("remove", 0)
+    for parent in sorted(parents):
+        sync(parent)
+
+
+def _decode(content: bytes) -> Commit:
+    plain = orjson.loads(content)
+    return Commit(
+        batch=manifests.batch_of(plain["batch"]),
+        days={day: DayPart(**part) for day, part in plain["days"].items()},
+        items=manifests.part_of(plain["items"]),
+        people=manifests.part_of(plain["people"]),
+        moves=tuple(plain["moves"]),
+        removals=tuple(plain["removals"]),
+    )
