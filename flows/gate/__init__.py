@@ -1,0 +1,7 @@
+"""The gate on data: contracts become expectations, Great Expectations judges them, verdicts say what was found."""
+
+from flows.gate.days import validate_days
+from flows.gate.policy import Policy
+from flows.gate.verdict import require
+
+__all__ = ["Policy", "require", "validate_days"]

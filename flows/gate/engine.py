@@ -1,0 +1,121 @@
+"""Great Expectations at work: a suite is evaluated on a profile, and a pass is believed only with proof that it was evaluated.
+
+GX passes empty suites, empty frames and null values, and swallows exceptions into its results: each is looked for here.
+"""
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from counterfoil.errors import GateFault
+from flows.gate.suite import Expectation, Suite
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+KEY = "subject"  # the profile's column that names its rows
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What GX said of one expectation: the subjects that break it; `fault` says why it could not be evaluated."""
+
+    expectation: Expectation
+    failing: frozenset[str]
+    fault: str | None = None
+
+
+def evaluate(profile: "pd.DataFrame", suite: Suite) -> tuple[Finding, ...]:
+    """Let GX evaluate every expectation of the suite on the profile (one row per subject, column `subject` names it).
+
+    Returns one finding per expectation, in the suite's order. Raises GateFault for an empty suite or an empty profile.
+    """
+    if not suite.expectations:
+        raise GateFault(
+            f"suite {suite.name!r} holds no expectation, so a pass would say nothing; mend the suite"
+        )
+    if profile.empty or not profile[KEY].is_unique:
+        raise GateFault(f"the profile for suite {suite.name!r} has no rows or names a subject twice")
+    results = _run(profile, suite)
+    return tuple(
+        _finding(expectation, results.get(number), profile)
+        for number, expectation in enumerate(suite.expectations)
+    )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep GX's logging of what it finds out of ours: the verdict says it."""
+    logger = logging.getLogger("great_expectations")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def _run(profile: "pd.DataFrame", suite: Suite) -> dict[int, Mapping[str, Any]]:
+    """Return GX's own result (as JSON types) by the expectation's number in the suite."""
+    with _quiet():
+        import great_expectations as gx
+        import great_expectations.expectations as gxe
+        from great_expectations.data_context.types.base import ProgressBarsConfig
+
+        context = gx.get_context(mode="ephemeral")
+        context.variables.progress_bars = ProgressBarsConfig(globally=False)
+        asset = context.data_sources.add_pandas("profile").add_dataframe_asset("profile")
+        batch = asset.add_batch_definition_whole_dataframe("whole").get_batch({"dataframe": profile})
+        expectations = [
+            gxe.ExpectColumnValuesToBeBetween(
+                column=e.metric,
+                min_value=e.minimum,
+                max_value=e.maximum,
+                severity=e.severity,
+                meta={"number": number},
+            )
+            for number, e in enumerate(suite.expectations)
+        ]
+        result = batch.validate(
+            gx.ExpectationSuite(name=suite.name, expectations=expectations),
+            result_format={
+                "result_format": "COMPLETE",
+                "unexpected_index_column_names": [KEY],
+                "partial_unexpected_count": 0,
+            },
+        )
+    return {r.expectation_config.meta["number"]: r.to_json_dict() for r in result.results}
+
+
+def _finding(expectation: Expectation, result: Mapping[str, Any] | None, profile: "pd.DataFrame") -> Finding:
+    fault = _fault(result, len(profile))
+    if fault or result is None:
+        return Finding(expectation, frozenset(), fault)
+    failing = frozenset(str(row[KEY]) for row in result["result"].get("unexpected_index_list") or ())
+    if bool(result["success"]) != (not failing):
+        return Finding(expectation, failing, "its success and its list of failures contradict each other")
+    return Finding(expectation, failing)
+
+
+def _fault(result: Mapping[str, Any] | None, rows: int) -> str | None:
+    """Say why a result cannot be believed, or None. GX leaves values that are null out of account: that is one reason."""
+    if result is None:
+        return "it was not evaluated"
+    message = raised(result.get("exception_info") or {})
+    if message is not None:
+        return f"it raised {message}"
+    found = result.get("result") or {}
+    if found.get("element_count") != rows or found.get("missing_count") != 0:
+        return (
+            f"it saw {found.get('element_count', 0)} values, {found.get('missing_count')} missing, of {rows}"
+        )
+    return None
+
+
+def raised(info: Mapping[str, Any]) -> str | None:
+    """Return the message of a swallowed exception, or None; GX keeps one, or one per metric."""
+    if "raised_exception" in info:
+        return str(info.get("exception_message") or "an exception") if info["raised_exception"] else None
+    return next((message for part in info.values() if (message := raised(part)) is not None), None)
