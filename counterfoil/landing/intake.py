@@ -89,7 +89,6 @@ class Intake:
         self.source, self.settings, self.manifest, self.progress = source, settings, manifest, progress
         self.batch = f"{source.kind}-{source.digest[:16]}"
         self.folder = staging.open_stage(settings, self.batch)
-        self.files = self.folder / "files"
         self.con = connect(settings, self.folder / "spill")
 
     def run(self) -> Batch:
@@ -185,7 +184,7 @@ class Intake:
         if before:
             query += f" UNION ALL SELECT {', '.join(EVENT.names)} FROM read_parquet({self._files(before)})"
         ordered = self._stream(f"SELECT * FROM ({query}) AS merged ORDER BY time, id")
-        return part.write_days(ordered, self.files, EVENT.arrow(), self.progress)
+        return part.write_days(ordered, self.folder, EVENT.arrow(), self.progress)
 
     def _stage_catalogue(self, name: str) -> DayPart:
         contract = CATALOGUE[name]
@@ -202,7 +201,7 @@ class Intake:
                         SELECT {", ".join(contract.names)} FROM read_parquet({literal(old)})
                         WHERE id NOT IN (SELECT id FROM fresh)"""
         ordered = self._stream(f"SELECT * FROM ({query}) AS merged ORDER BY id")
-        made = part.write_part(ordered, self.files / f"{name}.parquet", contract.arrow())
+        made = part.write_part(ordered, staging.staged(self.folder, f"{name}.parquet"), contract.arrow())
         self.progress(f"write {name}", made.rows)
         return made
 
@@ -213,7 +212,9 @@ class Intake:
         ).fetchall()
         if counts:
             ordered = self._stream(f"SELECT * FROM ({query}) ORDER BY contract, row")
-            made = part.write_part(ordered, self.files / "quarantine" / f"{self.batch}.parquet", QUARANTINE)
+            made = part.write_part(
+                ordered, staging.staged(self.folder, f"quarantine/{self.batch}.parquet"), QUARANTINE
+            )
             self.progress("write quarantine", made.rows)
         return dict(counts)
 

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from counterfoil import canonical
 from counterfoil.landing.manifest import DayPart
 from counterfoil.landing.progress import Progress
-from counterfoil.landing.staging import sync
+from counterfoil.landing.staging import staged, sync
 
 GROUP_ROWS = 65_536
 DAY_US = 86_400_000_000
@@ -27,15 +27,15 @@ def write_part(batches: Iterable[pa.RecordBatch], path: Path, schema: pa.Schema)
 
 
 def write_days(
-    batches: Iterable[pa.RecordBatch], root: Path, schema: pa.Schema, progress: Progress
+    batches: Iterable[pa.RecordBatch], folder: Path, schema: pa.Schema, progress: Progress
 ) -> dict[str, DayPart]:
-    """Write events, sorted by time, to one file per day below `root`; return the parts by day."""
+    """Write events, sorted by time, to one staged file per day; return the parts by day."""
     sealed: dict[str, Future[DayPart]] = {}
     total = 0
     with ThreadPoolExecutor(max_workers=1) as pool:  # the disk works while the next day is encoded
         days = _Days(batches, schema)
         while (day := days.next_day()) is not None:
-            path = root / day_file(day)
+            path = staged(folder, day_file(day))
             rows = _write(days.rows_of_day(), path, schema)
             sealed[day] = pool.submit(_seal, path, rows)
             total += rows
@@ -90,7 +90,6 @@ class _Days:
 
 
 def _write(tables: Iterable[pa.Table], path: Path, schema: pa.Schema) -> int:
-    path.parent.mkdir(parents=True, exist_ok=True)
     rows = 0
     with pq.ParquetWriter(path, schema, compression="zstd", write_statistics=True) as writer:
         for group in _groups(tables):

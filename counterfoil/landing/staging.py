@@ -52,10 +52,15 @@ def locked(settings: Settings) -> Iterator[None]:
 
 
 def open_stage(settings: Settings, batch: str) -> Path:
-    """Return a new folder for the batch's files; what lies in `files` below it mirrors the landing folder."""
+    """Return a new folder for the batch's files."""
     folder = settings.landing / "staging" / batch
-    (folder / "files").mkdir(parents=True)
+    folder.mkdir(parents=True)
     return folder
+
+
+def staged(folder: Path, name: str) -> Path:
+    """Return where a file waits that will lie at `name` below the landing folder: flat, since folders are slow to remove."""
+    return folder / name.replace("/", "~")
 
 
 def commit(settings: Settings, folder: Path, what: Commit, progress: Progress) -> None:
@@ -110,20 +115,17 @@ def _finish(settings: Settings, folder: Path, what: Commit, progress: Progress) 
 
 
 def _move(settings: Settings, folder: Path, what: Commit, progress: Progress) -> None:
-    parents = {settings.landing}
     for name in what.moves:
-        staged, target = folder / "files" / name, settings.landing / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        parents |= {target.parent, target.parent.parent}
+        waiting, target = staged(folder, name), settings.landing / name
         # Not there any more: an earlier run moved it before it was killed.
-        if staged.exists():
-            staged.replace(target)
+        if waiting.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            waiting.replace(target)
             progress("move", 0)
     for name in what.removals:
         (settings.landing / name).unlink(missing_ok=True)
         progress("remove", 0)
-    for parent in sorted(parents):
-        sync(parent)
+    # Journals keep the order of renames: when the manifest, synced after them, is on the disk, so are they.
 
 
 def _decode(content: bytes) -> Commit:
