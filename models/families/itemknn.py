@@ -1,0 +1,127 @@
+"""Item-kNN: items that the same people take, weighted by how recently the person took each of theirs.
+
+The neighbours come from the `implicit` library; the history comes with the question.
+Shapes: P people, I items, N interactions; sim_II is sparse, a row holds the item's neighbours.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import numpy as np
+from scipy.sparse import csr_matrix
+
+from models import artefact
+from models.config import Checked, bounds, build
+from models.data import Query, Ranking, TrainingSet
+from models.families import dense
+from models.families.repurchase import decay
+from models.family import Family
+
+
+@dataclass(frozen=True, kw_only=True)
+class ItemKnnConfig(Checked):
+    """How many neighbours, how taking is weighted, how fast it fades, at fit and when asked.
+
+    `shrink` damps the cosine of items with few takers in common; `own_weight` is how much an item that the person took
+    speaks for itself (1: as much as a perfect neighbour; 0: only for others).
+    """
+
+    family: ClassVar[str] = "itemknn"
+    neighbours: int = bounds(50, 1, 10_000)
+    weighting: Literal["cosine", "tfidf", "bm25"] = "cosine"
+    shrink: float = bounds(10.0, 0.0, 1e6)
+    fit_half_life_days: float = bounds(180.0, 0.01, 1e9)
+    half_life_days: float = bounds(45.0, 0.01, 1e9)
+    own_weight: float = bounds(1.0, 0.0, 1e6)
+    prior_weight: float = bounds(0.001, 1e-6, 1.0)
+    feature: str = "popularity_28d"
+
+
+class ItemKnn:
+    """Neighbours of every item, and the prior."""
+
+    def __init__(self, config: ItemKnnConfig, sim_II: csr_matrix, count_I: np.ndarray) -> None:
+        self.config = config
+        self.sim_II = sim_II
+        self.count_I = count_I
+
+    def recommend(self, query: Query, k: int) -> Ranking:
+        """Return the `k` items nearest to what the person took; InputError for a question that does not fit."""
+        dense.check(query, k, len(self.count_I))
+        popular_I = dense.popularity(query, self.config.feature, self.count_I)
+        prior_I = np.float32(self.config.prior_weight) * dense.share(popular_I)
+
+        def score(part: Query) -> np.ndarray:
+            decay_N = decay(part.history, part.as_of_us, self.config.half_life_days)
+            history_PI = part.history.matrix(decay_N)
+            learned_PI = history_PI[:, : len(self.count_I)]
+            score_PI = np.zeros((part.people, part.items), np.float32)
+            score_PI[:, : len(self.count_I)] = (learned_PI @ self.sim_II).toarray()
+            if self.config.own_weight:
+                score_PI += (history_PI * np.float32(self.config.own_weight)).toarray()
+            score_PI += prior_I
+            return score_PI
+
+        return dense.rank(query, k, ItemKnnConfig.family, score)
+
+    def save(self, folder: Path) -> None:
+        """Write `config.json`, `count.npy` and the neighbours as CSR parts."""
+        artefact.write_json(folder / "config.json", self.config)
+        artefact.write_array(folder / "count.npy", self.count_I)
+        artefact.write_csr(folder, "neighbours", self.sim_II)
+
+
+def fit(config: ItemKnnConfig, training: TrainingSet, seed: int) -> ItemKnn:
+    """Find each item's neighbours; nothing is random."""
+    interactions = training.interactions
+    taken_PI = interactions.matrix(decay(interactions, training.until_us, config.fit_half_life_days))
+    return ItemKnn(config, neighbours(config, taken_PI, training.threads), dense.learned_counts(interactions))
+
+
+def neighbours(config: ItemKnnConfig, taken_PI: csr_matrix, threads: int) -> csr_matrix:
+    """Return the nearest items of every item without itself, float32 sparse [I, I].
+
+    The similarity is the weighted cosine times n / (n + shrink), n the takers of the rarer one (a bound on those in common).
+    """
+    from implicit.nearest_neighbours import all_pairs_knn
+
+    weighted_PI = _weighted(config.weighting, taken_PI)
+    found = all_pairs_knn(
+        weighted_PI, config.neighbours + 1, num_threads=threads, show_progress=False
+    ).tocoo()
+    takers_I = np.bincount(taken_PI.indices, minlength=taken_PI.shape[1]).astype(np.float32)
+    other = (found.row != found.col) & (found.data > 0)
+    row, col = found.row[other], found.col[other]
+    least = np.minimum(takers_I[row], takers_I[col])
+    value = found.data[other] * least / (least + config.shrink)
+    sim_II = csr_matrix((value.astype(np.float32), (row, col)), shape=found.shape)
+    sim_II.sort_indices()
+    return sim_II
+
+
+def _weighted(weighting: str, taken_PI: csr_matrix) -> csr_matrix:
+    """Weight and scale so that the dot product of two columns is their similarity (implicit's own recipes)."""
+    from implicit.nearest_neighbours import bm25_weight, normalize, tfidf_weight
+
+    if weighting == "tfidf":
+        return normalize(tfidf_weight(taken_PI.T)).T.tocsr()
+    if weighting == "bm25":
+        return bm25_weight(taken_PI.T, K1=1.2, B=0.75).T.tocsr()
+    return normalize(taken_PI.T).T.tocsr()
+
+
+def load(folder: Path) -> ItemKnn:
+    """Read what `save` wrote; IntegrityError when it is not that."""
+    config = build(ItemKnnConfig, artefact.read_json(folder / "config.json"), "itemknn")
+    return ItemKnn(
+        config, artefact.read_csr(folder, "neighbours"), artefact.read_array(folder / "count.npy", np.float32)
+    )
+
+
+FAMILY = Family(
+    config=ItemKnnConfig,
+    fit=fit,
+    load=load,
+    paper="Sarwar, Karypis, Konstan, Riedl: Item-based collaborative filtering recommendation algorithms, WWW 2001",
+)

@@ -1,0 +1,86 @@
+"""Popularity: the same list for everybody, what sold most in a recent window. The baseline that others must beat.
+
+The window is an item feature that comes with the question, so that the list is as fresh as the features.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from models import artefact
+from models.config import Checked, build
+from models.data import Query, Ranking, TrainingSet
+from models.families import dense
+from models.family import Family
+
+
+@dataclass(frozen=True, kw_only=True)
+class PopularityConfig(Checked):
+    """The item feature to rank by; where the question does not bring it, counts learned at fit take its place."""
+
+    family: ClassVar[str] = "popularity"
+    feature: str = "popularity_28d"
+
+
+class Popularity:
+    """Counts learned at fit, which break ties and stand in for a missing feature."""
+
+    def __init__(self, config: PopularityConfig, count_I: np.ndarray) -> None:
+        self.config = config
+        self.count_I = count_I
+
+    def recommend(self, query: Query, k: int) -> Ranking:
+        """Return the `k` most popular items that are allowed and not excluded; InputError for a question that does not fit."""
+        dense.check(query, k, len(self.count_I))
+        score_I = dense.popularity(query, self.config.feature, self.count_I)
+        exclude = query.exclude or (np.zeros(0, np.int32),) * query.people
+        deepest = k + max((len(items) for items in exclude), default=0)
+        order_L = self._order(score_I, query.allowed_I, deepest)
+        item_PK = np.full((query.people, min(k, query.items)), -1, np.int32)
+        for row, excluded in enumerate(exclude):
+            kept = order_L[~np.isin(order_L, excluded)] if len(excluded) else order_L
+            kept = kept[: item_PK.shape[1]]
+            item_PK[row, : len(kept)] = kept
+        shown_PK = item_PK >= 0
+        score_PK = np.where(shown_PK, score_I[item_PK], -np.inf).astype(np.float32)
+        return Ranking(
+            item_PK=item_PK,
+            score_PK=score_PK,
+            sources=(PopularityConfig.family,),
+            source_PK=shown_PK.astype(np.uint8),
+        )
+
+    def save(self, folder: Path) -> None:
+        """Write `config.json` and `count.npy`."""
+        artefact.write_json(folder / "config.json", self.config)
+        artefact.write_array(folder / "count.npy", self.count_I)
+
+    def _order(self, score_I: np.ndarray, allowed_I: np.ndarray | None, deepest: int) -> np.ndarray:
+        """Return the `deepest` best allowed items: by score, then learned count, then lower index."""
+        pool = np.arange(len(score_I)) if allowed_I is None else np.flatnonzero(allowed_I)
+        if deepest < len(pool):
+            bound = np.partition(score_I[pool], len(pool) - deepest)[len(pool) - deepest]
+            pool = pool[score_I[pool] >= bound]
+        count_I = dense.padded(self.count_I, len(score_I))
+        return pool[np.lexsort((pool, -count_I[pool], -score_I[pool]))][:deepest].astype(np.int32)
+
+
+def fit(config: PopularityConfig, training: TrainingSet, seed: int) -> Popularity:
+    """Count every item's interactions; nothing is random."""
+    return Popularity(config, dense.learned_counts(training.interactions))
+
+
+def load(folder: Path) -> Popularity:
+    """Read what `save` wrote; IntegrityError when it is not that."""
+    config = build(PopularityConfig, artefact.read_json(folder / "config.json"), "popularity")
+    return Popularity(config, artefact.read_array(folder / "count.npy", np.float32))
+
+
+FAMILY = Family(
+    config=PopularityConfig,
+    fit=fit,
+    load=load,
+    paper="Cremonesi, Koren, Turrin: Performance of recommender algorithms on top-N tasks, RecSys 2010 (TopPop)",
+)

@@ -1,0 +1,81 @@
+"""Repurchase: what this person takes most often and most recently. Hard to beat where people buy the same things again.
+
+The history comes with the question; only the prior is learned. Shapes: P people, I items, N interactions.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from models import artefact
+from models.config import Checked, bounds, build
+from models.data import DAY_US, Interactions, Query, Ranking, TrainingSet
+from models.families import dense
+from models.family import Family
+
+
+@dataclass(frozen=True, kw_only=True)
+class RepurchaseConfig(Checked):
+    """How fast a purchase fades, and how much the most popular item weighs against one purchase of today.
+
+    `prior_weight` orders equals and answers people without a history.
+    """
+
+    family: ClassVar[str] = "repurchase"
+    half_life_days: float = bounds(90.0, 0.01, 1e9)
+    prior_weight: float = bounds(0.001, 1e-6, 1.0)
+    feature: str = "popularity_28d"
+
+
+class Repurchase:
+    """The learned prior; everything else comes with the question."""
+
+    def __init__(self, config: RepurchaseConfig, count_I: np.ndarray) -> None:
+        self.config = config
+        self.count_I = count_I
+
+    def recommend(self, query: Query, k: int) -> Ranking:
+        """Return the `k` best by decayed frequency; InputError for a question that does not fit."""
+        dense.check(query, k, len(self.count_I))
+        popular_I = dense.popularity(query, self.config.feature, self.count_I)
+        prior_I = np.float32(self.config.prior_weight) * dense.share(popular_I)
+
+        def score(part: Query) -> np.ndarray:
+            decay_N = decay(part.history, part.as_of_us, self.config.half_life_days)
+            score_PI = part.history.matrix(decay_N).toarray()
+            score_PI += prior_I
+            return score_PI
+
+        return dense.rank(query, k, RepurchaseConfig.family, score)
+
+    def save(self, folder: Path) -> None:
+        """Write `config.json` and `count.npy`."""
+        artefact.write_json(folder / "config.json", self.config)
+        artefact.write_array(folder / "count.npy", self.count_I)
+
+
+def decay(history: Interactions, as_of_us: int, half_life_days: float) -> np.ndarray:
+    """Return 2^(-age / half-life) per interaction, float32 [N]; what lies after `as_of_us` counts as of now."""
+    age_days_N = np.maximum(as_of_us - history.time_N, 0) / DAY_US
+    return np.exp2(-age_days_N / half_life_days).astype(np.float32)
+
+
+def fit(config: RepurchaseConfig, training: TrainingSet, seed: int) -> Repurchase:
+    """Learn the prior; nothing is random."""
+    return Repurchase(config, dense.learned_counts(training.interactions))
+
+
+def load(folder: Path) -> Repurchase:
+    """Read what `save` wrote; IntegrityError when it is not that."""
+    config = build(RepurchaseConfig, artefact.read_json(folder / "config.json"), "repurchase")
+    return Repurchase(config, artefact.read_array(folder / "count.npy", np.float32))
+
+
+FAMILY = Family(
+    config=RepurchaseConfig,
+    fit=fit,
+    load=load,
+    paper="Hu, He, Gao, Zhang: Modeling personalized item frequency information for next-basket recommendation, SIGIR 2020",
+)
