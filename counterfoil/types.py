@@ -234,16 +234,28 @@ class Decision(Noun):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Bento(Noun):
+    """An immutable service: code, model, item snapshot, under a BentoML tag and the digest of its manifest."""
+
+    kind: ClassVar[str] = "bento"
+    use_case: str
+    candidate: str
+    dataset: str
+    tag: str
+    sha256: str
+    feature_service: str
+    code_version: str = field(metadata=ASIDE)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Release(Noun):
-    """What serves: a bento of a candidate, decided by a decision, at a stage and share, from one epoch on."""
+    """What serves: a bento, decided by a decision, at a stage and share, from one epoch on."""
 
     kind: ClassVar[str] = "release"
     use_case: str
-    candidate: str
     decision: str
     bento: str
-    bento_sha256: str
-    feature_service: str
+    tag: str
     epoch: int
     stage: Stage = "champion"
     share: float = 1.0

@@ -1,0 +1,1 @@
+"""What touches the world, and in which order. Plain functions first; Prefect comes last (lifecycle.py)."""

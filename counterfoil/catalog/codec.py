@@ -9,7 +9,7 @@ from typing import Any
 
 from counterfoil import canonical
 from counterfoil.errors import IntegrityError
-from counterfoil.types import Candidate, Dataset, Decision, Evaluation, Noun, Receipt, Release, Verdict
+from counterfoil.types import Bento, Candidate, Dataset, Decision, Evaluation, Noun, Receipt, Release, Verdict
 
 NOUNS: dict[str, type[Noun]] = {
     noun.kind: noun for noun in (Verdict, Dataset, Candidate, Evaluation, Decision, Release)

@@ -57,8 +57,17 @@ class Recorder:
     on_start: Callable[[str, str], None] | None = None
     on_end: Callable[[Outcome], None] | None = None
 
-    def wrap(self, verb: Callable[..., Made]) -> Callable[..., Any]:
-        """Return `verb` as a function of the same arguments that gives its noun (or tuple of nouns), recorded."""
+    def wrap(
+        self,
+        verb: Callable[..., Made],
+        *,
+        many: bool = False,
+        present: Callable[[Noun], bool] = lambda noun: True,
+    ) -> Callable[..., Any]:
+        """Return `verb` as a function of the same arguments that gives its noun (a tuple of them when `many`), recorded.
+
+        `present` says whether what a remembered noun stands for is still there; when not, the verb runs again.
+        """
         name = verb.__name__
 
         def recorded(*args: Any, label: str = "", **kwargs: Any) -> Any:
@@ -70,7 +79,7 @@ class Recorder:
                     "kwargs": _identity(kwargs),
                 }
             )
-            nouns = self._remembered(key)
+            nouns = self._remembered(key, present)
             started = time.perf_counter()
             skipped = nouns is not None
             if nouns is None:
@@ -81,7 +90,7 @@ class Recorder:
             self.outcomes.append(outcome)
             if self.on_end:
                 self.on_end(outcome)
-            return nouns[0] if len(nouns) == 1 and not getattr(verb, "many", False) else tuple(nouns)
+            return tuple(nouns) if many else nouns[0]
 
         recorded.__name__ = name
         recorded.__doc__ = verb.__doc__
@@ -100,13 +109,13 @@ class Recorder:
         )
         return list(made.nouns)
 
-    def _remembered(self, key: str) -> list[Noun] | None:
+    def _remembered(self, key: str, present: Callable[[Noun], bool]) -> list[Noun] | None:
         ids = self.catalog.done(key)
         if ids is None:
             return None
         nouns = [self.catalog.get(noun_id) for noun_id in ids]
         addresses = [noun.address for noun in nouns if hasattr(noun, "address")]
-        return nouns if all(self.store.has(address) for address in addresses) else None
+        return nouns if all(map(self.store.has, addresses)) and all(map(present, nouns)) else None
 
 
 def _identity(value: Any) -> Any:

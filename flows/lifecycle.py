@@ -1,0 +1,116 @@
+"""The loop as a Prefect flow: the very verbs of flows/verbs.py, each passed through `task(...)`, and nothing else of its own.
+
+Prefect schedules, retries and shows; nothing depends on its running once. A run that died is resumed by running again: what was
+done is remembered by the recording seam, not by Prefect's cache.
+"""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from prefect import flow, task
+from prefect.artifacts import create_markdown_artifact, create_progress_artifact, create_table_artifact, update_progress_artifact
+from prefect.cache_policies import NO_CACHE
+
+from counterfoil import canonical
+from counterfoil.catalog import Outcome, Recorder
+from flows.advance import Advanced, advance
+from flows.place import Place, open_place
+from flows.running import as_of_or_latest, only_run
+from flows.steps import recorder, steps
+from flows.use_cases import use_case
+
+# Verbs whose failure may be the world's (a lock, a full disk, a socket) are tried again; the others would only fail the same way.
+RETRIES = {"validate": 1, "materialise": 3, "package": 2, "release": 2, "land": 2}
+VERBS_OF_A_TURN = 17
+
+
+def as_task(verb: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a verb as a Prefect task. Results are persisted as JSON: Prefect's default would be a pickle."""
+    name = verb.__name__
+    return task(
+        verb,
+        name=name,
+        task_run_name=name,
+        retries=RETRIES.get(name, 0),
+        retry_delay_seconds=[1, 5, 20][: RETRIES.get(name, 0)] or 0,
+        cache_policy=NO_CACHE,
+        persist_result=True,
+        result_serializer="json",
+    )
+
+
+@flow(name="advance", flow_run_name="{use_case_name} as of {as_of}", persist_result=True, result_serializer="json")
+def advance_flow(
+    use_case_name: str = "recommendation", as_of: str | None = None, sources: Sequence[dict[str, str]] = ()
+) -> dict[str, Any]:
+    """Land what is waiting, then turn the loop once. `sources` are `{"kind": .., "path": ..}` as for `counterfoil data import`."""
+    place = open_place()
+    for source in sources:
+        as_task(land)(source)
+    return turn(place, use_case_name, as_of)
+
+
+def land(source: dict[str, str]) -> dict[str, Any]:
+    """Land one source; twice is the same as once."""
+    from counterfoil.importers import open_source
+    from counterfoil.landing import land as land_source
+
+    place = open_place()
+    path, mapping = source.get("path"), source.get("mapping")
+    opened = open_source(source["kind"], Path(path) if path else None, mapping=Path(mapping) if mapping else None)
+    landed: dict[str, Any] = canonical.plain(land_source(opened, place.settings))
+    return landed
+
+
+def turn(place: Place, use_case_name: str, as_of: str | None, watch: Recorder | None = None) -> dict[str, Any]:
+    """Turn the loop inside a flow run, and leave its progress and its tables as artifacts."""
+    case = use_case(use_case_name)
+    moment = as_of_or_latest(place, as_of)
+    memory = watch or recorder(place)
+    progress = create_progress_artifact(0.0, key=f"{case.name}-progress", description=f"{case.name} as of {moment}")
+    shown = memory.on_end
+
+    def on_end(outcome: Outcome) -> None:
+        update_progress_artifact(progress, min(99.0, 100.0 * len(memory.outcomes) / VERBS_OF_A_TURN))
+        if shown:
+            shown(outcome)
+
+    memory.on_end = on_end
+    with only_run(place, case.name):
+        advanced = advance(case, moment, steps(place, memory, wrap=as_task))
+    update_progress_artifact(progress, 100.0)
+    _tables(case.name, advanced, memory.outcomes)
+    return summary(advanced)
+
+
+def summary(advanced: Advanced) -> dict[str, Any]:
+    """Return what one turn came to, by ids: small enough for Prefect to keep."""
+    return {
+        "dataset": advanced.dataset.id,
+        "candidates": [candidate.id for candidate in advanced.candidates],
+        "evaluations": [evaluation.id for evaluation in advanced.evaluations],
+        "decision": advanced.decision.id,
+        "verb": advanced.decision.verb,
+        "release": advanced.release.id if advanced.release else None,
+    }
+
+
+def _tables(name: str, advanced: Advanced, outcomes: Sequence[Outcome]) -> None:
+    rows = [
+        {"family": c.family, "value": c.value, "low": c.low, "high": c.high, "difference": c.difference, "breaches": "; ".join(c.breaches)}
+        for c in advanced.decision.comparisons
+    ]
+    create_table_artifact(rows, key=f"{name}-contenders", description="Contenders, 95% intervals, paired differences")
+    create_table_artifact(
+        [{"verb": o.verb, "what": o.label, "seconds": round(o.seconds, 2), "skipped": o.skipped} for o in outcomes],
+        key=f"{name}-stages",
+        description="What ran, and what was remembered",
+    )
+    create_markdown_artifact("\n\n".join(advanced.decision.sentences), key=f"{name}-decision", description=advanced.decision.verb)
+
+
+def at(moment: datetime) -> str:
+    """Return a moment as the flow takes it."""
+    return canonical.utc_text(moment)

@@ -1,0 +1,86 @@
+"""Where verbs work: the settings, the store and the catalog of one installation, opened once per process."""
+
+import subprocess
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from counterfoil import canonical, settings
+from counterfoil.catalog import Catalog
+from counterfoil.settings import Settings
+from counterfoil.store import Store
+
+# What a verb's outcome depends on besides its arguments; a change of these files makes it run again.
+CODE: dict[str, tuple[str, ...]] = {
+    "validate": ("flows/gate", "counterfoil/contracts"),
+    "snapshot": ("feature_repo", "flows/snapshot.py", "counterfoil/contracts"),
+    "inspect": ("flows/gate", "counterfoil/contracts"),
+    "fit": ("models",),
+    "evaluate": ("models",),
+    "decide": ("models/decide.py",),
+    "package": ("bentos", "models", "feature_repo", "counterfoil"),
+    "release": (),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """One installation: its settings, its store of versions, its catalog."""
+
+    settings: Settings
+    store: Store
+    catalog: Catalog
+
+    def folder(self, *parts: str) -> Path:
+        """Return a fresh path below the work folder; parents exist, the folder itself does not."""
+        path = self.settings.work.joinpath(*parts)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def opened(self, address: str, sha256: str) -> Path:
+        """Return a checked copy of a stored folder; IntegrityError when its bytes are not those that were recorded."""
+        return self.store.fetch(address, sha256, self.folder("opened", address.removesuffix(".dir")))
+
+
+def open_place() -> Place:
+    """Open the installation that the settings name."""
+    current = settings.load()
+    return Place(settings=current, store=Store(current.dvc_root), catalog=Catalog(current.database))
+
+
+@cache
+def code_digests() -> dict[str, str]:
+    """Return the digest of the code behind each verb."""
+    return {verb: source_digest(paths) for verb, paths in CODE.items()}
+
+
+@cache
+def code_version() -> str:
+    """Return what code this is: git's commit when there is one (with + when files differ), and the digest of all sources."""
+    digest = source_digest(("counterfoil", "feature_repo", "models", "flows", "bentos"))[:16]
+    try:
+        described = subprocess.run(
+            ["git", "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"],
+            cwd=_root(),
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=10,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return f"source:{digest}"
+    return f"git:{described.stdout.strip()} source:{digest}"
+
+
+def source_digest(paths: tuple[str, ...]) -> str:
+    """Return one SHA-256 over the Python and YAML sources at these paths of the project."""
+    files: dict[str, str] = {}
+    for path in paths:
+        top = _root() / path
+        found = [top] if top.is_file() else sorted(p for p in top.rglob("*") if p.suffix in {".py", ".yaml"})
+        files.update({file.relative_to(_root()).as_posix(): canonical.file_digest(file) for file in found})
+    return canonical.sha256(files)
+
+
+def _root() -> Path:
+    return Path(__file__).resolve().parent.parent

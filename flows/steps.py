@@ -1,0 +1,68 @@
+"""The verbs that touch disk or network, as a value: `advance` is handed one and does not know how they run.
+
+Plain functions by default (command line, tests); `wrap` passes each through Prefect's `task(...)` in a deployment. Every verb that
+makes a noun goes through the recording seam, so what was done with the same inputs is remembered instead of done again.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial, update_wrapper
+from typing import Any
+
+from counterfoil.catalog import Recorder
+from counterfoil.types import Candidate, Dataset, Decision, UseCase, Verdict
+from flows import verbs
+from flows.place import Place, code_digests
+
+Wrap = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Steps:
+    """One callable per verb; see flows/verbs.py for what each takes and gives."""
+
+    days: Callable[..., dict[str, str]]
+    validate: Callable[..., tuple[Verdict, ...]]
+    require: Callable[[Sequence[Verdict]], tuple[str, ...]]
+    snapshot: Callable[..., Dataset]
+    inspect: Callable[..., Verdict]
+    champion: Callable[[UseCase, Dataset], Candidate | None]
+    fit: Callable[..., Candidate]
+    evaluate: Callable[..., Any]
+    decide: Callable[..., Decision]
+    package: Callable[..., Any]
+    materialise: Callable[..., Any]
+    release: Callable[..., Any]
+
+
+def steps(place: Place, recorder: Recorder, wrap: Wrap = lambda verb: verb) -> Steps:
+    """Return the verbs of one installation, remembered by `recorder`, each passed through `wrap`."""
+
+    def recorded(verb: Callable[..., Any], **options: Any) -> Callable[..., Any]:
+        return wrap(recorder.wrap(_at(place, verb), **options))
+
+    return Steps(
+        days=partial(verbs.days, place),
+        validate=recorded(verbs.validate, many=True),
+        require=verbs.require,
+        snapshot=recorded(verbs.snapshot),
+        inspect=recorded(verbs.inspect),
+        champion=partial(verbs.champion, place),
+        fit=recorded(verbs.fit),
+        evaluate=recorded(verbs.evaluate),
+        decide=recorded(verbs.decide),
+        package=recorded(verbs.package, present=partial(verbs.packaged, place)),
+        materialise=recorded(verbs.materialise, many=True),
+        release=recorded(verbs.release),
+    )
+
+
+def recorder(place: Place, *, look: bool = False) -> Recorder:
+    """Return a recorder for this installation; with `look` it only remembers, and refuses to run anything."""
+    return Recorder(catalog=place.catalog, store=place.store, code=code_digests(), look=look)
+
+
+def _at(place: Place, verb: Callable[..., Any]) -> Callable[..., Any]:
+    bound = partial(verb, place)
+    update_wrapper(bound, verb)
+    return bound

@@ -1,0 +1,316 @@
+"""The verbs of the loop as plain functions of an installation and nouns. Each gives `Made`; the recording seam does the rest."""
+
+import dataclasses
+import shutil
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from counterfoil import canonical
+from counterfoil.catalog import Made
+from counterfoil.types import (
+    Bento,
+    Candidate,
+    Dataset,
+    Decision,
+    Evaluation,
+    FamilyConfig,
+    FeatureSpec,
+    Noun,
+    Release,
+    UseCase,
+    Verdict,
+)
+from flows.cost import measured
+from flows.place import Place, code_version
+
+LIST_LENGTH = 10
+
+
+def days(place: Place, as_of: datetime) -> dict[str, str]:
+    """Return the landed days before `as_of` with the SHA-256 of their files, and those of items and people."""
+    from counterfoil.landing import read_manifest
+
+    manifest = read_manifest(place.settings)
+    limit = as_of.date().isoformat()
+    return {day: part.sha256 for day, part in sorted(manifest.days.items()) if day < limit}
+
+
+def validate(place: Place, days: Mapping[str, str]) -> Made:
+    """Hold every landed day against the contract; one verdict per day, good or bad."""
+    from flows.gate import validate_days
+
+    return Made(nouns=validate_days(place.settings.landing, days))
+
+
+def require(verdicts: Sequence[Verdict]) -> tuple[str, ...]:
+    """Return the ids of the verdicts when all passed. GateError when one did not, GateFault when the gate itself broke."""
+    from flows import gate
+
+    gate.require(verdicts)
+    return tuple(verdict.id for verdict in verdicts)
+
+
+def snapshot(
+    place: Place, use_case: str, spec: FeatureSpec, as_of: datetime, days: Mapping[str, str], verdicts: tuple[str, ...]
+) -> Made:
+    """Write a dataset version: interactions, items, people and point-in-time features as they were known at each moment."""
+    from flows.snapshot import write_dataset
+
+    folder = emptied(place.folder(use_case, "dataset"))
+    with measured() as cost:
+        about = write_dataset(place.settings, spec, as_of, days, folder)
+        stored = place.store.put(folder)
+    dataset = Dataset(
+        use_case=use_case,
+        address=stored.address,
+        sha256=stored.sha256,
+        as_of=as_of,
+        holdout_from=about.holdout_from,
+        rows=about.rows,
+        people=about.people,
+        items=about.items,
+        first_time=about.first_time,
+        last_time=about.last_time,
+        feature_service=spec.service,
+        verdicts=verdicts,
+        code_version=code_version(),
+        seconds=cost.seconds,
+    )
+    return Made(nouns=(dataset,), stored=(stored,))
+
+
+def inspect(place: Place, dataset: Dataset, champion: Candidate | None) -> Made:
+    """Hold the whole snapshot against the contract, and against the data that the champion learned from."""
+    from flows.gate import validate_snapshot
+
+    reference = None
+    if champion is not None:
+        learned_from = place.catalog.get(champion.dataset)
+        assert isinstance(learned_from, Dataset)
+        reference = place.opened(learned_from.address, learned_from.sha256)
+    folder = place.opened(dataset.address, dataset.sha256)
+    verdict = validate_snapshot(folder, subject=dataset.id, sha256=dataset.sha256, as_of=dataset.as_of, reference=reference)
+    return Made(nouns=(verdict,))
+
+
+def champion(place: Place, case: UseCase, dataset: Dataset) -> Candidate | None:
+    """Return the candidate that served before anything was decided on this dataset, or None.
+
+    Deciding twice on one dataset is deciding once: the champion that the first decision made does not defend against itself.
+    """
+    release = place.catalog.champion(case.name)
+    if release is None:
+        return None
+    decision = place.catalog.get(release.decision)
+    assert isinstance(decision, Decision)
+    candidate = decision.champion if decision.dataset == dataset.id else decision.winner
+    return None if candidate is None else place.catalog.get(candidate)  # type: ignore[return-value]
+
+
+def fit(place: Place, use_case: str, dataset: Dataset, config: FamilyConfig, seed: int) -> Made:
+    """Fit one contender on what the dataset allows to learn from, and store its artefact."""
+    from models import dataset as dataset_folder
+    from models.families import family
+
+    training = dataset_folder.read(
+        place.opened(dataset.address, dataset.sha256), threads=place.settings.threads
+    ).training()
+    folder = emptied(place.folder(use_case, "candidates", config.family if seed == 0 else f"{config.family}-seed-{seed}"))
+    with measured() as cost:
+        model = family(config.family).fit(config, training, seed)
+    model.save(folder)
+    stored = place.store.put(folder)
+    candidate = Candidate(
+        use_case=use_case,
+        family=config.family,
+        config=canonical.plain(config),
+        seed=seed,
+        dataset=dataset.id,
+        address=stored.address,
+        sha256=stored.sha256,
+        code_version=code_version(),
+        fit_seconds=cost.seconds,
+        peak_bytes=cost.peak_bytes,
+        artefact_bytes=stored.bytes,
+    )
+    return Made(nouns=(candidate,), stored=(stored,))
+
+
+def evaluate(place: Place, dataset: Dataset, candidate: Candidate) -> Made:
+    """Score one candidate on the dataset's holdout, unit by unit, over the full catalogue."""
+    from models import dataset as dataset_folder
+    from models.evaluate import evaluate as score
+    from models.evaluate import write_units
+
+    opened = dataset_folder.read(place.opened(dataset.address, dataset.sha256), threads=place.settings.threads)
+    holdout = opened.holdout()
+    scores = score(
+        load_model(place, candidate, dataset, opened.item_ids),
+        holdout.query,
+        holdout.truth,
+        slices=holdout.slices,
+        train_popularity_I=opened.training().interactions.matrix().getnnz(axis=0),
+        k=LIST_LENGTH,
+    )
+    folder = emptied(place.folder(dataset.use_case, "evaluations", candidate.id))
+    folder.mkdir(parents=True)
+    write_units(scores, folder / "units.parquet")
+    (folder / "metrics.json").write_bytes(canonical.encode(scores.metrics))
+    stored = place.store.put(folder)
+    evaluation = Evaluation(
+        use_case=dataset.use_case,
+        candidate=candidate.id,
+        family=candidate.family,
+        seed=candidate.seed,
+        dataset=dataset.id,
+        address=stored.address,
+        sha256=stored.sha256,
+        units=len(holdout.unit_P),
+        metrics=scores.metrics,
+        slices=scores.slices,
+        code_version=code_version(),
+        cost={
+            "score_ms": scores.score_ms,
+            "fit_seconds": candidate.fit_seconds,
+            "peak_bytes": float(candidate.peak_bytes),
+            "artefact_bytes": float(candidate.artefact_bytes),
+        },
+    )
+    return Made(nouns=(evaluation,), stored=(stored,))
+
+
+def load_model(place: Place, candidate: Candidate, dataset: Dataset, item_ids: Any) -> Any:
+    """Return a candidate's model that speaks the item indices of `dataset`, whichever dataset it learned from."""
+    from models import dataset as dataset_folder
+    from models.families import family
+    from models.renumber import Renumbered
+
+    model = family(candidate.family).load(place.opened(candidate.address, candidate.sha256))
+    if candidate.dataset == dataset.id:
+        return model
+    learned_from = place.catalog.get(candidate.dataset)
+    assert isinstance(learned_from, Dataset)
+    theirs = dataset_folder.read(place.opened(learned_from.address, learned_from.sha256)).item_ids
+    return Renumbered(model, their_ids=theirs, our_ids=item_ids)
+
+
+def decide(
+    place: Place,
+    case: UseCase,
+    dataset: Dataset,
+    evaluations: Sequence[Evaluation],
+    defending: Evaluation | None,
+    refits: Sequence[Evaluation],
+) -> Made:
+    """Weigh the contenders against the champion (or the baseline, on the first run) by the use case's gate."""
+    from models import decide as rules
+
+    contenders = [_contender(place, case, evaluation) for evaluation in evaluations]
+    weighed = rules.decide(
+        case.gate,
+        contenders,
+        champion=None if defending is None else _contender(place, case, defending),
+        baseline=case.baseline,
+        noise=rules.noise_of([(e.family, e.metrics[case.gate.primary]) for e in (*evaluations, *refits)]),
+    )
+    by_evaluation = {evaluation.id: evaluation.candidate for evaluation in evaluations}
+    decision = Decision(
+        use_case=case.name,
+        dataset=dataset.id,
+        verb=weighed.verb,
+        winner=None if weighed.winner is None else by_evaluation[weighed.winner],
+        champion=None if defending is None else defending.candidate,
+        evaluations=tuple(evaluation.id for evaluation in (*evaluations, *refits)),
+        comparisons=tuple(weighed.comparisons),
+        sentences=tuple(weighed.sentences),
+        gate=canonical.sha256(case.gate),
+        code_version=code_version(),
+    )
+    return Made(nouns=(decision,))
+
+
+def _contender(place: Place, case: UseCase, evaluation: Evaluation) -> Any:
+    from models.decide import Contender
+    from models.evaluate import read_units
+
+    units = read_units(place.opened(evaluation.address, evaluation.sha256) / "units.parquet")
+    return Contender(
+        id=evaluation.id,
+        family=evaluation.family,
+        units=units.unit_P,
+        values=units.values[case.gate.primary],
+        metrics=evaluation.metrics,
+        slices=evaluation.slices,
+        cost=evaluation.cost,
+    )
+
+
+def package(place: Place, case: UseCase, dataset: Dataset, decision: Decision) -> Made:
+    """Build the immutable bento of the decision's winner."""
+    from bentos.package import package as build
+
+    candidate = place.catalog.get(decision.winner or "")
+    assert isinstance(candidate, Candidate)
+    built = build(
+        use_case=case.name,
+        candidate=candidate,
+        artefact=place.opened(candidate.address, candidate.sha256),
+        dataset=place.opened(dataset.address, dataset.sha256),
+        feature_service=case.features.service,
+        settings=place.settings,
+    )
+    bento = Bento(
+        use_case=case.name,
+        candidate=candidate.id,
+        dataset=dataset.id,
+        tag=built.tag,
+        sha256=built.sha256,
+        feature_service=case.features.service,
+        code_version=code_version(),
+    )
+    return Made(nouns=(bento,))
+
+
+def packaged(place: Place, bento: Noun) -> bool:
+    """Say whether a bento is still on this machine."""
+    assert isinstance(bento, Bento)
+    return bento_folder(place, bento.tag).is_dir()
+
+
+def bento_folder(place: Place, tag: str) -> Path:
+    """Return where BentoML keeps the bento of that tag."""
+    return place.settings.bentos / "bentos" / tag.replace(":", "/")
+
+
+def materialise(place: Place, dataset: Dataset) -> Made:
+    """Bring the online store to what was known at the dataset's as-of; serving goes on meanwhile."""
+    from feature_repo import online
+
+    online.apply(place.settings)
+    online.materialise(place.settings, dataset.as_of)
+    return Made(nouns=())
+
+
+def release(place: Place, case: UseCase, decision: Decision, bento: Bento) -> Made:
+    """Make the bento the champion: the next epoch, from now on. ConflictError when somebody else was faster."""
+    latest = place.catalog.releases(case.name)
+    made = Release(
+        use_case=case.name,
+        decision=decision.id,
+        bento=bento.id,
+        tag=bento.tag,
+        feature_service=bento.feature_service,
+        epoch=latest[0]["epoch"] + 1 if latest else 1,
+        valid_from=datetime.now(UTC),
+    )
+    return Made(nouns=(made,))
+
+
+def emptied(folder: Path) -> Path:
+    """Return the folder's path with nothing left of an earlier attempt."""
+    shutil.rmtree(folder, ignore_errors=True)
+    return folder
+
+
