@@ -1,0 +1,133 @@
+"""The door of every route: what a body may be before anything reads it. Plain ASGI: it stands before BentoML's routes too.
+
+Only JSON, uncompressed, at most 1 MB, at most 32 levels deep, within ten seconds. Pickled bodies never reach a parser.
+"""
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+import orjson
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+MAX_BYTES = 1_000_000
+MAX_DEPTH = 32
+BODY_SECONDS = 10.0
+STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+BRACKETS = re.compile(rb"[][{}]")
+
+
+class Refusal(Exception):
+    """A request that is turned away at the door: status, machine-readable kind, sentence."""
+
+    def __init__(self, status: int, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.status, self.kind, self.message = status, kind, message
+
+
+class Guard:
+    """ASGI middleware that reads and judges the body, and hands it on whole."""
+
+    def __init__(self, app: Application) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let lifespan events and sound requests through; answer the rest with 4xx and a sentence."""
+        if scope["type"] == "lifespan":
+            return await self.app(scope, receive, send)
+        if scope["type"] != "http":
+            return None  # nothing here speaks WebSocket; the server closes the connection
+        try:
+            body = await _body(scope, receive)
+        except Refusal as refusal:
+            return await _refuse(refusal, send)
+        return await self.app(scope, _replay(body, receive), send)
+
+
+async def _body(scope: Scope, receive: Receive) -> bytes:
+    headers = {name.lower(): value for name, value in scope["headers"]}
+    _check_headers(headers)
+    try:
+        body = await asyncio.wait_for(_read(receive), BODY_SECONDS)
+    except TimeoutError:
+        raise Refusal(
+            408, "timeout", f"the body did not arrive within {BODY_SECONDS:g} s; send it at once"
+        ) from None
+    if body and b"content-type" not in headers:
+        raise Refusal(415, "media_type", "the body has no Content-Type; send application/json")
+    if depth(body) > MAX_DEPTH:
+        raise Refusal(400, "depth", f"the body nests deeper than {MAX_DEPTH} levels; flatten it")
+    return body
+
+
+def _check_headers(headers: dict[bytes, bytes]) -> None:
+    kind = headers.get(b"content-type", b"application/json").split(b";")[0].strip().lower()
+    if kind != b"application/json":
+        raise Refusal(415, "media_type", f"{_shown(kind)} is not taken here; send application/json")
+    if headers.get(b"content-encoding", b"identity").strip().lower() != b"identity":
+        raise Refusal(415, "media_type", "compressed bodies are not taken here; send the JSON as it is")
+    length = headers.get(b"content-length", b"0")
+    if length.isdigit() and int(length) > MAX_BYTES:
+        raise Refusal(413, "too_large", f"the body has {int(length)} bytes; send {MAX_BYTES} at most")
+
+
+def _shown(kind: bytes) -> str:
+    return repr(kind[:80].decode("ascii", errors="replace"))
+
+
+async def _read(receive: Receive) -> bytes:
+    parts, size, more = [], 0, True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise Refusal(
+                400, "disconnected", "the connection closed before the body was whole; send it again"
+            )
+        part = message.get("body", b"")
+        size += len(part)
+        if size > MAX_BYTES:
+            raise Refusal(413, "too_large", f"the body has more than {MAX_BYTES} bytes; send fewer")
+        parts.append(part)
+        more = message.get("more_body", False)
+    return b"".join(parts)
+
+
+def depth(body: bytes) -> int:
+    """Return how deep the brackets of a JSON text nest, those within strings left out."""
+    if body.count(b"{") + body.count(b"[") <= MAX_DEPTH:
+        return 0
+    deepest = level = 0
+    for bracket in BRACKETS.findall(STRINGS.sub(b"", body)):
+        level += 1 if bracket in b"[{" else -1
+        deepest = max(deepest, level)
+    return deepest
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    given = False
+
+    async def replay() -> Message:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return replay
+
+
+async def _refuse(refusal: Refusal, send: Send) -> None:
+    content = orjson.dumps({"error": {"kind": refusal.kind, "message": refusal.message, "fields": []}})
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(content)).encode()),
+        (b"connection", b"close"),  # the rest of a refused body is not read
+    ]
+    await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
+    await send({"type": "http.response.body", "body": content})

@@ -1,0 +1,185 @@
+"""One request from bytes to an answer, stage after stage: parse, person, question, model, rules, reasons. Plain functions.
+
+What an answer leaves behind is not decided here: the seam records whatever comes out.
+"""
+
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+
+from bentos.recommend.person import People, Person
+from bentos.recommend.query import features_of, history_of, question
+from bentos.recommend.reasons import FALLBACK, Reasons
+from bentos.recommend.request import RecommendRequest, parse
+from bentos.recommend.rules import Catalogue, Rules
+from bentos.seam import Answer
+from bentos.startup import Loaded
+from counterfoil import canonical
+from counterfoil.pseudonym import pseudonym
+from counterfoil.types import ReceiptItem
+from models.data import Features, Interactions, Query
+
+log = logging.getLogger(__name__)
+FAILED = "the model failed: answered with what is popular"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Chosen:
+    """Items that were chosen, best first, with their scores and the names of who proposed them."""
+
+    item_K: np.ndarray
+    score_K: np.ndarray
+    sources: list[tuple[str, ...]]
+    said: tuple[str, ...] = ()
+    degraded: tuple[str, ...] = ()
+
+
+class Stages:
+    """A stopwatch with laps: milliseconds per stage."""
+
+    def __init__(self) -> None:
+        self.ms: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def done(self, stage: str) -> None:
+        """End the stage that ran since the last one ended."""
+        now = time.perf_counter()
+        self.ms[stage] = round((now - self._last) * 1000, 3)
+        self._last = now
+
+
+class Recommend:
+    """The flow of POST /recommend over one loaded bento."""
+
+    def __init__(self, loaded: Loaded, people: People, key: str) -> None:
+        self.loaded, self.people, self.key = loaded, people, key
+        self.items, self.about = loaded.snapshot, loaded.bundle.about
+        self.catalogue = Catalogue(self.items)
+        self.reasons = Reasons(self.items, self.about["history_kinds"])
+
+    def __call__(self, body: bytes, now: datetime) -> Answer:
+        """Answer a body that arrived at `now`. FieldFault when it is malformed."""
+        stages = Stages()
+        request = parse(body)
+        name = None if request.person is None else pseudonym(request.person, self.key)
+        moment = now if request.context.time is None else request.context.time.astimezone(UTC)
+        as_of_us = round(moment.timestamp() * 1e6)
+        stages.done("parse")
+        person = self.people.find(name, moment)
+        stages.done("person")
+        history = history_of(person, self.items, as_of_us, self.about["history_cap"])
+        features = features_of(person, history, self.items, self.about, as_of_us)
+        stages.done("features")
+        rules = self.catalogue.rules(request.filters, history, as_of_us)
+        stages.done("rules")
+        query = question(history, features, as_of_us, rules.allowed_I, rules.excluded)
+        chosen = self._filled(self._ranked(query, request.n), rules, request.n)
+        stages.done("model")
+        reasons = self.reasons.of(chosen.item_K, chosen.sources, history, features, as_of_us)
+        stages.done("reasons")
+        return Answer(
+            person=name or "nobody",
+            request=recorded_request(request, moment, self.key),
+            items=receipt_items(chosen, reasons, self.items.ids),
+            titles=tuple(self.items.titles[item] for item in chosen.item_K),
+            rules=(*rules.said, *chosen.said),
+            features=recorded_features(person, history, features, chosen, self.about, self.items.ids),
+            feature_time=person.event_time,
+            degraded=(*person.degraded, *chosen.degraded),
+            stages_ms=stages.ms,
+        )
+
+    def _ranked(self, query: Query, n: int) -> Chosen:
+        try:
+            ranking = self.loaded.model.recommend(query, n)
+        except Exception:  # a model that fails on one question must not fail the request; the receipt says so
+            log.exception("the model failed")
+            return Chosen(item_K=np.zeros(0, np.int32), score_K=np.zeros(0), sources=[], degraded=(FAILED,))
+        real_K = ranking.item_PK[0] >= 0
+        sources = [
+            tuple(name for bit, name in enumerate(ranking.sources) if bits >> bit & 1)
+            for bits in ranking.source_PK[0][real_K].tolist()
+        ]
+        return Chosen(item_K=ranking.item_PK[0][real_K], score_K=ranking.score_PK[0][real_K], sources=sources)
+
+    def _filled(self, chosen: Chosen, rules: Rules, n: int) -> Chosen:
+        """Fill a list that the model left short with what is popular and allowed; a score there is a share of recent sales."""
+        missing = n - len(chosen.item_K)
+        if missing <= 0:
+            return chosen
+        free_I = np.ones(len(self.items), bool) if rules.allowed_I is None else rules.allowed_I.copy()
+        free_I[chosen.item_K] = False
+        if rules.excluded is not None:
+            free_I[rules.excluded] = False
+        popular_I = self.items.popular_I
+        more = popular_I[free_I[popular_I]][:missing]
+        if not len(more):
+            return chosen
+        share = self.items.recent_I[more] / max(1, int(self.items.recent_I.sum()))
+        return Chosen(
+            item_K=np.concatenate([chosen.item_K, more]),
+            score_K=np.concatenate([chosen.score_K, share]),
+            sources=[*chosen.sources, *[(FALLBACK,)] * len(more)],
+            said=(f"{len(more)} of {n} filled up with what is popular",),
+            degraded=chosen.degraded,
+        )
+
+
+def receipt_items(chosen: Chosen, reasons: list[tuple[str, ...]], ids: list[str]) -> tuple[ReceiptItem, ...]:
+    """Return the chosen items as a receipt names them."""
+    return tuple(
+        ReceiptItem(item=ids[item], score=score, sources=sources, reasons=why)
+        for item, score, sources, why in zip(
+            chosen.item_K.tolist(), chosen.score_K.tolist(), chosen.sources, reasons, strict=True
+        )
+    )
+
+
+def recorded_request(request: RecommendRequest, moment: datetime, key: str) -> dict[str, Any]:
+    """Return the request as a receipt keeps it: no name of a person, the session by its pseudonym."""
+    context = request.context
+    return {
+        "n": request.n,
+        "context": {
+            "time": canonical.utc_text(moment),
+            "session": None if context.session is None else pseudonym(context.session, key),
+            "channel": context.channel,
+        },
+        "filters": request.filters.model_dump(),
+    }
+
+
+def recorded_features(
+    person: Person,
+    history: Interactions,
+    features: Features,
+    chosen: Chosen,
+    about: Mapping[str, Any],
+    ids: list[str],
+) -> dict[str, Any]:
+    """Return the features as served: the person's, those of the pairs that were answered, and what names the rest."""
+    rows = np.flatnonzero(np.isin(features.pair_item_N, chosen.item_K))
+    pairs = {
+        ids[features.pair_item_N[row]]: named(features.pair_names, features.pair_NF[row])
+        for row in rows.tolist()
+    }
+    return {
+        "service": about["feature_service"],
+        "person": named(features.person_names, features.person_PF[0]),
+        "pairs": pairs,
+        "history": {"rows": len(history), "last_us": int(history.time_N[-1]) if len(history) else None},
+        "items_as_of_us": about["as_of_us"],
+    }
+
+
+def named(names: tuple[str, ...], values_F: np.ndarray) -> dict[str, float | None]:
+    """Return values by name; what is not known is None."""
+    return {
+        name: value if np.isfinite(value) else None
+        for name, value in zip(names, values_F.tolist(), strict=True)
+    }

@@ -1,0 +1,62 @@
+"""From a person to a question that a model understands: indices instead of ids, features in the model's order."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from bentos.recommend.person import Person
+from bentos.snapshot import Snapshot
+from feature_repo.transforms import PAIR_FEATURES, pair_features
+from models.data import Features, Interactions, Query
+
+
+def history_of(person: Person, items: Snapshot, as_of_us: int, cap: int) -> Interactions:
+    """Return the person's latest `cap` interactions before `as_of_us` with items of the catalogue, as one row."""
+    index_N = np.array([items.index.get(id, -1) for id in person.item_ids], np.int32)
+    kept_N = np.flatnonzero((index_N >= 0) & (person.time_us_N < as_of_us) & (person.quantity_N > 0))
+    item_N, time_N = index_N[kept_N], person.time_us_N[kept_N]
+    order_N = np.lexsort((item_N, time_N))[-cap:]
+    return Interactions(
+        person_N=np.zeros(len(order_N), np.int32),
+        item_N=item_N[order_N],
+        time_N=time_N[order_N],
+        weight_N=person.quantity_N[kept_N][order_N],
+        people=1,
+        items=len(items),
+    )
+
+
+def features_of(
+    person: Person, history: Interactions, items: Snapshot, about: Mapping[str, list[str]], as_of_us: int
+) -> Features:
+    """Return person, item and pair features at `as_of_us`, named and ordered as the model learned them."""
+    pairs = pair_features(history.item_N, history.time_N, history.weight_N, as_of_us)
+    columns = [PAIR_FEATURES.index(name) for name in about["pair_names"]]
+    values = [person.features.get(name) for name in about["person_names"]]
+    return Features(
+        person_names=tuple(about["person_names"]),
+        item_names=tuple(about["item_names"]),
+        pair_names=tuple(about["pair_names"]),
+        person_PF=np.array([[np.nan if value is None else value for value in values]], np.float32),
+        item_IF=items.item_IF,
+        pair_person_N=np.zeros(len(pairs.item_R), np.int32),
+        pair_item_N=pairs.item_R.astype(np.int32),
+        pair_NF=pairs.feature_RF[:, columns],
+    )
+
+
+def question(
+    history: Interactions,
+    features: Features,
+    as_of_us: int,
+    allowed_I: np.ndarray | None,
+    excluded: np.ndarray | None,
+) -> Query:
+    """Return the question for one person."""
+    return Query(
+        history=history,
+        as_of_us=as_of_us,
+        features=features,
+        allowed_I=allowed_I,
+        exclude=None if excluded is None else (excluded,),
+    )

@@ -1,0 +1,32 @@
+"""BentoML's entry: one service, one worker, the application mounted at the root. `bentoml serve TAG` comes here.
+
+The bento is the one that this file lies in; the release pointer is `release.json` in Counterfoil's home.
+"""
+
+from pathlib import Path
+
+import bentoml
+
+from bentos import release
+from bentos.guard import Guard
+from bentos.recommend.app import Serving, begin, create
+from counterfoil import settings
+
+
+def start() -> Serving:
+    """Serve the bento around this file."""
+    from feature_repo.online import OnlineFeatures
+
+    current = settings.load()
+    bento = Path(__file__).resolve().parents[3]
+    return begin(bento, release.read(current.home / release.FILE), current, online=OnlineFeatures)
+
+
+@bentoml.service(name="recommend", workers=1, traffic={"timeout": 10, "max_concurrency": 64})
+@bentoml.asgi_app(create(start), path="/")
+class Recommend:
+    """Recommend items to a person; the routes are those of the application."""
+
+
+# BentoML's own routes (metrics, schema, health) get the same door as ours.
+Recommend.add_asgi_middleware(Guard)  # type: ignore[attr-defined]  # the decorator's type hides the Service

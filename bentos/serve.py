@@ -1,0 +1,64 @@
+"""Serve one bento in the foreground: `python -m bentos.serve --bento PATH --release-file PATH --port N`.
+
+This launcher checks the bento with the installed code, then becomes the worker, which runs the code in the bento.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import orjson
+
+from bentos import release
+from bentos.bundle import open_bundle
+from bentos.startup import command
+from counterfoil import settings
+from counterfoil.errors import CounterfoilError, IntegrityError
+
+
+def serve(bento: Path, released: dict[str, Any], port: int, host: str = "127.0.0.1") -> NoReturn:
+    """Check the bento and the release pointer, then become the serving process; the process id stays.
+
+    IntegrityError when a byte is not what was packaged, or the release names another bento.
+    """
+    bento = bento.resolve()
+    pointed = release.pointer(released)
+    opened = open_bundle(bento)
+    if opened.tag != pointed.bento:
+        raise IntegrityError(
+            f"{bento} is {opened.tag}, but the release names {pointed.bento}; name the bento of the release"
+        )
+    settings.load()  # makes the environment quiet, which the worker inherits
+    arguments = ["--bento", str(bento), "--release", orjson.dumps(released).decode()]
+    line = command(bento / "src", "worker", [*arguments, "--host", host, "--port", str(port)])
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execv(line[0], line)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Read the command line and serve; exit with the error's code when the bento may not be served."""
+    parser = argparse.ArgumentParser(prog="bentos.serve", description=__doc__)
+    parser.add_argument("--bento", type=Path, required=True, help="folder of the bento")
+    parser.add_argument("--release-file", type=Path, required=True, help="JSON with release, epoch and bento")
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--host", default="127.0.0.1")
+    options = parser.parse_args(arguments)
+    try:
+        pointed = release.read(options.release_file)
+        serve(
+            options.bento,
+            {"release": pointed.release, "epoch": pointed.epoch, "bento": pointed.bento},
+            options.port,
+            options.host,
+        )
+    except CounterfoilError as fault:
+        sys.stderr.write(f"{fault}\n")
+        sys.exit(fault.exit_code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,133 @@
+"""The catalogue as a bento carries it: items in index order, their features at the dataset's as-of, and plain counts.
+
+The counts (who is popular, new, bought together with what) are the evidence behind reasons and the fallback list; models
+do not read them.
+"""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from scipy.sparse import csr_matrix
+
+from models.data import DAY_US, Interactions
+from models.dataset import DatasetFolder
+
+RECENT_DAYS = 28
+PARTNERS = 5
+MIN_TOGETHER = 5
+BASKET_ITEMS = 200
+TOGETHER_ROWS = 4_000_000
+ARRAYS = ("item_features", "popular", "recent", "first_us", "partner", "together")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """The catalogue in memory. `popular` lists item indices, most taken lately first; NaN prices are unknown ones."""
+
+    as_of_us: int
+    ids: list[str]
+    titles: list[str]
+    category: list[str | None]
+    price_I: np.ndarray  # float32
+    in_stock_I: np.ndarray  # bool; True where nothing is known
+    available_us_I: np.ndarray  # int64; the lowest number where nothing is known
+    index: dict[str, int]
+    item_IF: np.ndarray  # float32
+    popular_I: np.ndarray  # int32, a permutation
+    recent_I: np.ndarray  # int32: times taken in the last 28 days
+    first_us_I: np.ndarray  # int64: when first taken; the highest number where never
+    partner_IK: np.ndarray  # int32, -1: none
+    together_IK: np.ndarray  # int32: days on which one person took both
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+def write(data: DatasetFolder, folder: Path) -> None:
+    """Write the snapshot of a dataset's catalogue at its as-of; twice the same bytes."""
+    folder.mkdir(parents=True)
+    shutil.copyfile(data.path / "items.parquet", folder / "items.parquet")
+    as_of_us = data.about["as_of_us"]
+    known = data.history.between(None, as_of_us)
+    recent_I = np.bincount(known.between(as_of_us - RECENT_DAYS * DAY_US, None).item_N, minlength=known.items)
+    ever_I = np.bincount(known.item_N, minlength=known.items)
+    first_us_I = np.full(known.items, np.iinfo(np.int64).max)
+    np.minimum.at(first_us_I, known.item_N, known.time_N)
+    partner_IK, together_IK = partners(known)
+    arrays = {
+        "item_features": data.features(as_of_us).item_IF,
+        "popular": np.lexsort((np.arange(known.items), -ever_I, -recent_I)).astype(np.int32),
+        "recent": recent_I.astype(np.int32),
+        "first_us": first_us_I,
+        "partner": partner_IK,
+        "together": together_IK,
+    }
+    for name in ARRAYS:
+        np.save(folder / f"{name}.npy", arrays[name], allow_pickle=False)
+
+
+def read(folder: Path, as_of_us: int) -> Snapshot:
+    """Read a snapshot that was checked before."""
+    columns = ["id", "title", "category", "price", "available_from", "in_stock"]
+    table = pq.read_table(folder / "items.parquet", columns=columns)
+    arrays = {name: np.load(folder / f"{name}.npy", allow_pickle=False) for name in ARRAYS}
+    ids = table["id"].to_pylist()
+    available = table["available_from"].cast(pa.int64()).fill_null(np.iinfo(np.int64).min)
+    return Snapshot(
+        as_of_us=as_of_us,
+        ids=ids,
+        titles=[title or id for id, title in zip(ids, table["title"].to_pylist(), strict=True)],
+        category=table["category"].to_pylist(),
+        price_I=table["price"].cast(pa.float32()).to_numpy(),
+        in_stock_I=table["in_stock"].fill_null(1).to_numpy() != 0,
+        available_us_I=available.to_numpy(),
+        index={id: index for index, id in enumerate(ids)},
+        item_IF=arrays["item_features"],
+        popular_I=arrays["popular"],
+        recent_I=arrays["recent"],
+        first_us_I=arrays["first_us"],
+        partner_IK=arrays["partner"],
+        together_IK=arrays["together"],
+    )
+
+
+def partners(history: Interactions) -> tuple[np.ndarray, np.ndarray]:
+    """Return per item the partners that one person took on one day most often, int32 [I, 5], and on how many such days.
+
+    Ordered by cosine similarity of the days; pairs below five days are left out, so are baskets above 200 items (nobody's
+    taste) and all but the newest four million interactions (bounded memory).
+    """
+    partner_IK = np.full((history.items, PARTNERS), -1, np.int32)
+    together_IK = np.zeros((history.items, PARTNERS), np.int32)
+    basket_BI = _baskets(history)
+    size_I = np.asarray(basket_BI.sum(axis=0)).ravel()
+    item_IB = basket_BI.T.tocsr()
+    for start in range(0, history.items, 2048):
+        pair_CI = (item_IB[start : start + 2048] @ basket_BI).tocsr()
+        for row in np.flatnonzero(np.diff(pair_CI.indptr)):
+            span = slice(pair_CI.indptr[row], pair_CI.indptr[row + 1])
+            other_N, count_N = pair_CI.indices[span], pair_CI.data[span]
+            enough_N = (count_N >= MIN_TOGETHER) & (other_N != start + row)
+            other_N, count_N = other_N[enough_N], count_N[enough_N]
+            best = np.lexsort((other_N, -count_N / np.sqrt(size_I[other_N])))[:PARTNERS]
+            partner_IK[start + row, : len(best)] = other_N[best]
+            together_IK[start + row, : len(best)] = count_N[best]
+    return partner_IK, together_IK
+
+
+def _baskets(history: Interactions) -> csr_matrix:
+    """Return what one person took on one day, ones in float32 [B, I]; items taken on fewer than five days left out."""
+    newest = np.argsort(-history.time_N, kind="stable")[:TOGETHER_ROWS]
+    key_N = history.person_N[newest].astype(np.int64) * 100_000 + history.time_N[newest] // DAY_US
+    keys, basket_N = np.unique(key_N, return_inverse=True)
+    ones_N = np.ones(len(newest), np.float32)
+    out = csr_matrix((ones_N, (basket_N, history.item_N[newest])), shape=(len(keys), history.items))
+    out.sum_duplicates()
+    out.data[:] = 1
+    out = out[np.diff(out.indptr) <= BASKET_ITEMS]
+    frequent_I = np.asarray(out.sum(axis=0)).ravel() >= MIN_TOGETHER
+    return csr_matrix(out.multiply(frequent_I.astype(np.float32)[None, :]))

@@ -1,0 +1,83 @@
+"""From a bento on disk to a model that may answer: digests, then a parse in a child process, then golden rows.
+
+Native parsers crash or hang on damaged files; a child process that dies or outlasts its time is an IntegrityError here,
+and this process lives. `python -c ... probe BENTO` is that child.
+"""
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bentos import golden, snapshot
+from bentos.bundle import Bundle
+from bentos.snapshot import Snapshot
+from counterfoil.errors import IntegrityError
+from models.family import Model
+
+PARSE_SECONDS = 60.0
+# The code of the bento comes first in the path, and nothing is written beside it.
+ENTRY = "import sys; sys.path.insert(0, sys.argv.pop(1)); from bentos import {module}; {module}.main(sys.argv[1:])"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Loaded:
+    """A model that passed, with the catalogue that it speaks of."""
+
+    bundle: Bundle
+    model: Model
+    snapshot: Snapshot
+
+
+def command(source: Path, module: str, arguments: Sequence[str]) -> list[str]:
+    """Return the command that runs `bentos.MODULE.main` with the code that lies in `source`."""
+    return [sys.executable, "-P", "-B", "-c", ENTRY.format(module=module), str(source), *arguments]
+
+
+def load(opened: Bundle, *, parse_seconds: float = PARSE_SECONDS) -> Loaded:
+    """Parse in a child process first, then here, and ask the golden rows. IntegrityError when any of it fails."""
+    await_probe(start_probe(opened), opened, parse_seconds)
+    return parse(opened)
+
+
+def parse(opened: Bundle) -> Loaded:
+    """Parse model and snapshot in this process and check the golden rows; only for bytes that were checked before."""
+    from models.families import family
+
+    about = opened.about
+    items = snapshot.read(opened.data, about["as_of_us"])
+    model = family(about["family"]).load(opened.model)
+    golden.check(opened.golden, model, items.item_IF, about, about["as_of_us"])
+    return Loaded(bundle=opened, model=model, snapshot=items)
+
+
+def start_probe(opened: Bundle) -> "subprocess.Popen[bytes]":
+    """Start the child process that parses first."""
+    return subprocess.Popen(
+        command(opened.path / "src", "probe", [str(opened.path)]),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+
+
+def await_probe(
+    child: "subprocess.Popen[bytes]", opened: Bundle, parse_seconds: float = PARSE_SECONDS
+) -> None:
+    """Wait for the child. IntegrityError when it crashed, failed, or outlasted its time (then it is ended)."""
+    try:
+        _, errors = child.communicate(timeout=parse_seconds)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.communicate()
+        raise IntegrityError(
+            f"parsing {opened.path} took longer than {parse_seconds:g} s; package the bento again"
+        ) from None
+    if child.returncode < 0:
+        raise IntegrityError(
+            f"parsing {opened.path} crashed with signal {-child.returncode}; package the bento again"
+        )
+    if child.returncode > 0:
+        last = errors.decode(errors="replace").strip().rpartition("\n")[2]
+        raise IntegrityError(f"{opened.path} cannot be parsed: {last or 'no reason given'}; package it again")

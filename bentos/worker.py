@@ -1,0 +1,60 @@
+"""The serving process: the application of a bento, run with the code in that bento, under uvicorn."""
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import orjson
+
+import bentos
+from bentos import release
+from bentos.recommend.app import Serving, begin, create
+from counterfoil import settings
+from counterfoil.errors import CounterfoilError, IntegrityError
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Serve until SIGTERM or SIGINT; exit with the error's code when the bento may not be served."""
+    parser = argparse.ArgumentParser(prog="bentos.worker")
+    parser.add_argument("--bento", type=Path, required=True)
+    parser.add_argument("--release", type=orjson.loads, required=True)
+    parser.add_argument("--host", required=True)
+    parser.add_argument("--port", type=int, required=True)
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s %(message)s")
+    try:
+        serving = start(options.bento, release.pointer(options.release))
+    except CounterfoilError as fault:
+        sys.stderr.write(f"{fault}\n")
+        sys.exit(fault.exit_code)
+    run(serving, options.host, options.port)
+
+
+def start(bento: Path, released: release.Released) -> Serving:
+    """Begin to serve the bento. IntegrityError when this code is not the bento's own."""
+    from feature_repo.online import OnlineFeatures
+
+    ours = Path(bentos.__file__).resolve().parent.parent
+    if ours != (bento / "src").resolve():
+        raise IntegrityError(f"the code that runs lies in {ours}, not in {bento}; start it by `bentos.serve`")
+    return begin(bento, released, settings.load(), online=OnlineFeatures)
+
+
+def run(serving: Serving, host: str, port: int) -> None:
+    """Run uvicorn in the foreground."""
+    import uvicorn
+
+    uvicorn.run(
+        create(lambda: serving),
+        host=host,
+        port=port,
+        loop="uvloop",
+        http="httptools",
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        limit_concurrency=512,
+        timeout_graceful_shutdown=10,
+    )
