@@ -13,7 +13,7 @@ from models import artefact
 from models.config import Checked, build
 from models.data import Query, Ranking, TrainingSet
 from models.families import dense
-from models.family import Family
+from models.family import Family, best_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,8 +61,8 @@ class Popularity:
         """Return the `deepest` best allowed items: by score, then learned count, then lower index."""
         pool = np.arange(len(score_I)) if allowed_I is None else np.flatnonzero(allowed_I)
         if deepest < len(pool):
-            bound = np.partition(score_I[pool], len(pool) - deepest)[len(pool) - deepest]
-            pool = pool[score_I[pool] >= bound]
+            scores = score_I[pool]
+            pool = pool[scores >= scores[best_of(scores, deepest)[-1]]]
         count_I = dense.padded(self.count_I, len(score_I))
         return pool[np.lexsort((pool, -count_I[pool], -score_I[pool]))][:deepest].astype(np.int32)
 

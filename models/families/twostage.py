@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
-import orjson
 
-from counterfoil import canonical
 from counterfoil.errors import ConfigError
+from models import artefact
+from models.config import Checked, bounds, build
 from models.data import Query, Ranking, TrainingSet
 from models.family import Family, Model
 from models.rank import booster, pool, signals
@@ -23,7 +23,7 @@ PEOPLE_PER_PART = 512
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config:
+class TwoStageConfig(Checked):
     """Retrievers by name with the length of their lists, how the ranker grows, and bounds on what it learns from.
 
     `negatives` candidates that were not taken are kept per person and cut-off; `rows` bounds the whole frame.
@@ -33,15 +33,19 @@ class Config:
     retrievers: tuple[str, ...] = ("repurchase", "itemknn", "popularity")
     depths: tuple[int, ...] = (200, 50, 50)
     ranker: BoosterConfig = field(default_factory=BoosterConfig)
-    negatives: int = 200
-    rows: int = 1_000_000
+    negatives: int = bounds(60, 1, 10_000)
+    rows: int = bounds(600_000, 1_000, 10_000_000)
 
 
 class TwoStage:
     """Fitted retrievers and the ranker over what they propose."""
 
     def __init__(
-        self, config: Config, retrievers: Mapping[str, Model], ranker: booster.Booster, category_I: np.ndarray
+        self,
+        config: TwoStageConfig,
+        retrievers: Mapping[str, Model],
+        ranker: booster.Booster,
+        category_I: np.ndarray,
     ) -> None:
         self.config = config
         self.retrievers = retrievers
@@ -76,8 +80,8 @@ class TwoStage:
     def save(self, folder: Path) -> None:
         """Write `twostage.json`, `ranker.ubj`, `category.npy` and one sub folder per retriever."""
         about = {"config": self.config, "signals": self.ranker.names}
-        (folder / "twostage.json").write_bytes(canonical.encode(about))
-        np.save(folder / "category.npy", self.category_I, allow_pickle=False)
+        artefact.write_json(folder / "twostage.json", about)
+        artefact.write_array(folder / "category.npy", self.category_I)
         self.ranker.save(folder / "ranker.ubj")
         for name, model in self.retrievers.items():
             (folder / name).mkdir()
@@ -100,7 +104,7 @@ class TwoStage:
         return value_NF
 
 
-def fit(config: Config, training: TrainingSet, seed: int) -> TwoStage:
+def fit(config: TwoStageConfig, training: TrainingSet, seed: int) -> TwoStage:
     """Fit retrievers as of the earliest cut-off, the ranker on the labels after it, then the retrievers on everything."""
     _check(config, training)
     earliest_us = min(training.cutoffs)
@@ -120,19 +124,11 @@ def fit(config: Config, training: TrainingSet, seed: int) -> TwoStage:
 
 def load(folder: Path) -> TwoStage:
     """Read what `save` wrote."""
-    about = orjson.loads((folder / "twostage.json").read_bytes())
-    plain = about["config"]
-    config = Config(
-        **{
-            **plain,
-            "retrievers": tuple(plain["retrievers"]),
-            "depths": tuple(plain["depths"]),
-            "ranker": BoosterConfig(**plain["ranker"]),
-        }
-    )
+    about = artefact.read_json(folder / "twostage.json")
+    config: TwoStageConfig = build(TwoStageConfig, about["config"], "twostage")
     retrievers = {name: _family(name).load(folder / name) for name in config.retrievers}
     ranker = booster.load(folder / "ranker.ubj", tuple(about["signals"]))
-    return TwoStage(config, retrievers, ranker, np.load(folder / "category.npy", allow_pickle=False))
+    return TwoStage(config, retrievers, ranker, artefact.read_array(folder / "category.npy", np.int32))
 
 
 def propose(retrievers: Mapping[str, Model], depths: tuple[int, ...], query: Query) -> pool.Pool:
@@ -145,7 +141,7 @@ def propose(retrievers: Mapping[str, Model], depths: tuple[int, ...], query: Que
 
 
 def frame(
-    config: Config, training: TrainingSet, retrievers: Mapping[str, Model], seed: int
+    config: TwoStageConfig, training: TrainingSet, retrievers: Mapping[str, Model], seed: int
 ) -> tuple[tuple[str, ...], np.ndarray, np.ndarray, np.ndarray]:
     """Return signal names, signals [N, F], labels [N] and group numbers [N] of the people who took something after a cut-off."""
     random = np.random.default_rng(seed)
@@ -192,7 +188,7 @@ def _sample(
     return (taken_N > 0) & (place_N < taken_N + negatives)
 
 
-def _fit_retrievers(config: Config, training: TrainingSet, seed: int) -> dict[str, Model]:
+def _fit_retrievers(config: TwoStageConfig, training: TrainingSet, seed: int) -> dict[str, Model]:
     return {
         name: family.fit(family.config(), training, seed)
         for name, family in ((name, _family(name)) for name in config.retrievers)
@@ -200,12 +196,12 @@ def _fit_retrievers(config: Config, training: TrainingSet, seed: int) -> dict[st
 
 
 def _family(name: str) -> Family:
-    from models.families import FAMILIES  # the registry imports this module
+    from models.families import FAMILIES  # the registry imports this module when asked
 
     return FAMILIES[name]
 
 
-def _check(config: Config, training: TrainingSet) -> None:
+def _check(config: TwoStageConfig, training: TrainingSet) -> None:
     faults = []
     if not training.cutoffs:
         faults.append(
@@ -215,7 +211,17 @@ def _check(config: Config, training: TrainingSet) -> None:
         faults.append(f"{len(config.retrievers)} retrievers but {len(config.depths)} depths; give one each")
     if not 1 <= len(set(config.retrievers)) <= 8 or len(set(config.retrievers)) != len(config.retrievers):
         faults.append(f"retrievers {config.retrievers} must be 1 to 8 different families")
-    if Config.family in config.retrievers:
+    if TwoStageConfig.family in config.retrievers:
         faults.append("twostage cannot retrieve for itself; name other families")
     if faults:
         raise ConfigError("; ".join(faults))
+
+
+FAMILY = Family(
+    config=TwoStageConfig,
+    fit=fit,
+    load=load,
+    paper="Covington, Adams, Sargin: Deep neural networks for YouTube recommendations, RecSys 2016 (two stages); "
+    "Burges: From RankNet to LambdaRank to LambdaMART, MSR-TR-2010-82 (the ranker)",
+    seeded=True,
+)

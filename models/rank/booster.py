@@ -7,20 +7,21 @@ import numpy as np
 import xgboost as xgb
 
 from counterfoil.errors import IntegrityError
+from models.config import Checked, bounds
 
 
 @dataclass(frozen=True, kw_only=True)
-class BoosterConfig:
+class BoosterConfig(Checked):
     """How trees are grown; `pairs` is the length of the top list whose order is learned (LambdaMART@k)."""
 
-    trees: int = 150
-    depth: int = 6
-    rate: float = 0.1
-    min_child_weight: float = 20.0
-    columns: float = 0.7
-    rows: float = 0.8
-    bins: int = 128
-    pairs: int = 10
+    trees: int = bounds(200, 1, 10_000)
+    depth: int = bounds(5, 1, 12)
+    rate: float = bounds(0.05, 1e-4, 1.0)
+    min_child_weight: float = bounds(20.0, 0.0, 1e9)
+    columns: float = bounds(0.7, 0.01, 1.0)
+    rows: float = bounds(0.8, 0.01, 1.0)
+    bins: int = bounds(128, 2, 1024)
+    pairs: int = bounds(10, 1, 1000)
 
 
 class Booster:
