@@ -93,15 +93,15 @@ def build(
         raise InputError(
             f"as-of {as_of} must have a time zone and whole seconds; give it as 2017-12-01T00:00:00Z"
         )
-    days = _days(landing, as_of)
-    digest = _inputs(landing, days, as_of, history_cap, history_kinds)
+    landed = _landed(landing, as_of)
+    digest = _inputs(landed, as_of, history_cap, history_kinds)
     kept = _read_side(out, as_of)
     if kept and kept["inputs"] == digest and all(partition(out, view, as_of).is_file() for view in VIEWS):
         return Built(as_of=as_of, sha256=digest, rows=kept["rows"], fresh=False)
     _side(out, as_of).unlink(missing_ok=True)  # from here on the partitions may be of two minds
     with duckdb.connect(config={"threads": threads}) as con:
         as_of_us = _microseconds(as_of)
-        _read_landing(con, landing, days, as_of_us, history_kinds)
+        _read(con, landed, as_of_us, history_kinds)
         transforms.prepare(con, as_of_us)
         rows = _write(con, out, as_of, history_cap)
     with replacing(_side(out, as_of)) as fresh:
@@ -113,29 +113,45 @@ def _microseconds(moment: datetime) -> int:
     return int((moment - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds()) * 1_000_000
 
 
-def _days(landing: Path, as_of: datetime) -> list[Path]:
-    """Return the day files that can hold events before `as_of`, in order of day."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Landed:
+    """The landed files that matter at a moment, each with its SHA-256; days in order."""
+
+    days: dict[Path, str]
+    items: dict[Path, str]
+
+
+def _landed(landing: Path, as_of: datetime) -> _Landed:
+    """Return what had landed of the days up to `as_of`. The manifest is the authority; without one, the files are."""
+    manifest = landing / "manifest.json"
+    if manifest.is_file():
+        plain = orjson.loads(manifest.read_bytes())
+        days = {landing / f"events/day={day}/events.parquet": p["sha256"] for day, p in plain["days"].items()}
+        items = {landing / "items.parquet": plain["items"]["sha256"]} if plain.get("items") else {}
+    else:
+        days = {
+            path: canonical.file_digest(path) for path in (landing / "events").glob("day=*/events.parquet")
+        }
+        items = {path: canonical.file_digest(path) for path in landing.glob("items.parquet")}
     last = f"day={as_of.astimezone(UTC):%Y-%m-%d}"
-    days = sorted(p for p in (landing / "events").glob("day=*/events.parquet") if p.parent.name <= last)
+    days = {path: sha256 for path, sha256 in sorted(days.items()) if path.parent.name <= last}
     if not days:
         raise InputError(
             f"no events before {stamp(as_of)} in {landing}; import some with `counterfoil data import`"
         )
-    return days
+    return _Landed(days=days, items=items)
 
 
-def _inputs(landing: Path, days: Sequence[Path], as_of: datetime, cap: int, kinds: Sequence[str]) -> str:
+def _inputs(landed: _Landed, as_of: datetime, cap: int, kinds: Sequence[str]) -> str:
     """Return the digest of everything that the partitions depend on: data, moment, arguments, this code."""
-    items = landing / "items.parquet"
-    code = (Path(__file__), Path(transforms.__file__))
     return canonical.sha256(
         {
-            "events": {day.parent.name: canonical.file_digest(day) for day in days},
-            "items": canonical.file_digest(items) if items.is_file() else None,
+            "events": {path.parent.name: sha256 for path, sha256 in landed.days.items()},
+            "items": list(landed.items.values()),
             "as_of": as_of,
             "cap": cap,
             "kinds": sorted(kinds),
-            "code": [canonical.file_digest(path) for path in code],
+            "code": [canonical.file_digest(path) for path in (Path(__file__), Path(transforms.__file__))],
         }
     )
 
@@ -149,16 +165,13 @@ def _read_side(out: Path, as_of: datetime) -> dict[str, Any] | None:
     return orjson.loads(path.read_bytes()) if path.is_file() else None
 
 
-def _read_landing(
-    con: duckdb.DuckDBPyConnection, landing: Path, days: Sequence[Path], as_of_us: int, kinds: Sequence[str]
-) -> None:
+def _read(con: duckdb.DuckDBPyConnection, landed: _Landed, as_of_us: int, kinds: Sequence[str]) -> None:
     """Make `taken` and `catalogue` of the landed files."""
-    con.execute(_TAKEN, {"days": [str(day) for day in days], "kinds": list(kinds), "as_of": as_of_us})
-    items = landing / "items.parquet"
-    if items.is_file():
-        con.execute(_CATALOGUE, {"items": str(items)})
-    else:
-        con.execute(_NO_CATALOGUE)
+    days = [str(day) for day in landed.days]
+    con.execute(_TAKEN, {"days": days, "kinds": list(kinds), "as_of": as_of_us})
+    con.execute(_CATALOGUE)
+    for path in landed.items:
+        con.execute(_ITEMS, {"items": str(path)})
 
 
 # An unknown quantity counts as one; what was given back (zero and below) is not taken. Without a session, a moment is a basket.
@@ -171,12 +184,11 @@ WHERE list_contains($kinds, kind) AND item IS NOT NULL AND coalesce(quantity, 1)
     AND epoch_us(time) < $as_of
 """
 _CATALOGUE = """
-CREATE OR REPLACE TEMP TABLE catalogue AS
-SELECT id, category, price, epoch_us(available_from) AS available_us FROM read_parquet($items)
-"""
-_NO_CATALOGUE = """
 CREATE OR REPLACE TEMP TABLE catalogue (id VARCHAR, category VARCHAR, price DOUBLE, available_us BIGINT)
 """
+_ITEMS = (
+    "INSERT INTO catalogue SELECT id, category, price, epoch_us(available_from) FROM read_parquet($items)"
+)
 
 
 def _write(con: duckdb.DuckDBPyConnection, out: Path, as_of: datetime, cap: int) -> dict[str, int]:

@@ -1,17 +1,166 @@
-"""Feast's SQLite online store, mended: an older row never overwrites a newer one."""
+"""Feast's SQLite online store with four repairs; the tables are Feast's own, and so is everything above them.
 
-from typing import Literal
+1. An older row never overwrites a newer one; at one event time the later `created` wins. The guard is in the upsert itself.
+2. Times are whole microseconds UTC: Feast's adapter cuts to seconds and goes through the local time zone of the process.
+3. A write-ahead log, so that nobody who reads waits for who writes, and one connection per thread.
+4. A file that was removed or replaced under a running process is noticed at the next read, and never made anew by a read.
+"""
 
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from feast import Entity, FeatureView, RepoConfig
+from feast.infra.key_encoding_utils import serialize_entity_key
+from feast.infra.online_stores.helpers import compute_table_id
 from feast.infra.online_stores.sqlite import SqliteOnlineStore, SqliteOnlineStoreConfig
+from feast.protos.feast.types.EntityKey_pb2 import EntityKey
+from feast.protos.feast.types.Value_pb2 import Value
+from pydantic import field_validator
+
+Row = tuple[EntityKey, dict[str, Value], datetime, datetime | None]
+BUSY_S = 30.0
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class NewestSqliteOnlineStoreConfig(SqliteOnlineStoreConfig):
     """As Feast's own, under our name."""
 
-    type: Literal["feature_repo.online_store.NewestSqliteOnlineStore"] = (  # type: ignore[assignment]
-        "feature_repo.online_store.NewestSqliteOnlineStore"
-    )
+    type: Any = "feature_repo.online_store.NewestSqliteOnlineStore"
+
+    @field_validator("path")
+    @classmethod
+    def make_folder(cls, path: str) -> str:
+        """Make the folder: Feast's command line is to work in a fresh clone, and its SQL registry makes no folders."""
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        return path
 
 
 class NewestSqliteOnlineStore(SqliteOnlineStore):
-    """As Feast's own; the newest row wins."""
+    """One row per person and feature, of which the newest stays."""
+
+    def __init__(self) -> None:
+        self._mine = threading.local()
+
+    def online_write_batch(
+        self,
+        config: RepoConfig,
+        table: FeatureView,
+        data: list[Row],
+        progress: Callable[[int], Any] | None,
+    ) -> None:
+        """Write the rows in one transaction, except where what is stored is newer."""
+        conn = self._get_conn(config)
+        with conn:
+            conn.execute("BEGIN IMMEDIATE")
+            conn.executemany(_UPSERT.format(table=_table(config, table)), _upserts(config, data))
+        if progress:
+            progress(len(data))
+
+    def online_read(
+        self,
+        config: RepoConfig,
+        table: FeatureView,
+        entity_keys: list[EntityKey],
+        requested_features: list[str] | None = None,
+    ) -> list[tuple[datetime | None, dict[str, Value] | None]]:
+        """Return event time and values per key, (None, None) where nothing is stored. sqlite3.Error when the file is gone."""
+        conn = self._open(config, create=False)
+        wanted = None if requested_features is None else frozenset(requested_features)
+        query = _READ.format(table=_table(config, table))
+        return [_read(conn, query, _key(config, key), wanted) for key in entity_keys]
+
+    def teardown(self, config: RepoConfig, tables: Sequence[FeatureView], entities: Sequence[Entity]) -> None:
+        """Remove the file, and its log, which would otherwise be replayed into the next one of that name."""
+        with suppress(AttributeError):
+            self._mine.conn.close()
+            del self._mine.conn
+        super().teardown(config, tables, entities)
+        for end in ("-wal", "-shm"):
+            Path(self._get_db_path(config) + end).unlink(missing_ok=True)
+
+    def _get_conn(self, config: RepoConfig) -> sqlite3.Connection:
+        return self._open(config, create=True)
+
+    def _open(self, config: RepoConfig, *, create: bool) -> sqlite3.Connection:
+        """Return this thread's connection to the file that lies there now."""
+        path = Path(self._get_db_path(config))
+        conn: sqlite3.Connection | None = getattr(self._mine, "conn", None)
+        if conn is not None and self._mine.inode == _inode(path):
+            return conn
+        if conn is not None:
+            conn.close()
+            del self._mine.conn
+        uri = f"{path.resolve().as_uri()}?mode={'rwc' if create else 'rw'}"
+        conn = sqlite3.connect(uri, uri=True, timeout=BUSY_S, isolation_level=None)
+        try:
+            conn.execute("PRAGMA journal_mode = WAL")
+            conn.execute("PRAGMA synchronous = NORMAL")
+        except sqlite3.Error:
+            conn.close()
+            raise
+        self._mine.conn, self._mine.inode = conn, _inode(path)
+        return conn
+
+
+_UPSERT = """
+INSERT INTO {table} (entity_key, feature_name, value, event_ts, created_ts) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT (entity_key, feature_name) DO UPDATE
+SET value = excluded.value, event_ts = excluded.event_ts, created_ts = excluded.created_ts
+WHERE excluded.event_ts > event_ts
+    OR (excluded.event_ts = event_ts AND ifnull(excluded.created_ts, 0) >= ifnull(created_ts, 0))
+"""
+_READ = "SELECT feature_name, value, event_ts FROM {table} WHERE entity_key = ?"
+
+
+def _table(config: RepoConfig, view: FeatureView) -> str:
+    name = compute_table_id(config.project, view, config.registry.enable_online_feature_view_versioning)
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _key(config: RepoConfig, key: EntityKey) -> bytes:
+    return serialize_entity_key(key, entity_key_serialization_version=config.entity_key_serialization_version)
+
+
+def _upserts(config: RepoConfig, data: list[Row]) -> Iterator[tuple[bytes, str, bytes, int, int | None]]:
+    for key, values, event_time, created in data:
+        times = _microseconds(event_time), None if created is None else _microseconds(created)
+        key_bytes = _key(config, key)
+        for name, value in values.items():
+            yield key_bytes, name, value.SerializeToString(), *times
+
+
+def _read(
+    conn: sqlite3.Connection, query: str, key: bytes, wanted: frozenset[str] | None
+) -> tuple[datetime | None, dict[str, Value] | None]:
+    values: dict[str, Value] = {}
+    event_time = None
+    with closing(conn.execute(query, (key,))) as rows:
+        for name, value, event_us in rows:
+            if wanted is None or name in wanted:
+                values[name] = Value.FromString(value)
+                event_time = event_us
+    if event_time is None:
+        return None, None
+    return datetime.fromtimestamp(event_time // 1_000_000, UTC).replace(
+        microsecond=event_time % 1_000_000
+    ), values
+
+
+def _microseconds(moment: datetime) -> int:
+    """Return microseconds since 1970; Feast hands over UTC without saying so."""
+    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+    since = moment - EPOCH
+    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+
+
+def _inode(path: Path) -> tuple[int, int] | None:
+    try:
+        stat = path.stat()
+    except FileNotFoundError:
+        return None
+    return stat.st_dev, stat.st_ino
