@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from counterfoil.contracts import EVENT
 from counterfoil.errors import InputError
-from counterfoil.simulator import calendar, fault, session, table, world
+from counterfoil.simulator import calendar, cycle, fault, session, table, world
 from counterfoil.simulator.chance import Stream, generator
 from counterfoil.simulator.config import ShopConfig
 from counterfoil.simulator.truth import write_truth
@@ -48,7 +48,7 @@ def simulate(config: ShopConfig, folder: Path, progress: Progress | None = None)
     (partial / "events").mkdir(parents=True)
     shop = world.build(config)
     saboteur = _saboteur(config)
-    cycles = world.cycles(shop)
+    cycles = cycle.plant(shop)
     count, parts = _write_events(partial / "events", _tables(shop, cycles, saboteur, progress))
     _write(table.items(shop), partial / "items.parquet")
     _write(table.people(shop), partial / "people.parquet")
@@ -74,7 +74,7 @@ def _saboteur(config: ShopConfig) -> fault.Saboteur:
 
 
 def _tables(
-    shop: world.World, cycles: world.Cycles, saboteur: fault.Saboteur, progress: Progress | None
+    shop: world.World, cycles: cycle.Cycles, saboteur: fault.Saboteur, progress: Progress | None
 ) -> Iterator[pa.Table]:
     """Yield the events chunk by chunk, and last those that come late."""
     config, press = shop.config, table.Press(shop)
@@ -100,12 +100,12 @@ def _tables(
         yield pa.concat_tables(saboteur.late).sort_by("time")
 
 
-def _visits_per_day(shop: world.World, cycles: world.Cycles) -> np.ndarray:
+def _visits_per_day(shop: world.World, cycles: cycle.Cycles) -> np.ndarray:
     """Return the mean number of visits on each day, so that about the wanted number of events comes out."""
     config = shop.config
     rate = session.visits_rate(shop, generator(config.seed, Stream.PILOT))
-    turns = np.maximum(config.days - cycles.first_J, 0) / cycles.period_J * 0.9
-    free = max(config.events - float(turns.sum()) * 3, config.events * 0.5)
+    turns = np.maximum(config.days - cycles.first_J, 0) / cycles.period_J * cycle.TAKEN
+    free = max(config.events - float(turns.sum()) * cycle.EVENTS, config.events * 0.5)
     return calendar.busy(config) * free / rate
 
 

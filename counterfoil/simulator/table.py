@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from counterfoil.contracts import EVENT, ITEM, KINDS, PERSON
 from counterfoil.simulator import wording
 from counterfoil.simulator.chance import hashed
-from counterfoil.simulator.session import DAY_US, Rows
+from counterfoil.simulator.visit import DAY_US, Rows
 from counterfoil.simulator.world import CHANNELS, World
 
 TIME = pa.timestamp("us", tz="UTC")

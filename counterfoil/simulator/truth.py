@@ -22,9 +22,10 @@ from counterfoil import canonical
 from counterfoil.errors import InputError, UnknownError
 from counterfoil.simulator import behaviour, wording
 from counterfoil.simulator.config import ShopConfig
+from counterfoil.simulator.cycle import Cycles
 from counterfoil.simulator.fault import Fault
 from counterfoil.simulator.table import numbered
-from counterfoil.simulator.world import Cycles, World, epoch, prices
+from counterfoil.simulator.world import World, epoch, prices
 
 VERSION = 1
 SAMPLE = 20

@@ -1,4 +1,4 @@
-"""The shop's planted truths: vectors, prices, popularity, arrivals, trends, seasons, repurchase cycles. No events.
+"""The shop's planted truths: vectors, prices, popularity, arrivals, trends, seasons. No events.
 
 Shapes: P people, I items, C categories, T types (kinds of product, sorted by category), D tastes, K = D + 3, E epochs (before and
 after the drift; 1 when there is none). People and items are numbered in the order in which they arrive.
@@ -18,8 +18,6 @@ from counterfoil.simulator.config import ShopConfig
 
 TASTE, BAND, QUALITY, LEVEL = 3.0, 0.25, 0.6, -0.9
 CHANNELS = ("web", "app", "store")
-RESTOCK_SHARE = 0.03  # of all events, those of repurchase cycles
-RESTOCK_EVENTS = 3.1  # events that one repurchase makes: view, cart, purchase, some ratings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,16 +50,6 @@ class People:
     activity_P: np.ndarray
     band_P: np.ndarray
     channel_P: np.ndarray
-
-
-@dataclass(frozen=True, kw_only=True)
-class Cycles:
-    """Who buys what again and again: row j is due at first_day + n x period days, give or take 15% of a period."""
-
-    person_J: np.ndarray
-    item_J: np.ndarray
-    period_J: np.ndarray
-    first_J: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -253,26 +241,3 @@ def _shifted(config: ShopConfig, before: np.ndarray, other: np.ndarray) -> np.nd
         return before[None]
     strength = config.drift_strength
     return np.stack([before, (1 - strength) * before + strength * other])
-
-
-def cycles(world: World) -> Cycles:
-    """Plant the repurchase cycles: active people, items that are used up, the best liked of eight."""
-    config, items, people = world.config, world.items, world.people
-    rng = generator(config.seed, Stream.CYCLES)
-    period_C = np.array([shelf[2] for shelf in wording.SHELVES[: world.categories]])
-    used_up_I = np.flatnonzero((period_C[items.category_I] > 0) & (items.arrival_I == 0))
-    typical_days = float(period_C[period_C > 0].mean())
-    wanted = config.events * RESTOCK_SHARE / RESTOCK_EVENTS / max(config.days / typical_days, 0.25)
-    count = min(int(wanted), 3 * config.people)
-    share_P = np.cumsum(people.activity_P)
-    person_J = np.searchsorted(share_P, rng.random(count) * share_P[-1], side="right").clip(
-        max=config.people - 1
-    )
-    weight_U = np.cumsum(np.exp(items.log_weight_EI[0][used_up_I]))
-    pick_J8 = np.searchsorted(weight_U, rng.random((count, 8)) * weight_U[-1], side="right")
-    pick_J8 = used_up_I[pick_J8.clip(max=len(used_up_I) - 1)]
-    best_J1 = world.logits(np.zeros(count, np.int64), person_J, pick_J8).argmax(axis=1)[:, None]
-    item_J = np.take_along_axis(pick_J8, best_J1, axis=1)[:, 0]
-    period_J = period_C[items.category_I[item_J]] * np.exp(0.2 * rng.standard_normal(count))
-    first_J = people.arrival_P[person_J] + rng.random(count) * period_J
-    return Cycles(person_J=person_J, item_J=item_J, period_J=period_J, first_J=first_J)
