@@ -2,6 +2,7 @@
 
 from flows.gate.days import validate_days
 from flows.gate.policy import Policy
+from flows.gate.snapshot import validate_snapshot
 from flows.gate.verdict import require
 
-__all__ = ["Policy", "require", "validate_days"]
+__all__ = ["Policy", "require", "validate_days", "validate_snapshot"]

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator
 from datetime import datetime
+from math import inf
 
 from counterfoil.contracts import EVENT
 from flows.gate.history import COMPARED, OPTIONAL
-from flows.gate.policy import Bounds, Policy
+from flows.gate.policy import Policy
 from flows.gate.profile import DOUBLED, FLOATS
 from flows.gate.rules import literal, row_rule, row_rules
-from flows.gate.suite import Expectation, Suite
+from flows.gate.suite import CRITICAL, WARNING, Expectation, Suite, flag, pair
 
 DAY_START = "epoch_us(day::TIMESTAMP)"
 
@@ -36,21 +37,15 @@ def day_suite(policy: Policy, rules: tuple[Expectation, ...]) -> Suite:
 
 
 def _schema() -> Iterator[Expectation]:
-    yield _flag("readable", None, "readable", "a Parquet file that can be read")
-    yield _flag("as_recorded", None, "as_recorded", "the bytes have the SHA-256 that was recorded")
+    yield flag("readable", None, "readable", "a Parquet file that can be read")
+    yield flag("as_recorded", None, "as_recorded", "the bytes have the SHA-256 that was recorded")
     for name in EVENT.names:
-        yield _flag("present", name, f"{name}.present", "a column of that name")
-        yield _flag("typed", name, f"{name}.typed", f"the contract's type, {EVENT.field(name).type}")
+        yield flag("present", name, f"{name}.present", "a column of that name")
+        yield flag("typed", name, f"{name}.typed", f"the contract's type, {EVENT.field(name).type}")
     yield Expectation(
         name="no_unknown_columns", column=None, metric="unknown_columns", says="no column beside the contract's",
         severity="warning", unit="count", minimum=0.0, maximum=0.0,
     )  # fmt: skip
-
-
-def _flag(name: str, column: str | None, metric: str, says: str) -> Expectation:
-    return Expectation(
-        name=name, column=column, metric=metric, says=says, unit="flag", minimum=1.0, maximum=1.0
-    )
 
 
 def _whole(policy: Policy) -> Iterator[Expectation]:
@@ -63,8 +58,8 @@ def _whole(policy: Policy) -> Iterator[Expectation]:
     )  # fmt: skip
     stranger = unknown_item()
     known = (
-        ("known", "critical", policy.items_known_critical),
-        ("all_known", "warning", policy.items_known_warning),
+        ("known", CRITICAL, policy.items_known_critical),
+        ("all_known", WARNING, policy.items_known_warning),
     )
     for name, severity, share in known:
         yield Expectation(
@@ -75,44 +70,20 @@ def _whole(policy: Policy) -> Iterator[Expectation]:
 
 def _against_before(policy: Policy) -> Iterator[Expectation]:
     says = "rows against the median of the days before"
-    yield from _pair("volume", None, "volume.ratio", policy.volume_warning, policy.volume_critical, says)
+    yield from pair("volume", None, "volume.ratio", policy.volume_warning, policy.volume_critical, says)
     for name in OPTIONAL:
         says = "share of filled rows against the days before"
-        lows = (policy.filled_warning, float("inf")), (policy.filled_critical, float("inf"))
-        yield from _pair("filled_as_before", name, f"{name}.filled_ratio", *lows, says)
+        bounds = (policy.filled_warning, inf), (policy.filled_critical, inf)
+        yield from pair("filled_as_before", name, f"{name}.filled_ratio", *bounds, says)
     for name in FLOATS:
         says = "median against the days before"
-        yield from _pair(
-            "level_as_before", name, f"{name}.level_ratio", policy.level_warning, policy.level_critical, says
-        )
+        bounds = policy.level_warning, policy.level_critical
+        yield from pair("level_as_before", name, f"{name}.level_ratio", *bounds, says)
     for name in COMPARED:
         yield Expectation(
             name="varies_as_before", column=name, metric=f"{name}.constant", says="not one value alone where it used to vary",
             unit="flag", minimum=0.0, maximum=0.0,
         )  # fmt: skip
-    shift = (0.0, policy.js_warning), (0.0, policy.js_critical)
-    yield from _pair(
-        "mix_as_before",
-        "kind",
-        "kind.shift",
-        *shift,
-        "divergence of the mix of kinds from the days before",
-        "bits",
-    )
-
-
-def _pair(
-    name: str,
-    column: str | None,
-    metric: str,
-    warning: Bounds,
-    critical: Bounds,
-    says: str,
-    unit: str = "ratio",
-) -> Iterator[Expectation]:
-    """Yield the critical expectation and, under the name with `_closely`, the warning one."""
-    for suffix, severity, (low, high) in (("", "critical", critical), ("_closely", "warning", warning)):
-        yield Expectation(
-            name=name + suffix, column=column, metric=metric, says=f"{says}: {low:g} to {high:g}", severity=severity,
-            unit=unit, minimum=low, maximum=None if high == float("inf") else high,
-        )  # fmt: skip
+    says = "divergence of the mix of kinds from the days before, in bits"
+    bounds = (0.0, policy.js_warning), (0.0, policy.js_critical)
+    yield from pair("mix_as_before", "kind", "kind.shift", *bounds, says, "bits")

@@ -57,36 +57,57 @@ def _quiet() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _run(profile: "pd.DataFrame", suite: Suite) -> dict[int, Mapping[str, Any]]:
-    """Return GX's own result (as JSON types) by the expectation's number in the suite."""
-    with _quiet():
-        import great_expectations as gx
-        import great_expectations.expectations as gxe
-        from great_expectations.data_context.types.base import ProgressBarsConfig
+def frame(rows: Mapping[str, Mapping[str, float]], suite: Suite) -> "pd.DataFrame":
+    """Return the profile as GX takes it: one row per subject, the suite's metrics and the subject's name."""
+    import pandas as pd
 
-        context = gx.get_context(mode="ephemeral")
-        context.variables.progress_bars = ProgressBarsConfig(globally=False)
-        asset = context.data_sources.add_pandas("profile").add_dataframe_asset("profile")
-        batch = asset.add_batch_definition_whole_dataframe("whole").get_batch({"dataframe": profile})
-        expectations = [
-            gxe.ExpectColumnValuesToBeBetween(
-                column=e.metric,
-                min_value=e.minimum,
-                max_value=e.maximum,
-                severity=e.severity,
-                meta={"number": number},
-            )
-            for number, e in enumerate(suite.expectations)
-        ]
-        result = batch.validate(
-            gx.ExpectationSuite(name=suite.name, expectations=expectations),
-            result_format={
-                "result_format": "COMPLETE",
-                "unexpected_index_column_names": [KEY],
-                "partial_unexpected_count": 0,
-            },
+    metrics = sorted({e.metric for e in suite.expectations})
+    return pd.DataFrame({KEY: list(rows), **{m: [row[m] for row in rows.values()] for m in metrics}})
+
+
+def _run(profile: "pd.DataFrame", suite: Suite) -> dict[int, Mapping[str, Any]]:
+    """Return GX's own result (as JSON types) by the expectation's number in the suite; what GX raises is a GateFault."""
+    try:
+        with _quiet():
+            return _validate(profile, suite)
+    except Exception as fault:
+        text = f"{type(fault).__name__}: {fault}"[:200]
+        raise GateFault(
+            f"Great Expectations broke on suite {suite.name!r} ({text}); the gate needs mending"
+        ) from fault
+
+
+def _validate(profile: "pd.DataFrame", suite: Suite) -> dict[int, Mapping[str, Any]]:
+    import great_expectations as gx
+    import great_expectations.expectations as gxe
+    from great_expectations.data_context.types.base import ProgressBarsConfig
+    from great_expectations.expectations.metadata_types import FailureSeverity
+
+    context = gx.get_context(mode="ephemeral")
+    context.variables.progress_bars = ProgressBarsConfig(globally=False)
+    asset = context.data_sources.add_pandas("profile").add_dataframe_asset("profile")
+    batch = asset.add_batch_definition_whole_dataframe("whole").get_batch({"dataframe": profile})
+    expectations = [
+        gxe.ExpectColumnValuesToBeBetween(
+            column=e.metric,
+            min_value=e.minimum,
+            max_value=e.maximum,
+            severity=FailureSeverity(e.severity),
+            meta={"number": number},
         )
-    return {r.expectation_config.meta["number"]: r.to_json_dict() for r in result.results}
+        for number, e in enumerate(suite.expectations)
+    ]
+    # No partial lists: a result holds the names of failing subjects and the profile's counts, never a value of the data.
+    form = {
+        "result_format": "COMPLETE",
+        "unexpected_index_column_names": [KEY],
+        "partial_unexpected_count": 0,
+    }
+    result = batch.validate(
+        gx.ExpectationSuite(name=suite.name, expectations=expectations), result_format=form
+    )
+    configs = ((r, r.expectation_config) for r in result.results)
+    return {config.meta["number"]: r.to_json_dict() for r, config in configs if config and config.meta}
 
 
 def _finding(expectation: Expectation, result: Mapping[str, Any] | None, profile: "pd.DataFrame") -> Finding:

@@ -34,6 +34,8 @@ class Policy:
     psi_warning: float = 0.1
     psi_critical: float = 0.25
     freshness_days: float = 3.0
+    gap_days: float = 3.0
+    recent_days: int = 28
     reference_share: float = 0.8
     samples: int = 5
     chunk_rows: int = 400_000

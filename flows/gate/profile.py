@@ -10,10 +10,10 @@ from pathlib import Path
 import duckdb
 
 from counterfoil.contracts import EVENT, KINDS
-from flows.gate.partition import Part
 from flows.gate.policy import Policy
 from flows.gate.rules import quoted
 from flows.gate.suite import Expectation
+from flows.gate.table import Table
 
 Profile = dict[str, float]
 FLOATS = tuple(f.name for f in EVENT.fields if f.type == "float")
@@ -38,26 +38,26 @@ def connect(landing: Path, policy: Policy) -> duckdb.DuckDBPyConnection:
 
 def profile_days(
     con: duckdb.DuckDBPyConnection,
-    parts: Sequence[Part],
+    parts: Sequence[Table],
     rules: Sequence[Expectation],
     *,
     chunk_rows: int,
     done: Callable[[int], None],
 ) -> dict[str, Profile]:
-    """Count every part by day; `done` is called with the number of parts of each finished chunk.
+    """Count every part by day; `done` is called with the rows of each finished chunk.
 
     A file whose footer is sound but whose pages are not is found here: its `readable` becomes 0.
     """
     counts: dict[str, Profile] = {}
     for chunk in chunks(parts, chunk_rows):
         counts |= _count(con, chunk, rules)
-        done(len(chunk))
+        done(sum(part.rows for part in chunk))
     return counts
 
 
-def chunks(parts: Sequence[Part], rows: int) -> Iterator[list[Part]]:
+def chunks(parts: Sequence[Table], rows: int) -> Iterator[list[Table]]:
     """Yield whole consecutive days with at most `rows` rows together (a day that has more is alone)."""
-    chunk: list[Part] = []
+    chunk: list[Table] = []
     for part in parts:
         if chunk and sum(p.rows for p in chunk) + part.rows > rows:
             yield chunk
@@ -67,10 +67,10 @@ def chunks(parts: Sequence[Part], rows: int) -> Iterator[list[Part]]:
         yield chunk
 
 
-def source(parts: Sequence[Part]) -> str | None:
+def source(parts: Sequence[Table]) -> str | None:
     """Return SQL that reads the readable parts as one table of the contract's columns and `day`; None when there are none."""
     regular = [quoted(str(p.path)) for p in parts if p.regular]
-    pieces = [p.source() for p in parts if p.readable and not p.regular]
+    pieces = [p.select(f"DATE '{p.name}' AS day") for p in parts if p.readable and not p.regular]
     if regular:
         columns = ", ".join(EVENT.names)
         files = ", ".join(regular)
@@ -92,10 +92,10 @@ def aggregates(rules: Sequence[Expectation]) -> Mapping[str, str]:
 
 
 def _count(
-    con: duckdb.DuckDBPyConnection, chunk: Sequence[Part], rules: Sequence[Expectation]
+    con: duckdb.DuckDBPyConnection, chunk: Sequence[Table], rules: Sequence[Expectation]
 ) -> dict[str, Profile]:
     metrics = aggregates(rules)
-    blank = {p.day: _blank(p, metrics) for p in chunk}
+    blank = {p.name: _blank(p, metrics) for p in chunk}
     table = source(chunk)
     if table is None:
         return blank
@@ -115,7 +115,7 @@ def _count(
 
 def _one_by_one(
     con: duckdb.DuckDBPyConnection,
-    chunk: Sequence[Part],
+    chunk: Sequence[Table],
     rules: Sequence[Expectation],
     blank: dict[str, Profile],
 ) -> dict[str, Profile]:
@@ -126,7 +126,7 @@ def _one_by_one(
     return {day: row for part in chunk for day, row in _count(con, [part], rules).items()}
 
 
-def _blank(part: Part, metrics: Mapping[str, str]) -> Profile:
+def _blank(part: Table, metrics: Mapping[str, str]) -> Profile:
     """Return the profile of a part before a row is read: its schema, and zero of everything."""
     row = dict.fromkeys(metrics, 0.0)
     row["readable"] = float(part.readable)

@@ -8,9 +8,9 @@ import duckdb
 
 from counterfoil.contracts import EVENT
 from flows.gate.engine import Finding
-from flows.gate.partition import Part
 from flows.gate.profile import DOUBLED, source
 from flows.gate.suite import Expectation
+from flows.gate.table import Table
 
 # An id is shown as it is only when it looks like one: a mail address or a name that slipped into the column is not.
 PLAIN_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
@@ -26,7 +26,7 @@ def shown(event_id: str | None) -> str:
 
 
 def row_samples(
-    con: duckdb.DuckDBPyConnection, parts: Mapping[str, Part], findings: Sequence[Finding], limit: int
+    con: duckdb.DuckDBPyConnection, parts: Mapping[str, Table], findings: Sequence[Finding], limit: int
 ) -> dict[tuple[str, str], tuple[str, ...]]:
     """Return (metric, day) -> the smallest ids of rows that break the rule; only for days whose file can be read."""
     out: dict[tuple[str, str], tuple[str, ...]] = {}

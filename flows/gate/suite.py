@@ -2,13 +2,18 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from math import inf
 from typing import Literal
 
 from counterfoil import canonical
 from counterfoil.errors import GateFault
 from counterfoil.types import Severity
+from flows.gate.policy import Bounds
 
 Unit = Literal["rows", "count", "share", "ratio", "bits", "psi", "days", "flag"]
+CRITICAL: Severity = "critical"
+WARNING: Severity = "warning"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,14 +51,14 @@ class Expectation:
         return text[self.unit]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Suite:
     """A named set of expectations; `identity` carries their number and digest, so that a verdict can be held against it."""
 
     name: str
     expectations: tuple[Expectation, ...]
 
-    @property
+    @cached_property
     def identity(self) -> str:
         """Return `name#count@digest`."""
         return f"{self.name}#{len(self.expectations)}@{canonical.sha256(self.expectations)[:12]}"
@@ -65,3 +70,36 @@ def suite_size(identity: str) -> int:
     if not count.isdigit():
         raise GateFault(f"suite {identity!r} does not say how many expectations it holds; validate again")
     return int(count)
+
+
+def flag(name: str, column: str | None, metric: str, says: str) -> Expectation:
+    """Return the expectation that a metric of 0 or 1 is 1."""
+    return Expectation(
+        name=name, column=column, metric=metric, says=says, unit="flag", minimum=1.0, maximum=1.0
+    )
+
+
+def pair(
+    name: str,
+    column: str | None,
+    metric: str,
+    warning: Bounds,
+    critical: Bounds,
+    says: str,
+    unit: Unit = "ratio",
+) -> tuple[Expectation, Expectation]:
+    """Return the critical expectation and, under the name with `_closely`, the warning one of tighter bounds."""
+    strict, close = (
+        Expectation(
+            name=name + suffix,
+            column=column,
+            metric=metric,
+            says=f"{says}: {low:g} to {high:g}" if high < inf else f"{says}: {low:g} or more",
+            severity=severity,
+            unit=unit,
+            minimum=low,
+            maximum=high if high < inf else None,
+        )
+        for suffix, severity, (low, high) in (("", CRITICAL, critical), ("_closely", WARNING, warning))
+    )
+    return strict, close

@@ -1,0 +1,128 @@
+"""The suite for a whole snapshot: the contract's row rules on interactions, items and people, freshness, volume, shift."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime
+from math import inf
+
+from counterfoil.contracts import EVENT, ITEM, PERSON, Contract, Field
+from flows.gate.policy import Policy
+from flows.gate.rules import literal, row_rule, row_rules
+from flows.gate.suite import Expectation, Suite, flag, pair
+
+
+def _from_event(name: str, required: bool) -> Field:
+    return replace(EVENT.field(name), required=required, required_for=())
+
+
+INTERACTION = Contract(
+    name="interaction",
+    key="person",
+    fields=(
+        Field(name="person", type="int", says="row of people.parquet", required=True, minimum=0),
+        Field(name="item", type="int", says="row of items.parquet", required=True, minimum=0),
+        _from_event("time", True),
+        _from_event("kind", True),
+        _from_event("quantity", False),
+        _from_event("price", False),
+    ),
+)
+KEYS = {
+    "items": Contract(name="items", key="id", fields=(ITEM.field("id"),)),
+    "people": Contract(name="people", key="id", fields=(PERSON.field("id"),)),
+}
+# What is compared with the reference, and how: column -> (metric, unit). Only these two speak of broken data when they move far;
+# the others move when a shop changes, which is why models are trained anew: they warn.
+CRITICAL_SHIFTS = {"kind": "bits", "price": "psi"}
+WARNING_SHIFTS = ("hour", "weekday", "category", "popularity")
+
+
+def interaction_rules(as_of: datetime) -> tuple[Expectation, ...]:
+    """Return what every interaction must keep: the contract's rules, people and items that exist, no future."""
+    return (
+        *row_rules(INTERACTION),
+        row_rule("known", "person", "person >= (SELECT count(*) FROM people)", "a row of people.parquet"),
+        row_rule("known", "item", "item >= (SELECT count(*) FROM items)", "a row of items.parquet"),
+        row_rule("not_in_future", "time", f"time > {literal(as_of)}", f"not after {as_of.isoformat()}"),
+    )
+
+
+def key_rules() -> tuple[tuple[str, Expectation], ...]:
+    """Return (table, rule) for the ids of items and people; the rules' columns are named `items.id` and `people.id`."""
+    return tuple((table, _of_table(table, rule)) for table, c in KEYS.items() for rule in row_rules(c))
+
+
+def _of_table(table: str, rule: Expectation) -> Expectation:
+    metric = f"{table}.{rule.metric}"
+    return replace(rule, column=f"{table}.{rule.column}", metric=metric, counts=metric, unit="count")
+
+
+def snapshot_suite(policy: Policy, as_of: datetime, *, compared: bool) -> Suite:
+    """Return the suite for a snapshot; `compared` says whether there is a reference to hold it against."""
+    expectations = (
+        *_schema(),
+        *_whole(policy),
+        *interaction_rules(as_of),
+        *(rule for _, rule in key_rules()),
+        *(_against_reference(policy) if compared else ()),
+    )
+    return Suite("snapshot" if compared else "snapshot-first", expectations)
+
+
+def _schema() -> Iterator[Expectation]:
+    for contract in (INTERACTION, *KEYS.values()):
+        table = "" if contract is INTERACTION else f"{contract.name}."
+        name = table.rstrip(".") or "interactions"
+        yield flag("readable", name, f"{name}.readable", f"{name}.parquet can be read")
+        for column in contract.names:
+            yield flag("present", table + column, f"{name}.{column}.present", "a column of that name")
+            yield flag("typed", table + column, f"{name}.{column}.typed", "the contract's type")
+
+
+def _whole(policy: Policy) -> Iterator[Expectation]:
+    floors = (("rows_at_least", None, "rows", policy.snapshot_rows_floor), ("rows_at_least", "items", "items.rows", 1), ("rows_at_least", "people", "people.rows", 1))  # fmt: skip
+    for name, column, metric, floor in floors:
+        yield Expectation(
+            name=name, column=column, metric=metric, says=f"{floor} rows or more", unit="count", minimum=float(floor)
+        )  # fmt: skip
+    for table in KEYS:
+        metric = f"{table}.id.unique"
+        yield Expectation(
+            name="unique", column=f"{table}.id", metric=metric, says="no id twice", unit="count", minimum=0.0, maximum=0.0,
+            counts=metric,
+        )  # fmt: skip
+    for name in ("person", "item", "time"):
+        yield flag("varies", name, f"{name}.varies", "more than one value")
+    days = policy.freshness_days
+    yield Expectation(
+        name="fresh", column="time", metric="age_days", says=f"newest event at most {days:g} days before the snapshot",
+        unit="days", minimum=0.0, maximum=days,
+    )  # fmt: skip
+    yield Expectation(
+        name="no_gap", column="time", metric="gap_days", says=f"no more than {policy.gap_days:g} days in a row without events",
+        severity="warning", unit="days", minimum=0.0, maximum=policy.gap_days,
+    )  # fmt: skip
+
+
+def _against_reference(policy: Policy) -> Iterator[Expectation]:
+    for table, metric in ((None, "rows_ratio"), ("items", "items_ratio"), ("people", "people_ratio")):
+        yield Expectation(
+            name="not_shrunk", column=table, metric=metric, says=f"rows against the reference: {policy.reference_share:g} or more",
+            unit="ratio", minimum=policy.reference_share,
+        )  # fmt: skip
+    says = "rows a day, lately, against the reference"
+    yield from pair("volume", None, "volume.ratio", policy.volume_warning, policy.volume_critical, says)
+    for column in ("quantity", "price"):
+        says = "share of filled rows, lately, against the reference"
+        bounds = (policy.filled_warning, inf), (policy.filled_critical, inf)
+        yield from pair("filled_as_reference", column, f"{column}.filled_ratio", *bounds, says)
+    for column, unit in CRITICAL_SHIFTS.items():
+        js, psi = (policy.js_warning, policy.js_critical), (policy.psi_warning, policy.psi_critical)
+        warning, critical = js if unit == "bits" else psi
+        says = f"shift of {column}, lately, from the reference"
+        yield from pair("shift", column, f"{column}.shift", (0.0, warning), (0.0, critical), says, unit)  # type: ignore[arg-type]
+    for column in WARNING_SHIFTS:
+        yield Expectation(
+            name="shift", column=column, metric=f"{column}.shift", says=f"shift of {column}, lately, from the reference: 0 to {policy.js_warning:g}",
+            severity="warning", unit="bits", minimum=0.0, maximum=policy.js_warning,
+        )  # fmt: skip
