@@ -10,6 +10,7 @@ import numpy as np
 from counterfoil.simulator import calendar, wording
 from counterfoil.simulator.calendar import Chunk
 from counterfoil.simulator.chance import Stream, generator, hashed
+from counterfoil.simulator.page import quantities
 from counterfoil.simulator.visit import Rows, Visits, rows
 from counterfoil.simulator.world import CHANNELS, World
 
