@@ -172,7 +172,7 @@ def _stores(home: Path) -> Iterator[None]:
 
     for name in ("bentos", "models", "tmp"):
         (home / name).mkdir(parents=True, exist_ok=True)
-    places = (Container.bento_store, Container.model_store, Container.tmp_bento_store_dir)
+    places: tuple[Any, ...] = (Container.bento_store, Container.model_store, Container.tmp_bento_store_dir)
     before = [place.get() for place in places]
     for place, value in zip(
         places, (BentoStore(home / "bentos"), ModelStore(home / "models"), str(home / "tmp")), strict=True

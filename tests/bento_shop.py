@@ -200,8 +200,9 @@ class MemoryView:
     history_items: list[str]
     history_times_us: np.ndarray
     history_quantities: np.ndarray
-    features: dict[str, float | None] = field(default_factory=dict)
-    event_time: datetime | None = AS_OF - timedelta(days=1)
+    features: dict[str, float] = field(default_factory=dict)
+    category_affinity: dict[str, float] = field(default_factory=dict)
+    event_time: datetime | None = None
     expired: bool = False
 
 
@@ -218,14 +219,16 @@ class MemoryOnline:
             for person in range(PEOPLE)
         }
 
-    def person(self, pseudonym: str, now: datetime) -> MemoryView | None:
-        """Return the view of a pseudonym, or None."""
-        if pseudonym not in self.rows:
-            return None
-        rows = self.rows[pseudonym]
+    def person(self, person_id: str, now: datetime) -> MemoryView:
+        """Return the view of a pseudonym, empty when nobody is known by it."""
+        rows = self.rows.get(person_id)
+        if rows is None:
+            return MemoryView([], np.zeros(0), np.zeros(0))
         return MemoryView(
             history_items=[ITEMS[item] for _, item in rows],
             history_times_us=np.array([time for time, _ in rows]),
             history_quantities=np.ones(len(rows)),
             features={"recency_days": 1.0, "baskets": 17.0},
+            category_affinity={"home": 0.5},
+            event_time=AS_OF - timedelta(days=1),
         )

@@ -58,7 +58,8 @@ def begin(
             f"{bento} is {opened.tag}, but the release names {released.bento}; name the bento of the release"
         )
     child = start_probe(opened)
-    people = People(online(settings))
+    people = People(lambda: online(settings))
+    people.warm()
     await_probe(child, opened)
     threadpool_limits(1)  # rows for one person: threads cost more than they bring
     loaded = parse(opened)

@@ -80,7 +80,7 @@ class Recommend:
         query = question(history, features, as_of_us, rules.allowed_I, rules.excluded)
         chosen = self._filled(self._ranked(query, request.n), rules, request.n)
         stages.done("model")
-        reasons = self.reasons.of(chosen.item_K, chosen.sources, history, features, as_of_us)
+        reasons = self.reasons.of(chosen.item_K, chosen.sources, history, features, person.affinity, as_of_us)
         stages.done("reasons")
         return Answer(
             person=name or "nobody",

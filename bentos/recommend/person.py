@@ -4,99 +4,138 @@ Whatever goes wrong out there is an answer without history here, never a failed 
 """
 
 import logging
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as Late
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
 import numpy as np
 
+from counterfoil.errors import UnavailableError
+
 log = logging.getLogger(__name__)
 DEADLINE_SECONDS = 0.25
 PAUSE_SECONDS = 2.0
 GONE = "the online store does not answer: answered without this person's history"
+EXPIRED = "what is stored of this person is older than it may be: answered as for somebody unknown"
+YOUNGER = "what is stored of this person is younger than the time asked for: answered as for somebody unknown"
 
 
 class View(Protocol):
-    """What the online store says of a person: features, and the latest history, oldest first."""
+    """What the online store says of a person: features, and the latest history, oldest first; empty for somebody unknown.
 
-    features: Mapping[str, float | None]
-    history_items: Any
-    history_times_us: Any
-    history_quantities: Any
-    event_time: datetime | None
-    expired: Any
+    A row that may not be used is an empty view whose `event_time` tells which row that is.
+    """
+
+    @property
+    def features(self) -> Mapping[str, float]:
+        """Features by name, NaN where absent."""
+
+    @property
+    def history_items(self) -> Any:
+        """Ids of the items, text [N]."""
+
+    @property
+    def history_times_us(self) -> Any:
+        """When they were taken, int64 [N]."""
+
+    @property
+    def history_quantities(self) -> Any:
+        """How many of each, float32 [N]."""
+
+    @property
+    def category_affinity(self) -> Mapping[str, float]:
+        """Shares of the person's favourite shelves, the largest first."""
+
+    @property
+    def event_time(self) -> datetime | None:
+        """Moment of the row; None for somebody unknown."""
+
+    @property
+    def expired(self) -> bool:
+        """Whether the row outlived its time to live."""
 
 
 class Online(Protocol):
     """The online store's one question."""
 
-    def person(self, pseudonym: str, now: datetime) -> View | None:
-        """Return the view of a pseudonym as it may be used at `now`; None for somebody unknown."""
+    def person(self, person_id: str, now: datetime, /) -> View:
+        """Return the view of a pseudonym as it may be used at `now`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Person:
-    """Who asks, as far as it is known: index-free arrays, and what is wrong with them."""
+    """Who asks, as far as it is known, and what is wrong with that."""
 
-    features: Mapping[str, float | None]
-    item_ids: list[str]
-    time_us_N: np.ndarray  # int64
-    quantity_N: np.ndarray  # float32
-    event_time: datetime | None
+    features: Mapping[str, float] = field(default_factory=dict)
+    item_ids: tuple[str, ...] = ()
+    time_us_N: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    quantity_N: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
+    affinity: Mapping[str, float] = field(default_factory=dict)
+    event_time: datetime | None = None
     degraded: tuple[str, ...] = ()
 
 
 class People:
-    """Look people up; after a failure or a late answer, leave the store alone for two seconds."""
+    """Look people up; after a failure or a late answer, leave the store alone for two seconds.
 
-    def __init__(self, online: Online, deadline_seconds: float = DEADLINE_SECONDS) -> None:
-        self.online, self.deadline_seconds = online, deadline_seconds
+    `connect` makes the store's client: at the start when the store is there, else on a later request, in the background.
+    """
+
+    def __init__(self, connect: Callable[[], Online], deadline_seconds: float = DEADLINE_SECONDS) -> None:
+        self._connect, self._deadline_seconds = connect, deadline_seconds
+        self._online: Online | None = None
+        self._connecting = threading.Lock()
         self._asking = ThreadPoolExecutor(4, thread_name_prefix="online-store")
         self._paused_until = 0.0
+
+    def warm(self) -> None:
+        """Make the client now; a store that is not there yet is not waited for."""
+        try:
+            self._client()
+        except UnavailableError as fault:
+            log.warning("answers degrade until the online store is there: %s", fault)
 
     def find(self, pseudonym: str | None, now: datetime) -> Person:
         """Return what is known of a pseudonym at `now`; nobody (None) and unknown people have no history."""
         if pseudonym is None:
-            return nobody()
+            return Person()
         if time.monotonic() < self._paused_until:
-            return nobody(GONE)
+            return Person(degraded=(GONE,))
         try:
-            view = self._asking.submit(self.online.person, pseudonym, now).result(self.deadline_seconds)
+            return known(self._asking.submit(self._ask, pseudonym, now).result(self._deadline_seconds))
         except Late:
-            log.warning("the online store took longer than %g s", self.deadline_seconds)
-        except Exception:  # whatever a store's client may raise: the answer degrades and says so
+            log.warning("the online store took longer than %g s", self._deadline_seconds)
+        except UnavailableError as fault:
+            log.warning("an answer degrades: %s", fault)
+        except Exception:  # whatever else a store's client may raise: the answer degrades and says so
             log.exception("the online store failed")
-        else:
-            return nobody() if view is None else known(view)
         self._paused_until = time.monotonic() + PAUSE_SECONDS
-        return nobody(GONE)
+        return Person(degraded=(GONE,))
 
+    def _ask(self, pseudonym: str, now: datetime) -> View:
+        return self._client().person(pseudonym, now)
 
-def nobody(*degraded: str) -> Person:
-    """Return a person of whom nothing is known."""
-    empty = np.zeros(0)
-    return Person(
-        features={},
-        item_ids=[],
-        time_us_N=empty.astype(np.int64),
-        quantity_N=empty.astype(np.float32),
-        event_time=None,
-        degraded=degraded,
-    )
+    def _client(self) -> Online:
+        with self._connecting:
+            if self._online is None:
+                self._online = self._connect()
+            return self._online
 
 
 def known(view: View) -> Person:
-    """Return a view as plain arrays; features that outlived their time are said to be missing."""
-    stale = ("this person's features are older than they may be: answered from the history alone",)
+    """Return a view as it may be used; a row that is too old or too young says so."""
+    unused = view.event_time is not None and not len(view.history_items)
     return Person(
         features=view.features,
-        item_ids=list(view.history_items),
+        item_ids=tuple(view.history_items),
         time_us_N=np.asarray(view.history_times_us, np.int64),
         quantity_N=np.asarray(view.history_quantities, np.float32),
+        affinity=view.category_affinity,
         event_time=view.event_time,
-        degraded=stale if view.expired else (),
+        degraded=((EXPIRED,) if view.expired else (YOUNGER,) if unused else ()),
     )

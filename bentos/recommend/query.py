@@ -32,12 +32,12 @@ def features_of(
     """Return person, item and pair features at `as_of_us`, named and ordered as the model learned them."""
     pairs = pair_features(history.item_N, history.time_N, history.weight_N, as_of_us)
     columns = [PAIR_FEATURES.index(name) for name in about["pair_names"]]
-    values = [person.features.get(name) for name in about["person_names"]]
+    values = [person.features.get(name, np.nan) for name in about["person_names"]]
     return Features(
         person_names=tuple(about["person_names"]),
         item_names=tuple(about["item_names"]),
         pair_names=tuple(about["pair_names"]),
-        person_PF=np.array([[np.nan if value is None else value for value in values]], np.float32),
+        person_PF=np.array([values], np.float32),
         item_IF=items.item_IF,
         pair_person_N=np.zeros(len(pairs.item_R), np.int32),
         pair_item_N=pairs.item_R.astype(np.int32),

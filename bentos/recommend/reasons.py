@@ -10,6 +10,7 @@ from models.data import DAY_US, Features, Interactions
 
 MAX_REASONS = 3
 POPULAR_RANK = 200
+FAVOURITES = 3
 MONTH_US = RECENT_DAYS * DAY_US
 FALLBACK = "fallback"
 
@@ -29,13 +30,15 @@ class Reasons:
         sources: list[tuple[str, ...]],
         history: Interactions,
         features: Features,
+        affinity: Mapping[str, float],
         as_of_us: int,
     ) -> list[tuple[str, ...]]:
         """Return up to three reasons per chosen item, the most personal first; there is always one."""
         counts = _own(features)
         owned = set(history.item_N.tolist())
+        shelves = set(list(affinity)[:FAVOURITES])
         return [
-            tuple(self._one(item, names, counts, owned, as_of_us))[:MAX_REASONS]
+            tuple(self._one(item, names, counts, owned, shelves, as_of_us))[:MAX_REASONS]
             for item, names in zip(chosen.tolist(), sources, strict=True)
         ]
 
@@ -45,11 +48,13 @@ class Reasons:
         sources: tuple[str, ...],
         counts: Mapping[int, tuple[int, float]],
         owned: set[int],
+        shelves: set[str],
         as_of_us: int,
     ) -> list[str]:
         found = [
             self._bought_before(item, counts),
             self._together(item, owned),
+            self._favourite(item, shelves),
             self._selling(item, as_of_us),
             self._new(item, as_of_us),
         ]
@@ -67,6 +72,10 @@ class Reasons:
                 together = "bought" if self.verb == "bought" else "chosen"
                 return f"often {together} together with {self.items.titles[partner]}, which you {self.verb}"
         return None
+
+    def _favourite(self, item: int, shelves: set[str]) -> str | None:
+        shelf = (self.items.category[item] or "").partition(" > ")[0]
+        return f"from {shelf}, where you often choose" if shelf in shelves else None
 
     def _selling(self, item: int, as_of_us: int) -> str | None:
         if item not in self._popular:
