@@ -9,6 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from feast import Entity, FeatureService, FeatureView, Field, FileSource, ValueType
+from feast.data_format import ParquetFormat
 from feast.types import Array, FeastType, Float32, Int64, String
 
 from counterfoil import settings
@@ -82,7 +83,8 @@ def define(features: Path, ttl_days: int) -> Definitions:
 def _source(features: Path, view: str) -> FileSource:
     return FileSource(
         name=f"{view}_partitions",
-        path=str(features / view / "*.parquet"),
+        path=str(features / view),
+        file_format=ParquetFormat(),
         timestamp_field="event_timestamp",
         created_timestamp_column="created",
     )

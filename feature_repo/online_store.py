@@ -35,9 +35,10 @@ class NewestSqliteOnlineStoreConfig(SqliteOnlineStoreConfig):
     @field_validator("path")
     @classmethod
     def make_folder(cls, path: str) -> str:
-        """Make the folder: Feast's command line is to work in a fresh clone, and its SQL registry makes no folders."""
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        return path
+        """Make the folder, a relative one seen from this repository: Feast's command line is to work in a fresh clone."""
+        place = (Path(__file__).parent / path).resolve()
+        place.parent.mkdir(parents=True, exist_ok=True)
+        return str(place)
 
 
 class NewestSqliteOnlineStore(SqliteOnlineStore):

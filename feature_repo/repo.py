@@ -1,9 +1,12 @@
 """The feature repository, opened by the settings: what feature_store.yaml says, for any home and profile."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import yaml
 
 from counterfoil.settings import Settings
+from feature_repo.build import VIEWS, replacing
 
 if TYPE_CHECKING:
     from feast import FeatureStore
@@ -12,38 +15,48 @@ PROJECT = "counterfoil"
 
 
 def open_store(settings: Settings) -> "FeatureStore":
-    """Open the feature store of this home: SQL registry, DuckDB offline, SQLite (or Redis, by settings) online."""
+    """Open the feature store of this home; its folder is made when it is missing."""
     from feast import FeatureStore, RepoConfig
 
     settings.features.mkdir(parents=True, exist_ok=True)
-    online: dict[str, object] = {
-        "type": "feature_repo.online_store.NewestSqliteOnlineStore",
-        "path": str(settings.features.resolve() / "online.sqlite"),
-    }
-    if settings.online_store_url:
-        online = {"type": "redis", "connection_string": settings.online_store_url.removeprefix("redis://")}
-    return FeatureStore(
-        config=RepoConfig(
-            project=PROJECT,
-            provider="local",
-            registry={
-                "registry_type": "sql",
-                "path": f"sqlite:///{settings.features.resolve() / 'registry.sqlite'}",
-                "cache_ttl_seconds": 60,
-                "serve_features_while_materializing": True,
-            },
-            offline_store={"type": "duckdb"},
-            online_store=online,
-            entity_key_serialization_version=3,
-            repo_path=Path(__file__).parent,
-        )
-    )
+    return FeatureStore(config=RepoConfig(**_config(settings), repo_path=Path(__file__).parent))
 
 
 def apply(settings: Settings) -> "FeatureStore":
-    """Write the definitions into the registry and make the online tables; doing it again changes nothing."""
+    """Write the definitions into the registry and make the online tables; doing it again changes nothing.
+
+    Leaves `feature_store.yaml` in the features folder: `feast -f` with it sees this home, wherever that is.
+    """
     from feature_repo.definitions import define
 
+    features = settings.features.resolve()
+    for view in VIEWS:
+        (features / view).mkdir(parents=True, exist_ok=True)
     store = open_store(settings)
-    store.apply([*define(settings.features.resolve(), settings.feature_ttl_days).all])
+    store.apply([*define(features, settings.feature_ttl_days).all])
+    with replacing(features / "feature_store.yaml") as fresh:
+        fresh.write_text(yaml.safe_dump(_config(settings)), encoding="utf-8")
     return store
+
+
+def _config(settings: Settings) -> dict[str, Any]:
+    features = settings.features.resolve()
+    online = {
+        "type": "feature_repo.online_store.NewestSqliteOnlineStore",
+        "path": str(features / "online.sqlite"),
+    }
+    if settings.online_store_url:
+        online = {"type": "redis", "connection_string": settings.online_store_url.removeprefix("redis://")}
+    return {
+        "project": PROJECT,
+        "provider": "local",
+        "registry": {
+            "registry_type": "sql",
+            "path": f"sqlite:///{features / 'registry.sqlite'}",
+            "cache_ttl_seconds": 60,
+            "serve_features_while_materializing": True,
+        },
+        "offline_store": {"type": "duckdb"},
+        "online_store": online,
+        "entity_key_serialization_version": 3,
+    }
