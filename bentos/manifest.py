@@ -33,10 +33,7 @@ def verify(folder: Path, *, besides: frozenset[str] = frozenset()) -> str:
     found = digests(folder, besides=besides)
     if not path.is_file():
         raise IntegrityError(f"{path} is missing, so nothing in that folder can be trusted; package it again")
-    try:
-        listed: dict[str, str] = orjson.loads(path.read_bytes())["files"]
-    except (ValueError, KeyError, TypeError) as fault:
-        raise IntegrityError(f"{path} is not a manifest ({fault}); package the bento again") from fault
+    listed = _listed(path)
     for name in sorted(listed.keys() | found.keys()):
         _compare(folder / name, listed.get(name), found.get(name))
     return canonical.file_digest(path)
@@ -53,6 +50,15 @@ def digests(folder: Path, *, besides: frozenset[str] = frozenset()) -> dict[str,
     return {
         name: canonical.file_digest(folder / name) for name in names if name != NAME and name not in besides
     }
+
+
+def _listed(path: Path) -> dict[str, str]:
+    """Read a manifest; IntegrityError when it is none."""
+    try:
+        files = orjson.loads(path.read_bytes())["files"]
+        return {str(name): str(digest) for name, digest in files.items()}
+    except (ValueError, KeyError, TypeError, AttributeError) as fault:
+        raise IntegrityError(f"{path} is not a manifest ({fault}); package the bento again") from fault
 
 
 def _files(folder: Path) -> list[Path]:

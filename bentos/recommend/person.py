@@ -86,8 +86,14 @@ class People:
     `connect` makes the store's client: at the start when the store is there, else on a later request, in the background.
     """
 
-    def __init__(self, connect: Callable[[], Online], deadline_seconds: float = DEADLINE_SECONDS) -> None:
-        self._connect, self._deadline_seconds = connect, deadline_seconds
+    def __init__(
+        self,
+        connect: Callable[[], Online],
+        *,
+        deadline_seconds: float = DEADLINE_SECONDS,
+        pause_seconds: float = PAUSE_SECONDS,
+    ) -> None:
+        self._connect, self._deadline_seconds, self._pause_seconds = connect, deadline_seconds, pause_seconds
         self._online: Online | None = None
         self._connecting = threading.Lock()
         self._asking = ThreadPoolExecutor(4, thread_name_prefix="online-store")
@@ -114,7 +120,7 @@ class People:
             log.warning("an answer degrades: %s", fault)
         except Exception:  # whatever else a store's client may raise: the answer degrades and says so
             log.exception("the online store failed")
-        self._paused_until = time.monotonic() + PAUSE_SECONDS
+        self._paused_until = time.monotonic() + self._pause_seconds
         return Person(degraded=(GONE,))
 
     def _ask(self, pseudonym: str, now: datetime) -> View:
