@@ -8,9 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 
 FAVOURITE = 0.06  # x attraction, of a view
-CART = 0.22  # x attraction, of a view
-PURCHASE_LOW, PURCHASE_HIGH = 0.30, 0.75  # of a cart, at attraction 0 and 1
+CART = 0.17  # x attraction, of a view
+PURCHASE_LOW, PURCHASE_HIGH = 0.35, 0.80  # of a cart, at attraction 0 and 1
 RATED = 0.20  # of a purchase
+RELEVANCE = np.array(
+    (0.25, 0.7, 1.0)
+)  # x attraction in answers to a search: another kind; the kind; kind and adjective too
 
 
 @dataclass(frozen=True, kw_only=True)

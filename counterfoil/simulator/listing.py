@@ -29,6 +29,9 @@ def lists(
     examination = np.array(world.config.examination)
     epoch_N = world.epoch(visits.day_S[session_N])
     attraction_N = behaviour.attraction(world.logits(epoch_N, visits.person_S[session_N], item_N))
+    attraction_N *= np.where(
+        query_L[row_N] < 0, 1, behaviour.RELEVANCE[_grades(world, query_L[row_N], item_N)]
+    )
     clicked_N = np.flatnonzero(behaviour.clicks(rng, attraction_N, examination[column_N]))
     offset_L = rng.integers(1_000, 60_000, len(session_L))
     seen = (session_N[clicked_N], item_N[clicked_N])
@@ -58,8 +61,14 @@ def _queries(world: World, visits: Visits, search_S: np.ndarray, rng: np.random.
     strongest_N = np.abs(taste_ND).argmax(axis=1)
     adjective_N = 2 * strongest_N + (np.take_along_axis(taste_ND, strongest_N[:, None], 1)[:, 0] < 0)
     form_N = np.where(rng.random(count) < 0.3, 2 + adjective_N, rng.random(count) < 0.06)
-    per_type = 2 + len(wording.adjectives(tastes))
-    return (category_N * world.kinds + kind_N) * per_type + form_N
+    return (category_N * world.kinds + kind_N) * wording.per_type(tastes) + form_N
+
+
+def _grades(world: World, query_N: np.ndarray, item_N: np.ndarray) -> np.ndarray:
+    """Return how well items answer queries: 0 another kind, 1 the kind, 2 the kind and its adjective, if any was asked."""
+    type_N, form_N = np.divmod(query_N, wording.per_type(world.config.tastes))
+    fits_N = (world.items.adjective_I2[item_N] == form_N[:, None] - 2).any(axis=1) | (form_N < 2)
+    return np.where(world.items.type_I[item_N] == type_N, 1 + fits_N, 0)
 
 
 def _shown(
@@ -74,9 +83,8 @@ def _shown(
     length = world.config.list_length
     width = length + 3
     category_LM = categories(visits.cut_SC[session_L], rng, width)
-    per_type = 2 + len(wording.adjectives(world.config.tastes))
     asked_L1 = (query_L >= 0)[:, None]
-    type_L1 = np.maximum(query_L, 0)[:, None] // per_type
+    type_L1 = np.maximum(query_L, 0)[:, None] // wording.per_type(world.config.tastes)
     near_LM = asked_L1 & (rng.random((len(query_L), width)) < 0.8)
     category_LM = np.where(asked_L1, type_L1 // world.kinds, category_LM)
     start_LM = np.where(near_LM, type_L1, category_LM * world.kinds)

@@ -72,14 +72,21 @@ class LiveShop:
 
 
 def answer(
-    shop: LiveShop, person: str, shown_items: Sequence[str], receipt: str | None, time: datetime
+    shop: LiveShop,
+    person: str,
+    shown_items: Sequence[str],
+    receipt: str | None,
+    time: datetime,
+    query: str | None = None,
 ) -> list[Event]:
     """Return what a person does with a list: sees it, clicks by true preference x position bias, and what follows.
 
-    Items that the shop never had are seen and never clicked. Every event names the receipt. UnknownError: no such person.
+    With a `query` (one of the shop's own) the person has searched, and clicks by relevance as well. Items that the shop never
+    had are seen and never clicked. Every event names the receipt. UnknownError: no such person or query.
     """
     truth, rng = shop.truth, generator(shop.truth.config.seed, Stream.REACTION, shop.answers)
     number = int(truth.people([person])[0])
+    attraction_N = _attraction(shop, number, shown_items, truth.config.day_of(time), query)
     visit = _Visit(
         shop=shop,
         person=person,
@@ -90,16 +97,17 @@ def answer(
         events=[],
     )
     shop.answers += 1
+    if query is not None:
+        visit.happens("search", None, 0, query=query)
     for place, item in enumerate(shown_items):
-        visit.happens("impression", item, 0, position=place + 1)
-    attraction_N = _attraction(shop, number, shown_items, truth.config.day_of(time))
+        visit.happens("impression", item, 0, position=place + 1, query=query)
     examined_N = (np.arange(len(shown_items)) + 1.0) ** -truth.config.examination_power
     clicked = np.flatnonzero(behaviour.clicks(rng, attraction_N, examined_N)).tolist()
     outcome = behaviour.outcomes(rng, attraction_N[clicked])
     now_ms = 0
     for row, place in enumerate(clicked):
         now_ms += int(rng.integers(800, 4000))
-        visit.happens("click", shown_items[place], now_ms, position=place + 1)
+        visit.happens("click", shown_items[place], now_ms, position=place + 1, query=query)
         now_ms = _follow(visit, shown_items[place], outcome, row, now_ms + 50)
     return visit.events
 
@@ -116,7 +124,7 @@ class _Visit:
     began: datetime
     events: list[Event]
 
-    def happens(self, kind: EventKind, item: str, after_ms: int, **what: Any) -> None:
+    def happens(self, kind: EventKind, item: str | None, after_ms: int, **what: Any) -> None:
         """Note an event so many milliseconds after the list was shown."""
         event = Event(
             id=self.shop.fresh_id(),
@@ -132,14 +140,17 @@ class _Visit:
         self.events.append(event)
 
 
-def _attraction(shop: LiveShop, person: int, shown_items: Sequence[str], day: int) -> np.ndarray:
+def _attraction(
+    shop: LiveShop, person: int, shown_items: Sequence[str], day: int, query: str | None
+) -> np.ndarray:
     """Return how strongly each shown item attracts, float64 [N], 0 for items that the shop never had."""
     numbers = [shop.number(item) for item in shown_items]
     attraction_N = np.zeros(len(numbers))
     known = [place for place, number in enumerate(numbers) if number is not None]
     if known:
         items = np.array([numbers[place] for place in known])
-        attraction_N[known] = shop.truth.attraction([person], items, day)
+        grades = None if query is None else shop.truth.relevance(query, items)
+        attraction_N[known] = shop.truth.attraction([person], items, day, grades)
     return attraction_N
 
 

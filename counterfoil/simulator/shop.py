@@ -19,6 +19,10 @@ from counterfoil.simulator.config import ShopConfig
 from counterfoil.simulator.truth import write_truth
 
 PART_ROWS = 4_000_000
+FIRST_EXTRA = (
+    1_000_000_000_000  # faults number the events that they add from here, so that all others keep their ids
+)
+OWN = {"events", "items.parquet", "people.parquet", "truth"}
 Progress = Callable[[int, int], None]
 
 
@@ -42,6 +46,7 @@ def simulate(config: ShopConfig, folder: Path, progress: Progress | None = None)
     the new one is whole; InputError when anything else lies there.
     """
     began = perf_counter()
+    folder = folder.resolve()
     _refuse_foreign(folder)
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -50,8 +55,8 @@ def simulate(config: ShopConfig, folder: Path, progress: Progress | None = None)
     saboteur = _saboteur(config)
     cycles = cycle.plant(shop)
     count, parts = _write_events(partial / "events", _tables(shop, cycles, saboteur, progress))
-    _write(table.items(shop), partial / "items.parquet")
-    _write(table.people(shop), partial / "people.parquet")
+    pq.write_table(table.items(shop), partial / "items.parquet", compression="zstd")
+    pq.write_table(table.people(shop), partial / "people.parquet", compression="zstd")
     faults = saboteur.account()
     write_truth(partial / "truth", shop, cycles, faults, count)
     _replace(partial, folder)
@@ -79,12 +84,12 @@ def _tables(
     """Yield the events chunk by chunk, and last those that come late."""
     config, press = shop.config, table.Press(shop)
     expected = _visits_per_day(shop, cycles)
-    first, done = 0, 0
+    first, extra = 0, FIRST_EXTRA
 
     def fresh_ids(count: int) -> pa.Array:
-        nonlocal first
-        first += count
-        return press.ids(first - count, count)
+        nonlocal extra
+        extra += count
+        return press.ids(extra - count, count)
 
     for chunk in calendar.chunks(config):
         rng = generator(config.seed, Stream.CHUNK, chunk.number)
@@ -93,9 +98,8 @@ def _tables(
         events = press.events(rows, first, chunk.number)
         first += len(events)
         yield saboteur.strike(events, chunk.days, press.days(rows), chunk.block, fresh_ids)
-        done += len(rows)
         if progress is not None:
-            progress(done, config.events)
+            progress(first, config.events)
     if saboteur.late:
         yield pa.concat_tables(saboteur.late).sort_by("time")
 
@@ -116,12 +120,14 @@ def _write_events(folder: Path, tables: Iterator[pa.Table]) -> tuple[int, list[s
     total = filled = 0
     for events in tables:
         if writer is None or filled + len(events) > PART_ROWS:
-            _finish(folder, writer, names)
+            if writer is not None:
+                writer.close()
             names.append(f"part-{len(names):05d}.parquet")
             writer, filled = _writer(folder / names[-1]), 0
         writer.write_table(events, row_group_size=max(len(events), 1))
         total, filled = total + len(events), filled + len(events)
-    _finish(folder, writer, names)
+    if writer is not None:
+        writer.close()
     return total, names
 
 
@@ -132,38 +138,22 @@ def _writer(path: Path) -> pq.ParquetWriter:
     )
 
 
-def _finish(folder: Path, writer: pq.ParquetWriter | None, names: list[str]) -> None:
-    if writer is not None:
-        writer.close()
-        _sync(folder / names[-1])
-
-
-def _write(rows: pa.Table, path: Path) -> None:
-    pq.write_table(rows, path, compression="zstd")
-    _sync(path)
-
-
-def _sync(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
-
-
 def _refuse_foreign(folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file; name a folder for the simulated shop")
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / "truth" / "truth.json").is_file():
+    there = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    if there and (there - OWN or not (folder / "truth" / "truth.json").is_file()):
         raise InputError(f"{folder} holds something else than a simulated shop; name an empty folder")
 
 
 def _replace(partial: Path, folder: Path) -> None:
-    """Put the new shop in place; `truth` goes first and comes last, since a folder with it is a whole shop."""
-    folder.mkdir(parents=True, exist_ok=True)
-    names = ("truth", "people.parquet", "items.parquet", "events")
-    for name in names:
-        target = folder / name
-        if target.is_dir():
-            shutil.rmtree(target)
-        target.unlink(missing_ok=True)
-    for name in reversed(names):
-        (partial / name).rename(folder / name)
-    partial.rmdir()
+    """Put the new shop where the old one lies, as a whole: a crash leaves the old one, the new one or none."""
+    for path in sorted(partial.rglob("*.*")):
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+    old = folder.with_name(f".{folder.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        folder.rename(old)
+    partial.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)

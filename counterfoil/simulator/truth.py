@@ -5,7 +5,6 @@ nothing that learns may.
 """
 
 import dataclasses
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -132,9 +131,15 @@ class Truth:
         epoch_N = np.broadcast_to(epoch(self.config, np.asarray(day)), person_N.shape)
         return np.einsum("nk,nk->n", self.person_EPK[epoch_N, person_N], self.item_IK[item_N])
 
-    def attraction(self, people: Ids, items: Ids, day: int | np.ndarray) -> np.ndarray:
-        """Return the probability of a click on each item once the person looks at it, float32 [N]."""
-        return behaviour.attraction(self.true_preference(people, items, day))
+    def attraction(
+        self, people: Ids, items: Ids, day: int | np.ndarray, grades: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Return the probability of a click on each item once the person looks at it, float [N].
+
+        `grades` are those of `relevance`, for items shown in answer to a search.
+        """
+        attraction_N = behaviour.attraction(self.true_preference(people, items, day))
+        return attraction_N if grades is None else attraction_N * behaviour.RELEVANCE[grades]
 
     def ideal_list(self, person: str | int, day: int, k: int) -> list[str]:
         """Return the k items that can be had on that day and that the person truly likes best, best first."""
@@ -182,15 +187,11 @@ def write_truth(folder: Path, world: World, cycles: Cycles, faults: tuple[Fault,
         "price": world.items.price_I,
     }
     for name, array in arrays.items():
-        with (folder / f"{name}.npy").open("wb") as file:
-            np.save(file, np.ascontiguousarray(array), allow_pickle=False)
+        np.save(folder / f"{name}.npy", np.ascontiguousarray(array), allow_pickle=False)
     pq.write_table(_cycle_table(cycles), folder / "cycles.parquet")
     pq.write_table(_bad_events(faults), folder / "bad_events.parquet")
-    with (folder / "truth.json").open("wb") as file:
-        file.write(
-            orjson.dumps(_said(world, faults, events), option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS)
-        )
-        os.fsync(file.fileno())
+    said = orjson.dumps(_said(world, faults, events), option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS)
+    (folder / "truth.json").write_bytes(said)
 
 
 def _said(world: World, faults: tuple[Fault, ...], events: int) -> dict[str, Any]:
@@ -255,15 +256,15 @@ def _cycle_table(cycles: Cycles) -> pa.Table:
 
 
 def _numbers(ids: Ids, prefix: str, count: int, noun: str) -> np.ndarray:
-    given = np.asarray(ids)
-    if given.dtype.kind == "U":
+    given = np.atleast_1d(np.asarray(ids))
+    if given.dtype.kind in "UO":
         number_N = np.array([_number(name, prefix) for name in given.tolist()], np.int64)
     else:
         number_N = given.astype(np.int64)
     wrong_N = (number_N < 0) | (number_N >= count)
     if wrong_N.any():
         raise UnknownError(
-            f"no {noun} {given[wrong_N][0]!r} in this shop; there are {prefix}0 to {prefix}{count - 1}"
+            f"no {noun} {given[wrong_N].tolist()[0]!r} in this shop; there are {prefix}0 to {prefix}{count - 1}"
         )
     return number_N
 

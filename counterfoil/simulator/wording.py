@@ -68,7 +68,6 @@ class Queries:
     text_Q: tuple[str, ...]
     type_Q: np.ndarray
     adjective_Q: np.ndarray
-    per_type: int
 
 
 def shelves(item_count: int) -> tuple[int, int]:
@@ -80,6 +79,11 @@ def shelves(item_count: int) -> tuple[int, int]:
 def adjectives(tastes: int) -> tuple[str, ...]:
     """Return the adjectives in the order of their codes: 2 x taste for its upper end, and one more for its lower."""
     return tuple(word for pair in ADJECTIVES[:tastes] for word in pair)
+
+
+def per_type(tastes: int) -> int:
+    """Return how many queries ask for a type: its name, its misspelling, and its name with each adjective."""
+    return 2 + 2 * tastes
 
 
 def brand(number: int) -> str:
@@ -117,11 +121,9 @@ def queries(categories: int, kinds: int, tastes: int) -> Queries:
     for _, _, _, names in SHELVES[:categories]:
         for name in names[:kinds]:
             texts += [name, misspelt(name), *(f"{word} {name}" for word in words)]
-    per_type = 2 + len(words)
     types = categories * kinds
     return Queries(
         text_Q=tuple(texts),
-        type_Q=np.repeat(np.arange(types, dtype=np.int32), per_type),
+        type_Q=np.repeat(np.arange(types, dtype=np.int32), per_type(tastes)),
         adjective_Q=np.tile(np.r_[-1, -1, np.arange(len(words))].astype(np.int32), types),
-        per_type=per_type,
     )
