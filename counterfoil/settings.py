@@ -23,6 +23,8 @@ QUIET = {
     # Flows exchange ids and digests only, as JSON: the default serialiser would be an unsafe one.
     "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
     "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
+    "PREFECT_LOGGING_LEVEL": "WARNING",
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
 }
 # Published with the source, hence no secret: it makes pseudonyms of the embedded profile the same on every machine, so that
 # an auditor's re-run gives the very digests of the first run. `counterfoil doctor` warns of it; production refuses it.

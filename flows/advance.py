@@ -33,8 +33,12 @@ def advance(case: UseCase, as_of: datetime, steps: Steps) -> Advanced:
     champion = steps.champion(case, dataset)
     snapshot_verdict = steps.inspect(dataset, champion)
     steps.require((snapshot_verdict,))
-    candidates = tuple(steps.fit(case.name, dataset, config, case.seed, label=config.family) for config in case.contenders)
-    evaluations = tuple(steps.evaluate(dataset, candidate, label=candidate.family) for candidate in candidates)
+    candidates = tuple(
+        steps.fit(case.name, dataset, config, case.seed, label=config.family) for config in case.contenders
+    )
+    evaluations = tuple(
+        steps.evaluate(dataset, candidate, label=candidate.family) for candidate in candidates
+    )
     defending = steps.evaluate(dataset, champion, label="champion") if champion else None
     decision = steps.decide(case, dataset, evaluations, defending, refits(case, dataset, evaluations, steps))
     steps.materialise(dataset)
@@ -51,7 +55,9 @@ def advance(case: UseCase, as_of: datetime, steps: Steps) -> Advanced:
     )
 
 
-def refits(case: UseCase, dataset: Dataset, evaluations: Sequence[Evaluation], steps: Steps) -> tuple[Evaluation, ...]:
+def refits(
+    case: UseCase, dataset: Dataset, evaluations: Sequence[Evaluation], steps: Steps
+) -> tuple[Evaluation, ...]:
     """Fit the leading contender again with the gate's other seeds, to learn how much of its lead is luck.
 
     A family that no seed can change is not fitted again.

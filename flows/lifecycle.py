@@ -4,13 +4,18 @@ Prefect schedules, retries and shows; nothing depends on its running once. A run
 done is remembered by the recording seam, not by Prefect's cache.
 """
 
+import logging
 from collections.abc import Callable, Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from prefect import flow, task
-from prefect.artifacts import create_markdown_artifact, create_progress_artifact, create_table_artifact, update_progress_artifact
+from prefect.artifacts import (
+    create_markdown_artifact,
+    create_progress_artifact,
+    create_table_artifact,
+    update_progress_artifact,
+)
 from prefect.cache_policies import NO_CACHE
 
 from counterfoil import canonical
@@ -41,7 +46,12 @@ def as_task(verb: Callable[..., Any]) -> Callable[..., Any]:
     )
 
 
-@flow(name="advance", flow_run_name="{use_case_name} as of {as_of}", persist_result=True, result_serializer="json")
+@flow(
+    name="advance",
+    flow_run_name="{use_case_name} as of {as_of}",
+    persist_result=True,
+    result_serializer="json",
+)
 def advance_flow(
     use_case_name: str = "recommendation", as_of: str | None = None, sources: Sequence[dict[str, str]] = ()
 ) -> dict[str, Any]:
@@ -52,6 +62,45 @@ def advance_flow(
     return turn(place, use_case_name, as_of)
 
 
+def advance_here(
+    place: Place,
+    use_case_name: str,
+    as_of: str | None,
+    sources: Sequence[dict[str, str]],
+    *,
+    on_start: Callable[[str, str], None],
+    on_end: Callable[[Outcome], None],
+) -> dict[str, Any]:
+    """Run the flow in this process, and tell a watcher what begins and ends. Errors of our own come through as they are."""
+
+    @flow(
+        name="advance",
+        flow_run_name=f"{use_case_name} as of {as_of or 'latest'}",
+        persist_result=True,
+        result_serializer="json",
+    )
+    def watched() -> dict[str, Any]:
+        memory = recorder(place)
+        memory.on_start, memory.on_end = on_start, on_end
+        for source in sources:
+            on_start("land", source["kind"])
+            landed = as_task(land)(source)
+            on_end(
+                Outcome(
+                    verb="land",
+                    label=source["kind"],
+                    skipped=landed["already"],
+                    seconds=landed["seconds"],
+                    nouns=(),
+                )
+            )
+        return turn(place, use_case_name, as_of, memory)
+
+    logging.getLogger("prefect").setLevel(logging.CRITICAL)  # the error itself comes through, and is said once
+    made: dict[str, Any] = watched()
+    return made
+
+
 def land(source: dict[str, str]) -> dict[str, Any]:
     """Land one source; twice is the same as once."""
     from counterfoil.importers import open_source
@@ -59,17 +108,23 @@ def land(source: dict[str, str]) -> dict[str, Any]:
 
     place = open_place()
     path, mapping = source.get("path"), source.get("mapping")
-    opened = open_source(source["kind"], Path(path) if path else None, mapping=Path(mapping) if mapping else None)
+    opened = open_source(
+        source["kind"], Path(path) if path else None, mapping=Path(mapping) if mapping else None
+    )
     landed: dict[str, Any] = canonical.plain(land_source(opened, place.settings))
     return landed
 
 
-def turn(place: Place, use_case_name: str, as_of: str | None, watch: Recorder | None = None) -> dict[str, Any]:
+def turn(
+    place: Place, use_case_name: str, as_of: str | None, watch: Recorder | None = None
+) -> dict[str, Any]:
     """Turn the loop inside a flow run, and leave its progress and its tables as artifacts."""
     case = use_case(use_case_name)
     moment = as_of_or_latest(place, as_of)
     memory = watch or recorder(place)
-    progress = create_progress_artifact(0.0, key=f"{case.name}-progress", description=f"{case.name} as of {moment}")
+    progress = create_progress_artifact(
+        0.0, key=f"{case.name}-progress", description=f"{case.name} as of {moment}"
+    )
     shown = memory.on_end
 
     def on_end(outcome: Outcome) -> None:
@@ -99,18 +154,27 @@ def summary(advanced: Advanced) -> dict[str, Any]:
 
 def _tables(name: str, advanced: Advanced, outcomes: Sequence[Outcome]) -> None:
     rows = [
-        {"family": c.family, "value": c.value, "low": c.low, "high": c.high, "difference": c.difference, "breaches": "; ".join(c.breaches)}
+        {
+            "family": c.family,
+            "value": c.value,
+            "low": c.low,
+            "high": c.high,
+            "difference": c.difference,
+            "breaches": "; ".join(c.breaches),
+        }
         for c in advanced.decision.comparisons
     ]
-    create_table_artifact(rows, key=f"{name}-contenders", description="Contenders, 95% intervals, paired differences")
     create_table_artifact(
-        [{"verb": o.verb, "what": o.label, "seconds": round(o.seconds, 2), "skipped": o.skipped} for o in outcomes],
+        rows, key=f"{name}-contenders", description="Contenders, 95% intervals, paired differences"
+    )
+    create_table_artifact(
+        [
+            {"verb": o.verb, "what": o.label, "seconds": round(o.seconds, 2), "skipped": o.skipped}
+            for o in outcomes
+        ],
         key=f"{name}-stages",
         description="What ran, and what was remembered",
     )
-    create_markdown_artifact("\n\n".join(advanced.decision.sentences), key=f"{name}-decision", description=advanced.decision.verb)
-
-
-def at(moment: datetime) -> str:
-    """Return a moment as the flow takes it."""
-    return canonical.utc_text(moment)
+    create_markdown_artifact(
+        "\n\n".join(advanced.decision.sentences), key=f"{name}-decision", description=advanced.decision.verb
+    )

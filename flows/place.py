@@ -45,6 +45,9 @@ class Place:
 def open_place() -> Place:
     """Open the installation that the settings name."""
     current = settings.load()
+    (current.home / "prefect").mkdir(
+        parents=True, exist_ok=True
+    )  # Prefect's server dies without a word when it is missing
     return Place(settings=current, store=Store(current.dvc_root), catalog=Catalog(current.database))
 
 

@@ -24,7 +24,9 @@ def as_of_or_latest(place: Place, as_of: str | None) -> datetime:
 
     days = sorted(read_manifest(place.settings).days)
     if not days:
-        raise InputError("nothing has landed yet; bring data in with `counterfoil data import KIND PATH` first")
+        raise InputError(
+            "nothing has landed yet; bring data in with `counterfoil data import KIND PATH` first"
+        )
     if as_of is None or as_of == "latest":
         return datetime.fromisoformat(days[-1]).replace(tzinfo=UTC)
     try:
@@ -45,7 +47,9 @@ def only_run(place: Place, use_case_name: str) -> Iterator[None]:
         with FileLock(lock, timeout=0):
             yield
     except Timeout as fault:
-        raise ConflictError(f"{use_case_name} is already being advanced on this machine; wait for that run to end") from fault
+        raise ConflictError(
+            f"{use_case_name} is already being advanced on this machine; wait for that run to end"
+        ) from fault
 
 
 def nothing_to_do(place: Place, use_case_name: str, as_of: str | None) -> tuple[Advanced, list[str]] | str:
@@ -55,7 +59,11 @@ def nothing_to_do(place: Place, use_case_name: str, as_of: str | None) -> tuple[
         advanced = advance(use_case(use_case_name), as_of_or_latest(place, as_of), steps(place, memory))
     except Unrecorded as missing:
         return missing.verb
-    said = [f"{outcome.verb} {outcome.label}".strip() + f": done before with the same inputs and code ({_names(outcome.nouns)})" for outcome in memory.outcomes]
+    said = [
+        f"{outcome.verb} {outcome.label}".strip()
+        + f": done before with the same inputs and code ({_names(outcome.nouns)})"
+        for outcome in memory.outcomes
+    ]
     return advanced, said
 
 

@@ -1,6 +1,5 @@
 """The verbs of the loop as plain functions of an installation and nouns. Each gives `Made`; the recording seam does the rest."""
 
-import dataclasses
 import shutil
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -39,9 +38,9 @@ def days(place: Place, as_of: datetime) -> dict[str, str]:
 
 def validate(place: Place, days: Mapping[str, str]) -> Made:
     """Hold every landed day against the contract; one verdict per day, good or bad."""
-    from flows.gate import validate_days
+    from flows.gate import Policy, validate_days
 
-    return Made(nouns=validate_days(place.settings.landing, days))
+    return Made(nouns=validate_days(place.settings.landing, days, policy=Policy(history_least_days=7)))
 
 
 def require(verdicts: Sequence[Verdict]) -> tuple[str, ...]:
@@ -53,7 +52,12 @@ def require(verdicts: Sequence[Verdict]) -> tuple[str, ...]:
 
 
 def snapshot(
-    place: Place, use_case: str, spec: FeatureSpec, as_of: datetime, days: Mapping[str, str], verdicts: tuple[str, ...]
+    place: Place,
+    use_case: str,
+    spec: FeatureSpec,
+    as_of: datetime,
+    days: Mapping[str, str],
+    verdicts: tuple[str, ...],
 ) -> Made:
     """Write a dataset version: interactions, items, people and point-in-time features as they were known at each moment."""
     from flows.snapshot import write_dataset
@@ -91,7 +95,9 @@ def inspect(place: Place, dataset: Dataset, champion: Candidate | None) -> Made:
         assert isinstance(learned_from, Dataset)
         reference = place.opened(learned_from.address, learned_from.sha256)
     folder = place.opened(dataset.address, dataset.sha256)
-    verdict = validate_snapshot(folder, subject=dataset.id, sha256=dataset.sha256, as_of=dataset.as_of, reference=reference)
+    verdict = validate_snapshot(
+        folder, subject=dataset.id, sha256=dataset.sha256, as_of=dataset.as_of, reference=reference
+    )
     return Made(nouns=(verdict,))
 
 
@@ -117,9 +123,12 @@ def fit(place: Place, use_case: str, dataset: Dataset, config: FamilyConfig, see
     training = dataset_folder.read(
         place.opened(dataset.address, dataset.sha256), threads=place.settings.threads
     ).training()
-    folder = emptied(place.folder(use_case, "candidates", config.family if seed == 0 else f"{config.family}-seed-{seed}"))
+    folder = emptied(
+        place.folder(use_case, "candidates", config.family if seed == 0 else f"{config.family}-seed-{seed}")
+    )
     with measured() as cost:
         model = family(config.family).fit(config, training, seed)
+    folder.mkdir(parents=True)
     model.save(folder)
     stored = place.store.put(folder)
     candidate = Candidate(
@@ -144,7 +153,9 @@ def evaluate(place: Place, dataset: Dataset, candidate: Candidate) -> Made:
     from models.evaluate import evaluate as score
     from models.evaluate import write_units
 
-    opened = dataset_folder.read(place.opened(dataset.address, dataset.sha256), threads=place.settings.threads)
+    opened = dataset_folder.read(
+        place.opened(dataset.address, dataset.sha256), threads=place.settings.threads
+    )
     holdout = opened.holdout()
     scores = score(
         load_model(place, candidate, dataset, opened.item_ids),
@@ -153,6 +164,8 @@ def evaluate(place: Place, dataset: Dataset, candidate: Candidate) -> Made:
         slices=holdout.slices,
         train_popularity_I=opened.training().interactions.matrix().getnnz(axis=0),
         k=LIST_LENGTH,
+        unit_P=holdout.unit_P,
+        category_I=opened.category_I,
     )
     folder = emptied(place.folder(dataset.use_case, "evaluations", candidate.id))
     folder.mkdir(parents=True)
@@ -301,7 +314,6 @@ def release(place: Place, case: UseCase, decision: Decision, bento: Bento) -> Ma
         decision=decision.id,
         bento=bento.id,
         tag=bento.tag,
-        feature_service=bento.feature_service,
         epoch=latest[0]["epoch"] + 1 if latest else 1,
         valid_from=datetime.now(UTC),
     )
@@ -312,5 +324,3 @@ def emptied(folder: Path) -> Path:
     """Return the folder's path with nothing left of an earlier attempt."""
     shutil.rmtree(folder, ignore_errors=True)
     return folder
-
-

@@ -1,0 +1,140 @@
+"""The command line: composition root. Every command is one call; what it prints is in counterfoil/terminal.py.
+
+Heavy libraries are imported by the calls, not here, so that `counterfoil --help` is quick.
+"""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from counterfoil import settings, terminal
+from counterfoil.errors import CounterfoilError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    help="An MLOps platform for shops in which every answer keeps its stub.",
+)
+data = typer.Typer(no_args_is_help=True, help="Bring events, items and people in.")
+receipt = typer.Typer(no_args_is_help=True, help="Answers and their stubs.")
+app.add_typer(data, name="data")
+app.add_typer(receipt, name="receipt")
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+AsOf = Annotated[
+    str | None,
+    typer.Option("--as-of", help="Learn from what was known before this day; default: the last landed day."),
+]
+
+
+@data.command("import")
+def data_import(
+    kind: Annotated[
+        str,
+        typer.Argument(
+            help="complete-journey, uci-online-retail, retailrocket, sessions, interactions, mapped, contract"
+        ),
+    ],
+    path: Annotated[Path | None, typer.Argument(help="File or folder; complete-journey needs none.")] = None,
+    mapping: Annotated[Path | None, typer.Option(help="Mapping file, for kind mapped.")] = None,
+    json: Json = False,
+) -> None:
+    """Land a source; importing twice changes nothing."""
+    from flows import commands
+
+    with terminal.stages() as stages:
+        landed = commands.import_data(kind, path, mapping, stages)
+    terminal.emit(landed, json, commands.show_landed)
+
+
+@data.command("list")
+def data_list(json: Json = False) -> None:
+    """Show what has landed, and what is in quarantine."""
+    from flows import commands
+
+    terminal.emit(commands.list_data(), json, commands.show_data)
+
+
+@app.command()
+def run(
+    use_case: Annotated[str, typer.Argument(help="Which use case to advance.")] = "recommendation",
+    as_of: AsOf = None,
+    json: Json = False,
+) -> None:
+    """Turn the loop once, now; what was done before with the same inputs is skipped."""
+    from flows import commands
+
+    with terminal.stages() as stages:
+        turned = commands.run(use_case, as_of, stages)
+    terminal.emit(turned, json, commands.show_turn)
+
+
+@app.command()
+def models(use_case: Annotated[str | None, typer.Argument()] = None, json: Json = False) -> None:
+    """List candidates with their measured quality and cost, and the releases."""
+    from flows import commands
+
+    terminal.emit(commands.list_models(use_case), json, commands.show_models)
+
+
+@app.command()
+def lineage(
+    noun: Annotated[
+        str, typer.Argument(help="Id of anything: a receipt, release, decision, candidate, dataset, ...")
+    ],
+    json: Json = False,
+) -> None:
+    """Walk back from anything to the data that it came from."""
+    from flows import commands
+
+    terminal.emit(commands.lineage(noun), json, commands.show_lineage)
+
+
+@app.command()
+def verify(json: Json = False) -> None:
+    """Recompute the digests of everything in the catalog, and name what was altered."""
+    from flows import commands
+
+    with terminal.stages() as stages:
+        verified = commands.verify(stages)
+    terminal.emit(verified, json, commands.show_verified)
+    if verified["faults"]:
+        raise typer.Exit(5)
+
+
+@app.command(hidden=True)
+def stage(
+    verb: Annotated[str, typer.Argument(help="snapshot, fit, evaluate or compare")],
+    use_case: str,
+    family: Annotated[str | None, typer.Argument()] = None,
+) -> None:
+    """Run one pure verb for DVC: the same function as in the loop, on the folders that dvc.yaml names."""
+    from flows import stage as stages
+
+    stages.run(verb, use_case, family)
+
+
+def main() -> None:
+    """Run the command line; one sentence and the error's exit code when it fails."""
+    as_json = "--json" in sys.argv
+    try:
+        settings.load()
+        app(standalone_mode=False)
+    except CounterfoilError as fault:
+        sys.exit(terminal.fail(fault, as_json))
+    except typer.Exit as done:
+        sys.exit(done.exit_code)
+    except typer.Abort:
+        sys.exit(130)
+    except Exception as fault:
+        if type(fault).__module__.startswith(("click", "typer")) and hasattr(fault, "format_message"):
+            sys.exit(_usage(fault, as_json))
+        raise
+
+
+def _usage(fault: Any, as_json: bool) -> int:
+    from counterfoil.errors import InputError
+
+    return terminal.fail(InputError(f"{fault.format_message()}; see `counterfoil --help`"), as_json)

@@ -1,0 +1,108 @@
+"""What a person or a machine sees of a command: progress on stderr, one result on stdout, one sentence per error."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import orjson
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from counterfoil import canonical
+from counterfoil.errors import CounterfoilError
+
+OUT = Console()
+ERR = Console(stderr=True)
+
+
+def emit(result: Any, as_json: bool, show: Callable[[Any], None]) -> None:
+    """Print the result: as one JSON object when asked for, else by `show`."""
+    if as_json:
+        sys.stdout.write(orjson.dumps(canonical.plain(result), option=orjson.OPT_INDENT_2).decode() + "\n")
+    else:
+        show(result)
+
+
+def fail(fault: CounterfoilError, as_json: bool) -> int:
+    """Print one sentence (or one JSON object) about the fault; return the exit code."""
+    if as_json:
+        sys.stdout.write(orjson.dumps({"error": str(fault), "kind": type(fault).__name__}).decode() + "\n")
+    ERR.print(f"[bold red]{type(fault).__name__}[/]: {fault}", highlight=False)
+    return fault.exit_code
+
+
+def table(title: str, columns: list[str], rows: list[list[Any]]) -> None:
+    """Print a table; numbers are right-aligned."""
+    shown = Table(title=title, title_justify="left", header_style="bold")
+    for index, column in enumerate(columns):
+        numeric = bool(rows) and all(isinstance(row[index], int | float) for row in rows)
+        shown.add_column(column, justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        shown.add_row(
+            *[
+                "-"
+                if cell is None
+                else f"{cell:,}"
+                if isinstance(cell, int)
+                else f"{cell:.4f}"
+                if isinstance(cell, float)
+                else str(cell)
+                for cell in row
+            ]
+        )
+    OUT.print(shown)
+
+
+class Stages:
+    """A bar per stage that is running, and a line with its seconds when it is over."""
+
+    def __init__(self, progress: Progress):
+        self.progress = progress
+        self.running: dict[str, TaskID] = {}
+        self.seconds: dict[str, float] = {}
+
+    def start(self, stage: str, label: str = "") -> None:
+        """Show that a stage began."""
+        self.running[stage] = self.progress.add_task(f"{stage} {label}".strip(), total=None)
+
+    def done(self, stage: str, label: str, seconds: float, note: str = "") -> None:
+        """Show that a stage is over; its seconds add up under the stage's name."""
+        name = f"{stage} {label}".strip()
+        self.seconds[name] = round(self.seconds.get(name, 0.0) + seconds, 3)
+        task = self.running.pop(stage, None)
+        if task is not None:
+            self.progress.remove_task(task)
+        self.progress.console.print(
+            f"[green]✓[/] {name:<28} [dim]{seconds:6.1f} s[/] {note}", highlight=False
+        )
+
+    def advance(self, stage: str, count: int) -> None:
+        """Show how far the running stage is, in whatever it counts."""
+        if stage not in self.running:
+            self.start(stage)
+        self.progress.update(self.running[stage], description=f"{stage} [dim]{count:,}[/]")
+
+    @contextmanager
+    def stage(self, stage: str, label: str = "") -> Iterator[None]:
+        """Show a stage around what runs inside."""
+        self.start(stage, label)
+        started = time.perf_counter()
+        try:
+            yield
+        except BaseException:
+            task = self.running.pop(stage, None)
+            if task is not None:
+                self.progress.remove_task(task)
+            raise
+        self.done(stage, label, time.perf_counter() - started)
+
+
+@contextmanager
+def stages() -> Iterator[Stages]:
+    """Show the progress of what runs inside, on stderr."""
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=ERR, transient=True) as progress:
+        yield Stages(progress)
