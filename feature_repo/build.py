@@ -26,7 +26,6 @@ from feature_repo import transforms
 from feature_repo.transforms import ITEM_FEATURES, PAIR_FEATURES, PERSON_FEATURES
 
 VIEWS = ("person", "item", "pair")
-PART_EVENTS = 4_000_000  # events of a part of the people, which are held in memory together
 MOMENT = pa.timestamp("us", tz="UTC")
 STAMPS = [("event_timestamp", MOMENT), ("created", MOMENT)]
 PERSON_SCHEMA = pa.schema(
@@ -83,9 +82,11 @@ def build(
     history_cap: int = 1000,
     history_kinds: Sequence[EventKind] = ("purchase",),
     threads: int = 2,
+    part_events: int = 4_000_000,
 ) -> Built:
     """Build the features of everybody, of every item and of every pair at `as_of`, from what happened strictly before it.
 
+    Histories are held in memory by parts of the people with about `part_events` events; the rows are the same for any size.
     Does nothing when the partitions are there and their inputs have not changed. Raises InputError when nothing is landed, or
     when `as_of` has no time zone or a fraction of a second (file names could not tell such moments apart).
     """
@@ -103,7 +104,7 @@ def build(
         as_of_us = _microseconds(as_of)
         _read(con, landed, as_of_us, history_kinds)
         transforms.prepare(con, as_of_us)
-        rows = _write(con, out, as_of, history_cap)
+        rows = _write(con, out, as_of, history_cap, part_events)
     with replacing(_side(out, as_of)) as fresh:
         fresh.write_bytes(canonical.encode({"inputs": digest, "rows": rows}))
     return Built(as_of=as_of, sha256=digest, rows=rows, fresh=True)
@@ -191,7 +192,9 @@ _ITEMS = (
 )
 
 
-def _write(con: duckdb.DuckDBPyConnection, out: Path, as_of: datetime, cap: int) -> dict[str, int]:
+def _write(
+    con: duckdb.DuckDBPyConnection, out: Path, as_of: datetime, cap: int, part_events: int
+) -> dict[str, int]:
     """Write the three partitions and return their numbers of rows."""
     events = con.execute("SELECT count(*) FROM taken").fetchall()[0][0]
     # Later than before whenever late events came in, and the same for the same events: no clock is read.
@@ -202,16 +205,18 @@ def _write(con: duckdb.DuckDBPyConnection, out: Path, as_of: datetime, cap: int)
         writers = {
             view: files.enter_context(_parquet(partition(out, view, as_of), SCHEMAS[view])) for view in VIEWS
         }
-        for view, table in _tables(con, stamps[0], cap):
+        for view, table in _tables(con, stamps[0], cap, part_events):
             writers[view].write_table(_conform(table, SCHEMAS[view], stamps))
             rows[view] += len(table)
     return rows
 
 
-def _tables(con: duckdb.DuckDBPyConnection, as_of_us: int, cap: int) -> Iterator[tuple[str, pa.Table]]:
+def _tables(
+    con: duckdb.DuckDBPyConnection, as_of_us: int, cap: int, part_events: int
+) -> Iterator[tuple[str, pa.Table]]:
     """Yield the items, then people and pairs by parts of the people, in order of their keys."""
     yield "item", con.sql(transforms.ITEM_SQL).to_arrow_table()
-    for first, last in con.execute(_PARTS, {"cap": cap, "size": PART_EVENTS}).fetchall():
+    for first, last in con.execute(_PARTS, {"cap": cap, "size": part_events}).fetchall():
         bounds = {"first": first, "last": last}
         people = con.sql(_PART, params=bounds).to_arrow_table()
         history = con.sql(transforms.HISTORY_SQL, params={**bounds, "cap": cap}).to_arrow_table()

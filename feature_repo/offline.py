@@ -48,7 +48,7 @@ def frames_at(
         _require(settings, moment)
     views = store.get_feature_service(TRAINING).feature_view_projections
     return {
-        view.name: _history(store, asked[view.name], [f"{view.name}:{field.name}" for field in view.features])
+        view.name: history(store, asked[view.name], [f"{view.name}:{field.name}" for field in view.features])
         for view in views
     }
 
@@ -66,6 +66,21 @@ def pairs_at(settings: Settings, moments: Sequence[datetime], per_person: int = 
             keys = con.sql(_TOP_PAIRS, params=bounds).to_arrow_table()
         parts.append(keys.add_column(0, "moment", _repeat(moment, len(keys))))
     return pa.concat_tables(parts)
+
+
+def history(store: "FeatureStore", asked: pa.Table, features: list[str]) -> pd.DataFrame:
+    """Ask Feast for features (`view:name`) at the rows of `asked` (moment and keys), in the order of the question.
+
+    The latest row at or before the moment counts, of equal ones the one created last; NaN when it is older than the TTL.
+    """
+    keys = [name for name in asked.column_names if name != "moment"]
+    entity_df = asked.rename_columns({"moment": "event_timestamp"}).to_pandas()
+    entity_df["row"] = range(len(entity_df))  # nothing else promises an order
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # ibis calls what DuckDB has renamed
+        table = store.get_historical_features(entity_df=entity_df, features=features).to_arrow()
+    table = table.sort_by("row").rename_columns({"event_timestamp": "moment"})
+    return table.select(["moment", *keys, *(feature.split(":")[1] for feature in features)]).to_pandas()
 
 
 _TOP_PAIRS = """
@@ -91,15 +106,3 @@ def _cross(moments: Sequence[datetime], key: str, ids: Sequence[str]) -> pa.Tabl
     column = pa.array(ids, pa.string())
     blocks = [pa.table({"moment": _repeat(moment, len(column)), key: column}) for moment in moments]
     return pa.concat_tables(blocks)
-
-
-def _history(store: "FeatureStore", asked: pa.Table, features: list[str]) -> pd.DataFrame:
-    """Ask Feast for features at the rows of `asked`; the order of rows and columns is that of the question."""
-    keys = [name for name in asked.column_names if name != "moment"]
-    entity_df = asked.rename_columns({"moment": "event_timestamp"}).to_pandas()
-    entity_df["row"] = range(len(entity_df))  # nothing else promises an order
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # ibis calls what DuckDB has renamed
-        table = store.get_historical_features(entity_df=entity_df, features=features).to_arrow()
-    table = table.sort_by("row").rename_columns({"event_timestamp": "moment"})
-    return table.select(["moment", *keys, *(feature.split(":")[1] for feature in features)]).to_pandas()
