@@ -9,7 +9,8 @@ import importlib.util
 from pathlib import Path
 
 from counterfoil.errors import ContractError, UnavailableError
-from counterfoil.importers.source import Source, digest, literal
+from counterfoil.importers.source import Source, digest
+from counterfoil.importers.sql import literal
 
 KIND = "complete-journey"
 VERSION = 1

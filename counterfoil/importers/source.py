@@ -9,14 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from counterfoil.errors import ContractError
+from counterfoil.importers.text import Delimited
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Source:
     """Events, items and people as DuckDB queries whose columns bear the contract's names, in any type.
 
-    Absent columns count as empty. `digest` is the SHA-256 over the input bytes, the importer's version and the mapping, so that the same
-    import is known when it comes again. Queries keep the order of the input: where an id comes twice, the first wins.
+    Absent columns count as empty. A query may add: `row`, the number of the input's row where the query does not keep its
+    order; `given_<column>`, what the input said where <column> was computed from it (empty there and filled here: wrong
+    type); `refused`, the importer's own reason against a row. Where an id comes twice, the first row wins.
+    `digest` is the SHA-256 over the input bytes, the importer's version and the mapping, so that an import is known again.
+    `delimited` holds, by table, the text files of which every line must be accounted for.
     """
 
     kind: str
@@ -25,6 +29,7 @@ class Source:
     events: str | None = None
     items: str | None = None
     people: str | None = None
+    delimited: tuple[tuple[str, Delimited], ...] = ()
 
 
 def digest(kind: str, version: int, files: Iterable[Path], *extra: str) -> str:
@@ -36,16 +41,6 @@ def digest(kind: str, version: int, files: Iterable[Path], *extra: str) -> str:
     for text in extra:
         whole.update(hashlib.sha256(text.encode()).digest())
     return whole.hexdigest()
-
-
-def literal(value: str | Path) -> str:
-    """Return `value` as a quoted SQL text."""
-    return "'" + str(value).replace("'", "''") + "'"
-
-
-def column(name: str) -> str:
-    """Return `name` as a quoted SQL identifier."""
-    return '"' + name.replace('"', '""') + '"'
 
 
 def existing(path: Path | None, kind: str) -> Path:

@@ -2,5 +2,18 @@
 
 from counterfoil.landing.intake import Landed, land
 from counterfoil.landing.manifest import Batch, DayPart, Manifest, read_manifest
+from counterfoil.landing.quarantine import Quarantined, quarantine, quarantined_rows
+from counterfoil.landing.resubmit import resubmit
 
-__all__ = ["Batch", "DayPart", "Landed", "Manifest", "land", "read_manifest"]
+__all__ = [
+    "Batch",
+    "DayPart",
+    "Landed",
+    "Manifest",
+    "Quarantined",
+    "land",
+    "quarantine",
+    "quarantined_rows",
+    "read_manifest",
+    "resubmit",
+]

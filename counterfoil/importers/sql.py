@@ -1,0 +1,24 @@
+"""Quoting for the SQL that importers and landing write."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+
+def literal(value: str | Path) -> str:
+    """Return `value` as a quoted SQL text."""
+    return "'" + str(value).replace("'", "''") + "'"
+
+
+def column(name: str) -> str:
+    """Return `name` as a quoted SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def files(paths: Iterable[Path]) -> str:
+    """Return a SQL list of file names."""
+    return "[" + ", ".join(literal(path) for path in paths) + "]"
+
+
+def parquet(paths: Iterable[Path]) -> str:
+    """Return a relation over Parquet files that agree in their columns."""
+    return f"read_parquet({files(paths)})"
