@@ -10,7 +10,8 @@ import orjson
 
 import bentos
 from bentos import release
-from bentos.recommend.app import Serving, begin, create
+from bentos.recommend.app import Serving, begin, create, settle
+from bentos.recommend.person import People
 from counterfoil import settings
 from counterfoil.errors import CounterfoilError, IntegrityError
 
@@ -39,7 +40,10 @@ def start(bento: Path, released: release.Released) -> Serving:
     ours = Path(bentos.__file__).resolve().parent.parent
     if ours != (bento / "src").resolve():
         raise IntegrityError(f"the code that runs lies in {ours}, not in {bento}; start it by `bentos.serve`")
-    return begin(bento, released, settings.load(), online=OnlineFeatures)
+    current = settings.load()
+    serving = begin(bento, released, current, People(lambda: OnlineFeatures(current)))
+    settle()
+    return serving
 
 
 def run(serving: Serving, host: str, port: int) -> None:

@@ -21,7 +21,7 @@ from threadpoolctl import threadpool_limits
 from bentos.bundle import open_bundle
 from bentos.guard import Guard
 from bentos.recommend.flow import Recommend
-from bentos.recommend.person import Online, People
+from bentos.recommend.person import People
 from bentos.release import Released
 from bentos.seam import Seam, failure
 from bentos.startup import Loaded, await_probe, parse, start_probe
@@ -44,13 +44,13 @@ def begin(
     bento: Path,
     released: Released,
     settings: Settings,
+    people: People,
     *,
-    online: Callable[[Settings], Online],
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> Serving:
     """Check, parse and prove a bento, and make what serves it. IntegrityError when it is not what was released.
 
-    The online store's client is made while the child process parses: both take seconds.
+    `people` makes the online store's client while the child process parses: both take seconds.
     """
     opened = open_bundle(bento)
     if opened.tag != released.bento:
@@ -58,18 +58,20 @@ def begin(
             f"{bento} is {opened.tag}, but the release names {released.bento}; name the bento of the release"
         )
     child = start_probe(opened)
-    people = People(lambda: online(settings))
     people.warm()
     await_probe(child, opened)
-    threadpool_limits(1)  # rows for one person: threads cost more than they bring
     loaded = parse(opened)
     seam = Seam(Receipts(settings.receipts), opened.about["use_case"], released, clock)
-    serving = Serving(
+    return Serving(
         loaded=loaded, released=released, seam=seam, flow=Recommend(loaded, people, settings.pseudonym_key)
     )
+
+
+def settle() -> None:
+    """Make a process that only serves quick: called once, when everything is loaded."""
+    threadpool_limits(1)  # rows for one person: threads cost more than they bring
     gc.collect()
     gc.freeze()  # what is loaded stays; the collector need not walk it again
-    return serving
 
 
 def create(start: Callable[[], Serving]) -> Starlette:

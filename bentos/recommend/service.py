@@ -9,7 +9,8 @@ import bentoml
 
 from bentos import release
 from bentos.guard import Guard
-from bentos.recommend.app import Serving, begin, create
+from bentos.recommend.app import Serving, begin, create, settle
+from bentos.recommend.person import People
 from counterfoil import settings
 
 
@@ -19,7 +20,10 @@ def start() -> Serving:
 
     current = settings.load()
     bento = Path(__file__).resolve().parents[3]
-    return begin(bento, release.read(current.home / release.FILE), current, online=OnlineFeatures)
+    people = People(lambda: OnlineFeatures(current))
+    serving = begin(bento, release.read(current.home / release.FILE), current, people)
+    settle()
+    return serving
 
 
 @bentoml.service(name="recommend", workers=1, traffic={"timeout": 10, "max_concurrency": 64})
