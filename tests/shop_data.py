@@ -11,7 +11,7 @@ import numpy as np
 from models.data import DAY_US, Features, Interactions, Query, TrainingSet
 
 START_US = 1_500_000_000_000_000
-ITEM_NAMES = ("popularity_7d", "popularity_28d", "age_days")
+ITEM_NAMES = ("popularity_7d", "popularity_28d", "buyers_28d", "age_days")
 PERSON_NAMES = ("purchases_28d", "recency_days")
 PAIR_NAMES = ("times", "since_last_days")
 

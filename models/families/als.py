@@ -5,12 +5,13 @@ Shapes: P people, I items, N interactions, F factors.
 """
 
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 from scipy.sparse import csr_matrix
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from models import artefact
 from models.config import Checked, bounds, build
@@ -27,34 +28,35 @@ class AlsConfig(Checked):
     family: ClassVar[str] = "als"
     factors: int = bounds(64, 1, 2048)
     iterations: int = bounds(10, 1, 1000)
-    regularization: float = bounds(1.0, 1e-6, 1e6)
-    alpha: float = bounds(10.0, 1e-6, 1e6)
-    half_life_days: float = bounds(90.0, 0.01, 1e9)
+    regularization: float = bounds(10.0, 1e-6, 1e6)
+    alpha: float = bounds(1.0, 1e-6, 1e6)
+    half_life_days: float = bounds(45.0, 0.01, 1e9)
     prior_weight: float = bounds(0.001, 1e-6, 1.0)
-    feature: str = "popularity_28d"
+    feature: str = "buyers_28d"
 
 
 class Als:
     """Item factors, float32 [I, F], and the prior."""
 
-    def __init__(self, config: AlsConfig, factor_IF: np.ndarray, count_I: np.ndarray) -> None:
+    def __init__(self, config: AlsConfig, factor_IF: np.ndarray, buyers_I: np.ndarray) -> None:
         self.config = config
         self.factor_IF = factor_IF
-        self.count_I = count_I
+        self.buyers_I = buyers_I
         wide_IF = factor_IF.astype(np.float64)
         self.gram_FF = wide_IF.T @ wide_IF
 
     def recommend(self, query: Query, k: int) -> Ranking:
         """Return the `k` best by predicted preference; InputError for a question that does not fit."""
-        dense.check(query, k, len(self.count_I))
-        popular_I = dense.popularity(query, self.config.feature, self.count_I)
+        dense.check(query, k, len(self.buyers_I))
+        popular_I = dense.popularity(query, self.config.feature, self.buyers_I)
         prior_I = np.float32(self.config.prior_weight) * dense.share(popular_I)
-        learned = len(self.count_I)
+        learned = len(self.buyers_I)
 
         def score(part: Query) -> np.ndarray:
             taken_PI = confidence(self.config, part.history, part.as_of_us)[:, :learned]
             score_PI = np.zeros((part.people, part.items), np.float32)
-            score_PI[:, :learned] = self.fold_in(taken_PI) @ self.factor_IF.T
+            with _blas().limit(limits=1, user_api="blas"):
+                score_PI[:, :learned] = self.fold_in(taken_PI) @ self.factor_IF.T
             score_PI += prior_I
             return score_PI
 
@@ -74,10 +76,10 @@ class Als:
         return out_PF
 
     def save(self, folder: Path) -> None:
-        """Write `config.json`, `factor.npy` and `count.npy`."""
+        """Write `config.json`, `factor.npy` and `buyers.npy`."""
         artefact.write_json(folder / "config.json", self.config)
         artefact.write_array(folder / "factor.npy", self.factor_IF)
-        artefact.write_array(folder / "count.npy", self.count_I)
+        artefact.write_array(folder / "buyers.npy", self.buyers_I)
 
 
 def confidence(config: AlsConfig, history: Interactions, as_of_us: int) -> csr_matrix:
@@ -92,9 +94,8 @@ def fit(config: AlsConfig, training: TrainingSet, seed: int) -> Als:
     from implicit.cpu.als import AlternatingLeastSquares
 
     taken_PI = confidence(config, training.interactions, training.until_us)
-    with threadpool_limits(
-        1, "blas"
-    ):  # implicit threads over rows; BLAS threads under them are many times slower
+    # implicit threads over rows; BLAS threads below them fight. A fresh handle sees the BLAS that implicit has just loaded.
+    with ThreadpoolController().limit(limits=1, user_api="blas"):
         learner = AlternatingLeastSquares(
             factors=config.factors,
             iterations=config.iterations,
@@ -105,14 +106,20 @@ def fit(config: AlsConfig, training: TrainingSet, seed: int) -> Als:
             random_state=seed,
         )
         learner.fit(taken_PI, show_progress=False)
-    return Als(config, learner.item_factors, dense.learned_counts(training.interactions))
+    return Als(config, learner.item_factors, dense.buyers(training.interactions))
+
+
+@cache
+def _blas() -> ThreadpoolController:
+    """Return the handle on numpy's BLAS: one thread gives the same bits on any machine, and small solves are quicker."""
+    return ThreadpoolController()
 
 
 def load(folder: Path) -> Als:
     """Read what `save` wrote; IntegrityError when it is not that."""
     config = build(AlsConfig, artefact.read_json(folder / "config.json"), "als")
     factor_IF = artefact.read_array(folder / "factor.npy", np.float32, ndim=2)
-    return Als(config, factor_IF, artefact.read_array(folder / "count.npy", np.float32))
+    return Als(config, factor_IF, artefact.read_array(folder / "buyers.npy", np.float32))
 
 
 FAMILY = Family(

@@ -45,9 +45,9 @@ def check(query: Query, k: int, items: int) -> None:
         )
 
 
-def learned_counts(interactions: Interactions) -> np.ndarray:
-    """Count each item's interactions, float32 [I]."""
-    return np.bincount(interactions.item_N, minlength=interactions.items).astype(np.float32)
+def buyers(interactions: Interactions) -> np.ndarray:
+    """Count the people who took each item, float32 [I]."""
+    return interactions.matrix().getnnz(axis=0).astype(np.float32)
 
 
 def padded(value_I: np.ndarray, items: int) -> np.ndarray:
@@ -55,9 +55,9 @@ def padded(value_I: np.ndarray, items: int) -> np.ndarray:
     return value_I if len(value_I) == items else np.pad(value_I, (0, items - len(value_I)))
 
 
-def popularity(query: Query, feature: str, count_I: np.ndarray) -> np.ndarray:
-    """Return the item feature of that name as of the question, or the learned counts where it is absent; float32 [I]."""
-    learned_I = padded(count_I, query.items)
+def popularity(query: Query, feature: str, buyers_I: np.ndarray) -> np.ndarray:
+    """Return the item feature of that name as of the question, or the learned numbers of buyers where it is absent; float32 [I]."""
+    learned_I = padded(buyers_I, query.items)
     if feature not in query.features.item_names:
         return learned_I
     value_I = query.features.item(feature)

@@ -24,40 +24,41 @@ class ItemKnnConfig(Checked):
     """How many neighbours, how taking is weighted, how fast it fades, at fit and when asked.
 
     `shrink` damps the cosine of items with few takers in common; `own_weight` is how much an item that the person took
-    speaks for itself (1: as much as a perfect neighbour; 0: only for others).
+    speaks for itself: 1 is as much as a perfect neighbour; 40 suits shops where people buy the same again; 0 lets it speak only for
+    others, which a retriever beside `repurchase` wants.
     """
 
     family: ClassVar[str] = "itemknn"
     neighbours: int = bounds(50, 1, 10_000)
-    weighting: Literal["cosine", "tfidf", "bm25"] = "cosine"
-    shrink: float = bounds(10.0, 0.0, 1e6)
+    weighting: Literal["cosine", "tfidf", "bm25"] = "tfidf"
+    shrink: float = bounds(50.0, 0.0, 1e6)
     fit_half_life_days: float = bounds(180.0, 0.01, 1e9)
-    half_life_days: float = bounds(45.0, 0.01, 1e9)
-    own_weight: float = bounds(1.0, 0.0, 1e6)
+    half_life_days: float = bounds(90.0, 0.01, 1e9)
+    own_weight: float = bounds(40.0, 0.0, 1e6)
     prior_weight: float = bounds(0.001, 1e-6, 1.0)
-    feature: str = "popularity_28d"
+    feature: str = "buyers_28d"
 
 
 class ItemKnn:
     """Neighbours of every item, and the prior."""
 
-    def __init__(self, config: ItemKnnConfig, sim_II: csr_matrix, count_I: np.ndarray) -> None:
+    def __init__(self, config: ItemKnnConfig, sim_II: csr_matrix, buyers_I: np.ndarray) -> None:
         self.config = config
         self.sim_II = sim_II
-        self.count_I = count_I
+        self.buyers_I = buyers_I
 
     def recommend(self, query: Query, k: int) -> Ranking:
         """Return the `k` items nearest to what the person took; InputError for a question that does not fit."""
-        dense.check(query, k, len(self.count_I))
-        popular_I = dense.popularity(query, self.config.feature, self.count_I)
+        dense.check(query, k, len(self.buyers_I))
+        popular_I = dense.popularity(query, self.config.feature, self.buyers_I)
         prior_I = np.float32(self.config.prior_weight) * dense.share(popular_I)
 
         def score(part: Query) -> np.ndarray:
             decay_N = decay(part.history, part.as_of_us, self.config.half_life_days)
             history_PI = part.history.matrix(decay_N)
-            learned_PI = history_PI[:, : len(self.count_I)]
+            learned_PI = history_PI[:, : len(self.buyers_I)]
             score_PI = np.zeros((part.people, part.items), np.float32)
-            score_PI[:, : len(self.count_I)] = (learned_PI @ self.sim_II).toarray()
+            score_PI[:, : len(self.buyers_I)] = (learned_PI @ self.sim_II).toarray()
             if self.config.own_weight:
                 score_PI += (history_PI * np.float32(self.config.own_weight)).toarray()
             score_PI += prior_I
@@ -66,9 +67,9 @@ class ItemKnn:
         return dense.rank(query, k, ItemKnnConfig.family, score)
 
     def save(self, folder: Path) -> None:
-        """Write `config.json`, `count.npy` and the neighbours as CSR parts."""
+        """Write `config.json`, `buyers.npy` and the neighbours as CSR parts."""
         artefact.write_json(folder / "config.json", self.config)
-        artefact.write_array(folder / "count.npy", self.count_I)
+        artefact.write_array(folder / "buyers.npy", self.buyers_I)
         artefact.write_csr(folder, "neighbours", self.sim_II)
 
 
@@ -76,7 +77,7 @@ def fit(config: ItemKnnConfig, training: TrainingSet, seed: int) -> ItemKnn:
     """Find each item's neighbours; nothing is random."""
     interactions = training.interactions
     taken_PI = interactions.matrix(decay(interactions, training.until_us, config.fit_half_life_days))
-    return ItemKnn(config, neighbours(config, taken_PI, training.threads), dense.learned_counts(interactions))
+    return ItemKnn(config, neighbours(config, taken_PI, training.threads), dense.buyers(interactions))
 
 
 def neighbours(config: ItemKnnConfig, taken_PI: csr_matrix, threads: int) -> csr_matrix:
@@ -104,18 +105,23 @@ def _weighted(weighting: str, taken_PI: csr_matrix) -> csr_matrix:
     """Weight and scale so that the dot product of two columns is their similarity (implicit's own recipes)."""
     from implicit.nearest_neighbours import bm25_weight, normalize, tfidf_weight
 
-    if weighting == "tfidf":
-        return normalize(tfidf_weight(taken_PI.T)).T.tocsr()
+    taken_IP = taken_PI.T
     if weighting == "bm25":
-        return bm25_weight(taken_PI.T, K1=1.2, B=0.75).T.tocsr()
-    return normalize(taken_PI.T).T.tocsr()
+        weighted_IP = bm25_weight(taken_IP, K1=1.2, B=0.75)
+    else:
+        weighted_IP = normalize(tfidf_weight(taken_IP) if weighting == "tfidf" else taken_IP)
+    # Somebody who took all items but one has no say (idf 0); an item that only they took would come out as 0/0.
+    weighted_IP.data = np.nan_to_num(weighted_IP.data)
+    return weighted_IP.T.tocsr()
 
 
 def load(folder: Path) -> ItemKnn:
     """Read what `save` wrote; IntegrityError when it is not that."""
     config = build(ItemKnnConfig, artefact.read_json(folder / "config.json"), "itemknn")
     return ItemKnn(
-        config, artefact.read_csr(folder, "neighbours"), artefact.read_array(folder / "count.npy", np.float32)
+        config,
+        artefact.read_csr(folder, "neighbours"),
+        artefact.read_array(folder / "buyers.npy", np.float32),
     )
 
 

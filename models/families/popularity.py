@@ -21,20 +21,20 @@ class PopularityConfig(Checked):
     """The item feature to rank by; where the question does not bring it, counts learned at fit take its place."""
 
     family: ClassVar[str] = "popularity"
-    feature: str = "popularity_28d"
+    feature: str = "buyers_28d"
 
 
 class Popularity:
     """Counts learned at fit, which break ties and stand in for a missing feature."""
 
-    def __init__(self, config: PopularityConfig, count_I: np.ndarray) -> None:
+    def __init__(self, config: PopularityConfig, buyers_I: np.ndarray) -> None:
         self.config = config
-        self.count_I = count_I
+        self.buyers_I = buyers_I
 
     def recommend(self, query: Query, k: int) -> Ranking:
         """Return the `k` most popular items that are allowed and not excluded; InputError for a question that does not fit."""
-        dense.check(query, k, len(self.count_I))
-        score_I = dense.popularity(query, self.config.feature, self.count_I)
+        dense.check(query, k, len(self.buyers_I))
+        score_I = dense.popularity(query, self.config.feature, self.buyers_I)
         exclude = query.exclude or (np.zeros(0, np.int32),) * query.people
         deepest = k + max((len(items) for items in exclude), default=0)
         order_L = self._order(score_I, query.allowed_I, deepest)
@@ -53,9 +53,9 @@ class Popularity:
         )
 
     def save(self, folder: Path) -> None:
-        """Write `config.json` and `count.npy`."""
+        """Write `config.json` and `buyers.npy`."""
         artefact.write_json(folder / "config.json", self.config)
-        artefact.write_array(folder / "count.npy", self.count_I)
+        artefact.write_array(folder / "buyers.npy", self.buyers_I)
 
     def _order(self, score_I: np.ndarray, allowed_I: np.ndarray | None, deepest: int) -> np.ndarray:
         """Return the `deepest` best allowed items: by score, then learned count, then lower index."""
@@ -63,19 +63,19 @@ class Popularity:
         if deepest < len(pool):
             scores = score_I[pool]
             pool = pool[scores >= scores[best_of(scores, deepest)[-1]]]
-        count_I = dense.padded(self.count_I, len(score_I))
-        return pool[np.lexsort((pool, -count_I[pool], -score_I[pool]))][:deepest].astype(np.int32)
+        buyers_I = dense.padded(self.buyers_I, len(score_I))
+        return pool[np.lexsort((pool, -buyers_I[pool], -score_I[pool]))][:deepest].astype(np.int32)
 
 
 def fit(config: PopularityConfig, training: TrainingSet, seed: int) -> Popularity:
     """Count every item's interactions; nothing is random."""
-    return Popularity(config, dense.learned_counts(training.interactions))
+    return Popularity(config, dense.buyers(training.interactions))
 
 
 def load(folder: Path) -> Popularity:
     """Read what `save` wrote; IntegrityError when it is not that."""
     config = build(PopularityConfig, artefact.read_json(folder / "config.json"), "popularity")
-    return Popularity(config, artefact.read_array(folder / "count.npy", np.float32))
+    return Popularity(config, artefact.read_array(folder / "buyers.npy", np.float32))
 
 
 FAMILY = Family(

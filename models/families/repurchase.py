@@ -26,20 +26,20 @@ class RepurchaseConfig(Checked):
     family: ClassVar[str] = "repurchase"
     half_life_days: float = bounds(90.0, 0.01, 1e9)
     prior_weight: float = bounds(0.001, 1e-6, 1.0)
-    feature: str = "popularity_28d"
+    feature: str = "buyers_28d"
 
 
 class Repurchase:
     """The learned prior; everything else comes with the question."""
 
-    def __init__(self, config: RepurchaseConfig, count_I: np.ndarray) -> None:
+    def __init__(self, config: RepurchaseConfig, buyers_I: np.ndarray) -> None:
         self.config = config
-        self.count_I = count_I
+        self.buyers_I = buyers_I
 
     def recommend(self, query: Query, k: int) -> Ranking:
         """Return the `k` best by decayed frequency; InputError for a question that does not fit."""
-        dense.check(query, k, len(self.count_I))
-        popular_I = dense.popularity(query, self.config.feature, self.count_I)
+        dense.check(query, k, len(self.buyers_I))
+        popular_I = dense.popularity(query, self.config.feature, self.buyers_I)
         prior_I = np.float32(self.config.prior_weight) * dense.share(popular_I)
 
         def score(part: Query) -> np.ndarray:
@@ -51,9 +51,9 @@ class Repurchase:
         return dense.rank(query, k, RepurchaseConfig.family, score)
 
     def save(self, folder: Path) -> None:
-        """Write `config.json` and `count.npy`."""
+        """Write `config.json` and `buyers.npy`."""
         artefact.write_json(folder / "config.json", self.config)
-        artefact.write_array(folder / "count.npy", self.count_I)
+        artefact.write_array(folder / "buyers.npy", self.buyers_I)
 
 
 def decay(history: Interactions, as_of_us: int, half_life_days: float) -> np.ndarray:
@@ -64,13 +64,13 @@ def decay(history: Interactions, as_of_us: int, half_life_days: float) -> np.nda
 
 def fit(config: RepurchaseConfig, training: TrainingSet, seed: int) -> Repurchase:
     """Learn the prior; nothing is random."""
-    return Repurchase(config, dense.learned_counts(training.interactions))
+    return Repurchase(config, dense.buyers(training.interactions))
 
 
 def load(folder: Path) -> Repurchase:
     """Read what `save` wrote; IntegrityError when it is not that."""
     config = build(RepurchaseConfig, artefact.read_json(folder / "config.json"), "repurchase")
-    return Repurchase(config, artefact.read_array(folder / "count.npy", np.float32))
+    return Repurchase(config, artefact.read_array(folder / "buyers.npy", np.float32))
 
 
 FAMILY = Family(
