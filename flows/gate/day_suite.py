@@ -1,27 +1,24 @@
 """The suite for a day's partition: the contract's row rules, and what the day must be against the days before."""
 
 from collections.abc import Iterator
-from datetime import datetime
 from math import inf
 
 from counterfoil.contracts import EVENT
 from flows.gate.history import COMPARED, OPTIONAL
 from flows.gate.policy import Policy
 from flows.gate.profile import DOUBLED, FLOATS
-from flows.gate.rules import literal, row_rule, row_rules
+from flows.gate.rules import not_in_future, row_rule, row_rules
 from flows.gate.suite import CRITICAL, WARNING, Expectation, Suite, flag, pair
 
 DAY_START = "epoch_us(day::TIMESTAMP)"
 
 
-def day_rules(as_of: datetime | None) -> tuple[Expectation, ...]:
-    """Return what every row of a day must keep: the contract's rules, its own day, a known item, not the future."""
+def day_rules(*, clocked: bool) -> tuple[Expectation, ...]:
+    """Return what every row of a day must keep: the contract's rules, its own day, a known item; with a clock, not the future."""
     inside = f"epoch_us(time) NOT BETWEEN {DAY_START} AND {DAY_START} + 86399999999"
     rules = [*row_rules(EVENT), row_rule("inside_day", "time", inside, "a time within the partition's day")]
-    if as_of is not None:
-        rules.append(
-            row_rule("not_in_future", "time", f"time > {literal(as_of)}", f"not after {as_of.isoformat()}")
-        )
+    if clocked:
+        rules.append(not_in_future())
     return tuple(rules)
 
 

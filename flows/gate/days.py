@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from pathlib import Path
 
+import duckdb
+
 from counterfoil import canonical
 from counterfoil.contracts import EVENT
 from counterfoil.errors import InputError
@@ -13,7 +15,7 @@ from flows.gate.day_suite import day_rules, day_suite, unknown_item
 from flows.gate.engine import evaluate, frame
 from flows.gate.history import compare, days_before
 from flows.gate.policy import Policy
-from flows.gate.profile import Profile, connect, profile_days
+from flows.gate.profile import Profile, connect, load_items, profile_days
 from flows.gate.samples import row_samples
 from flows.gate.suite import Expectation
 from flows.gate.table import Table, read_table
@@ -37,19 +39,18 @@ def validate_days(
     if not days:
         return ()
     policy = policy or Policy()
-    rules = day_rules(as_of)
+    rules = day_rules(clocked=as_of is not None)
     parts = {day: _table(landing, day) for day in _wanted(landing, days, policy)}
-    counts = _counts(landing, parts, rules, policy, progress or silent)
-    rows = {day: _metrics(day, parts[day], sha256, counts, policy) for day, sha256 in sorted(days.items())}
-    suite = day_suite(policy, rules)
-    findings = evaluate(frame(rows, suite), suite)
-    with connect(landing, policy) as con:
+    with connect(policy.threads, as_of) as con:
+        load_items(con, landing)
+        counts = _counts(con, parts, rules, policy, progress or silent)
+        rows = {day: _metrics(day, parts[day], days[day], counts, policy) for day in sorted(days)}
+        suite = day_suite(policy, rules)
+        findings = evaluate(frame(rows, suite), suite)
         samples = row_samples(con, parts, findings, policy.samples)
     return tuple(
-        verdict_of(
-            suite, findings, key=day, subject=f"day:{day}", sha256=days[day], row=rows[day], samples=samples
-        )
-        for day in rows
+        verdict_of(suite, findings, key=day, subject=f"day:{day}", sha256=days[day], row=row, samples=samples)
+        for day, row in rows.items()
     )
 
 
@@ -65,13 +66,13 @@ def _table(landing: Path, day: str) -> Table:
 
 def _wanted(landing: Path, days: Mapping[str, str], policy: Policy) -> list[str]:
     """Return the asked days and those partitions that lie in the window before one of them, in order."""
-    present = sorted(folder.name.removeprefix("day=") for folder in (landing / "events").glob("day=*"))
+    present = sorted(f.name.removeprefix("day=") for f in (landing / "events").glob("day=????-??-??"))
     history = {other for day in days for other in days_before(day, present, policy)}
     return sorted({*days, *history})
 
 
 def _counts(
-    landing: Path,
+    con: duckdb.DuckDBPyConnection,
     parts: Mapping[str, Table],
     rules: Sequence[Expectation],
     policy: Policy,
@@ -79,15 +80,13 @@ def _counts(
 ) -> dict[str, Profile]:
     finished = 0
 
-    def done(count: int) -> None:
+    def done(rows: int) -> None:
         nonlocal finished
-        finished += count
+        finished += rows
         progress("validate", finished)
 
-    with connect(landing, policy) as con:
-        return profile_days(
-            con, list(parts.values()), (*rules, unknown_item()), chunk_rows=policy.chunk_rows, done=done
-        )
+    counted = (*rules, unknown_item())
+    return profile_days(con, list(parts.values()), counted, chunk_rows=policy.chunk_rows, done=done)
 
 
 def _metrics(day: str, part: Table, sha256: str, counts: Mapping[str, Profile], policy: Policy) -> Profile:

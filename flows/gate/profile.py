@@ -5,12 +5,12 @@ Memory is bounded by the chunk (or by the largest day), not by the history. Here
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 
 import duckdb
 
 from counterfoil.contracts import EVENT, KINDS
-from flows.gate.policy import Policy
 from flows.gate.rules import quoted
 from flows.gate.suite import Expectation
 from flows.gate.table import Table
@@ -20,10 +20,16 @@ FLOATS = tuple(f.name for f in EVENT.fields if f.type == "float")
 DOUBLED = f"{EVENT.key}.unique"  # metric: rows beyond the first of an id
 
 
-def connect(landing: Path, policy: Policy) -> duckdb.DuckDBPyConnection:
-    """Open DuckDB in UTC with the landing folder's item ids in table `known_items` (empty when there is no such file)."""
-    con = duckdb.connect(config={"threads": policy.threads})
+def connect(threads: int, now: datetime | None) -> duckdb.DuckDBPyConnection:
+    """Open DuckDB in UTC, with the moment of validation in table `moment`."""
+    con = duckdb.connect(config={"threads": threads})
     con.execute("SET TimeZone='UTC'")
+    con.execute("CREATE TEMP TABLE moment AS SELECT ?::TIMESTAMPTZ AS now", [now])
+    return con
+
+
+def load_items(con: duckdb.DuckDBPyConnection, landing: Path) -> None:
+    """Put the landing folder's item ids into table `known_items`, which stays empty when there is no such file."""
     con.execute("CREATE TEMP TABLE known_items (id VARCHAR)")
     items = landing / "items.parquet"
     if items.exists():
@@ -33,7 +39,6 @@ def connect(landing: Path, policy: Policy) -> duckdb.DuckDBPyConnection:
             con.execute(f"INSERT INTO known_items SELECT DISTINCT id FROM {file} WHERE id IS NOT NULL")
         except duckdb.Error:  # an unreadable catalogue knows no item: `known` then fails for every day
             con.execute("DELETE FROM known_items")
-    return con
 
 
 def profile_days(

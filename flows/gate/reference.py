@@ -8,6 +8,7 @@ import duckdb
 import numpy as np
 
 from flows.gate.policy import Policy
+from flows.gate.rules import quoted
 from flows.gate.shift import js_bits, psi
 from flows.gate.table import Table
 
@@ -93,21 +94,24 @@ def _make_shelves(con: duckdb.DuckDBPyConnection, items: Table, old_items: Table
     Tier 0..9 holds a tenth of the reference's interactions each, the most popular items first; items that the reference
     did not sell are tier 10.
     """
-    for name, table in (("new_catalogue", items), ("old_catalogue", old_items)):
-        shelf = "split_part(category, ' > ', 1)" if "category" in table.unknown else "NULL::VARCHAR"
-        file = str(table.path).replace("'", "''")
-        readable = f"read_parquet('{file}', file_row_number=true, hive_partitioning=false)"
-        rows = f"SELECT file_row_number AS item, id::VARCHAR AS id, {shelf} AS shelf FROM {readable}"
-        con.execute(f"CREATE TEMP TABLE {name} AS {rows if table.has('id') else 'SELECT 0 AS item, NULL::VARCHAR AS id, NULL::VARCHAR AS shelf WHERE false'}")  # fmt: skip
+    con.execute(f"CREATE TEMP VIEW new_catalogue AS {_catalogue(items)}")
+    con.execute(f"CREATE TEMP VIEW old_catalogue AS {_catalogue(old_items)}")
     sold = "SELECT c.id, count(*) AS n FROM old JOIN old_catalogue c USING (item) GROUP BY c.id"
     cumulated = f"SELECT id, n, sum(n) OVER (ORDER BY n DESC, id) - n AS before, sum(n) OVER () AS total FROM ({sold})"
     con.execute(
         f"CREATE TEMP TABLE tiers AS SELECT id, ({DECILES} * before // total)::INT AS tier FROM ({cumulated})"
     )
-    for view, table, catalogue in (
-        ("recent_shelf", "recent", "new_catalogue"),
-        ("old_shelf", "old", "old_catalogue"),
-    ):
+    joins = ("recent_shelf", "recent", "new_catalogue"), ("old_shelf", "old", "old_catalogue")
+    for view, rows, catalogue in joins:
         columns = f"c.shelf, coalesce(t.tier, {DECILES}) AS tier"
-        joined = f"{table} x JOIN {catalogue} c ON c.item = x.item LEFT JOIN tiers t ON t.id = c.id"
+        joined = f"{rows} x JOIN {catalogue} c ON c.item = x.item LEFT JOIN tiers t ON t.id = c.id"
         con.execute(f"CREATE TEMP TABLE {view} AS SELECT {columns} FROM {joined}")
+
+
+def _catalogue(table: Table) -> str:
+    """Return SQL for (item, id, shelf): the row's number, its id, its widest category."""
+    if not table.has("id"):
+        return "SELECT 0 AS item, NULL::VARCHAR AS id, NULL::VARCHAR AS shelf WHERE false"
+    shelf = "split_part(category::VARCHAR, ' > ', 1)" if "category" in table.unknown else "NULL::VARCHAR"
+    file = f"read_parquet({quoted(str(table.path))}, file_row_number=true, hive_partitioning=false)"
+    return f"SELECT file_row_number AS item, id::VARCHAR AS id, {shelf} AS shelf FROM {file}"

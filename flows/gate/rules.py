@@ -6,6 +6,9 @@ from datetime import datetime
 from counterfoil.contracts import Contract, Field
 from flows.gate.suite import Expectation
 
+# White space of ASCII: tab to carriage return, and the space. All sort before '!'.
+BLANKS = "' ' || chr(9) || chr(10) || chr(11) || chr(12) || chr(13)"
+
 
 def quoted(text: str) -> str:
     """Return `text` as an SQL string literal."""
@@ -30,6 +33,13 @@ def row_rule(name: str, column: str, predicate: str, says: str) -> Expectation:
     )  # fmt: skip
 
 
+def not_in_future() -> Expectation:
+    """Return the rule that no event is later than the moment of validation, which lies in table `moment`."""
+    return row_rule(
+        "not_in_future", "time", "time > (SELECT now FROM moment)", "not after the moment of validation"
+    )
+
+
 def _field_rules(field: Field) -> Iterator[Expectation]:
     yield from _presence(field)
     if field.values:
@@ -41,8 +51,10 @@ def _field_rules(field: Field) -> Iterator[Expectation]:
             f"one of the contract's {len(field.values)} values",
         )
     if field.type == "text" and not field.values:
-        longer = f"length({field.name}) > {field.max_length}"
-        yield row_rule("length_within", field.name, longer, f"at most {field.max_length} characters")
+        # Bytes bound characters from above and cost nothing to count; so most values need no second look.
+        name, most = field.name, field.max_length
+        longer = f"CASE WHEN strlen({name}) > {most} THEN length({name}) > {most} ELSE false END"
+        yield row_rule("length_within", name, longer, f"at most {most} characters")
     if field.type == "float":
         yield row_rule("finite", field.name, f"NOT isfinite({field.name})", "no NaN and no infinity")
     yield from _bounds(field)
@@ -57,7 +69,8 @@ def _presence(field: Field) -> Iterator[Expectation]:
         predicate = f"{name} IS NULL AND kind IN ({kinds})"
         yield row_rule("required_for_kind", name, predicate, f"no row without it when the kind is {kinds}")
     if (field.required or field.required_for) and field.type == "text" and not field.values:
-        yield row_rule("not_blank", name, f"trim({name}) = ''", "no row with empty text")
+        blank = f"CASE WHEN {name} < '!' THEN trim({name}, {BLANKS}) = '' ELSE false END"
+        yield row_rule("not_blank", name, blank, "no row with empty text")
 
 
 def _bounds(field: Field) -> Iterator[Expectation]:

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import duckdb
 
+from counterfoil.contracts.field import SQL
 from counterfoil.errors import GateFault
 from counterfoil.types import Verdict
 from flows.gate.engine import Finding, evaluate, frame
 from flows.gate.policy import Policy
+from flows.gate.profile import connect
 from flows.gate.reference import against
 from flows.gate.snapshot_suite import INTERACTION, KEYS, interaction_rules, key_rules, snapshot_suite
 from flows.gate.table import Table, read_table
@@ -56,9 +58,8 @@ def validate_snapshot(
     """
     policy = policy or Policy()
     tables = read_tables(folder)
-    with duckdb.connect(config={"threads": policy.threads}) as con:
-        con.execute("SET TimeZone='UTC'")
-        row = _profile(con, tables, as_of)
+    with connect(policy.threads, as_of) as con:
+        row = _profile(con, tables)
         if reference is not None:
             old = read_tables(reference)
             if not all(table.regular or table.unknown for table in old.all()):
@@ -66,18 +67,18 @@ def validate_snapshot(
                     f"the reference {reference} is no dataset folder; restore it, then validate again"
                 )
             row |= against(con, tables.items, old.interactions, old.items, old.people, row, policy)
-        suite = snapshot_suite(policy, as_of, compared=reference is not None)
+        suite = snapshot_suite(policy, compared=reference is not None)
         findings = evaluate(frame({subject: row}, suite), suite)
         samples = _samples(con, subject, findings, policy.samples)
     return verdict_of(suite, findings, key=subject, subject=subject, sha256=sha256, row=row, samples=samples)
 
 
-def _profile(con: duckdb.DuckDBPyConnection, tables: Tables, as_of: datetime) -> dict[str, float]:
+def _profile(con: duckdb.DuckDBPyConnection, tables: Tables) -> dict[str, float]:
     """Count everything that the suite without a reference asks for; leaves the tables as views in `con`."""
     row: dict[str, float] = {}
     for table in tables.all():
         row |= _schema(con, table)
-    row |= _counts(con, as_of)
+    row |= _counts(con)
     for name in KEYS:
         row |= _key_counts(con, name)
     return row
@@ -88,17 +89,13 @@ def _schema(con: duckdb.DuckDBPyConnection, table: Table) -> dict[str, float]:
     name = table.name
     readable = table.readable and _make_view(con, table)
     if not readable:
-        none = ", ".join(f"NULL::{_sql(table, column)} AS {column}" for column in table.contract.names)
+        none = ", ".join(
+            f"NULL::{SQL[table.contract.field(column).type]} AS {column}" for column in table.contract.names
+        )
         con.execute(f"CREATE OR REPLACE TEMP VIEW {name} AS SELECT 0 AS row, {none} WHERE false")
     row = {f"{name}.readable": float(readable)}
     row |= {f"{name}.{column}.present": float(table.has(column)) for column in table.contract.names}
     return row | {f"{name}.{c}.typed": float(c not in table.mistyped) for c in table.contract.names}
-
-
-def _sql(table: Table, column: str) -> str:
-    from counterfoil.contracts.field import SQL
-
-    return SQL[table.contract.field(column).type]
 
 
 def _make_view(con: duckdb.DuckDBPyConnection, table: Table) -> bool:
@@ -113,17 +110,17 @@ def _make_view(con: duckdb.DuckDBPyConnection, table: Table) -> bool:
     return True
 
 
-def _counts(con: duckdb.DuckDBPyConnection, as_of: datetime) -> dict[str, float]:
+def _counts(con: duckdb.DuckDBPyConnection) -> dict[str, float]:
     metrics = {"rows": "count(*)"}
-    metrics |= {r.metric: f"count(*) FILTER ({r.predicate})" for r in interaction_rules(as_of)}
+    metrics |= {r.metric: f"count(*) FILTER ({r.predicate})" for r in interaction_rules()}
     metrics |= {
         f"{name}.varies": f"coalesce(min({name}) < max({name}), false)::INT"
         for name in ("person", "item", "time")
     }
     metrics |= {f"{name}.filled": f"count({name})" for name in ("quantity", "price")}
     # With no time at all the newest event is older than any bound.
-    now = f"TIMESTAMPTZ '{as_of.isoformat()}'"
-    metrics["age_days"] = f"greatest(0, coalesce((epoch_us({now}) - epoch_us(max(time))) / {DAY_US}, 1e6))"
+    age_us = "(SELECT epoch_us(now) FROM moment) - epoch_us(max(time))"
+    metrics["age_days"] = f"greatest(0, coalesce(({age_us}) / {DAY_US}, 1e6))"
     row = _one(con, metrics, "interactions")
     row["gap_days"] = _gap_days(con)
     return row

@@ -2,12 +2,11 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import datetime
 from math import inf
 
 from counterfoil.contracts import EVENT, ITEM, PERSON, Contract, Field
 from flows.gate.policy import Policy
-from flows.gate.rules import literal, row_rule, row_rules
+from flows.gate.rules import not_in_future, row_rule, row_rules
 from flows.gate.suite import Expectation, Suite, flag, pair
 
 
@@ -37,13 +36,13 @@ CRITICAL_SHIFTS = {"kind": "bits", "price": "psi"}
 WARNING_SHIFTS = ("hour", "weekday", "category", "popularity")
 
 
-def interaction_rules(as_of: datetime) -> tuple[Expectation, ...]:
+def interaction_rules() -> tuple[Expectation, ...]:
     """Return what every interaction must keep: the contract's rules, people and items that exist, no future."""
     return (
         *row_rules(INTERACTION),
         row_rule("known", "person", "person >= (SELECT count(*) FROM people)", "a row of people.parquet"),
         row_rule("known", "item", "item >= (SELECT count(*) FROM items)", "a row of items.parquet"),
-        row_rule("not_in_future", "time", f"time > {literal(as_of)}", f"not after {as_of.isoformat()}"),
+        not_in_future(),
     )
 
 
@@ -57,12 +56,12 @@ def _of_table(table: str, rule: Expectation) -> Expectation:
     return replace(rule, column=f"{table}.{rule.column}", metric=metric, counts=metric, unit="count")
 
 
-def snapshot_suite(policy: Policy, as_of: datetime, *, compared: bool) -> Suite:
+def snapshot_suite(policy: Policy, *, compared: bool) -> Suite:
     """Return the suite for a snapshot; `compared` says whether there is a reference to hold it against."""
     expectations = (
         *_schema(),
         *_whole(policy),
-        *interaction_rules(as_of),
+        *interaction_rules(),
         *(rule for _, rule in key_rules()),
         *(_against_reference(policy) if compared else ()),
     )
@@ -80,10 +79,14 @@ def _schema() -> Iterator[Expectation]:
 
 
 def _whole(policy: Policy) -> Iterator[Expectation]:
-    floors = (("rows_at_least", None, "rows", policy.snapshot_rows_floor), ("rows_at_least", "items", "items.rows", 1), ("rows_at_least", "people", "people.rows", 1))  # fmt: skip
-    for name, column, metric, floor in floors:
+    floors = (
+        (None, "rows", policy.snapshot_rows_floor),
+        ("items", "items.rows", 1),
+        ("people", "people.rows", 1),
+    )
+    for column, metric, floor in floors:
         yield Expectation(
-            name=name, column=column, metric=metric, says=f"{floor} rows or more", unit="count", minimum=float(floor)
+            name="rows_at_least", column=column, metric=metric, says=f"{floor} rows or more", unit="count", minimum=float(floor)
         )  # fmt: skip
     for table in KEYS:
         metric = f"{table}.id.unique"
@@ -106,9 +109,10 @@ def _whole(policy: Policy) -> Iterator[Expectation]:
 
 def _against_reference(policy: Policy) -> Iterator[Expectation]:
     for table, metric in ((None, "rows_ratio"), ("items", "items_ratio"), ("people", "people_ratio")):
+        share = policy.reference_share
         yield Expectation(
-            name="not_shrunk", column=table, metric=metric, says=f"rows against the reference: {policy.reference_share:g} or more",
-            unit="ratio", minimum=policy.reference_share,
+            name="not_shrunk", column=table, metric=metric, says=f"rows against the reference: {share:g} or more",
+            unit="ratio", minimum=share,
         )  # fmt: skip
     says = "rows a day, lately, against the reference"
     yield from pair("volume", None, "volume.ratio", policy.volume_warning, policy.volume_critical, says)
@@ -122,7 +126,8 @@ def _against_reference(policy: Policy) -> Iterator[Expectation]:
         says = f"shift of {column}, lately, from the reference"
         yield from pair("shift", column, f"{column}.shift", (0.0, warning), (0.0, critical), says, unit)  # type: ignore[arg-type]
     for column in WARNING_SHIFTS:
+        high = policy.js_warning
         yield Expectation(
-            name="shift", column=column, metric=f"{column}.shift", says=f"shift of {column}, lately, from the reference: 0 to {policy.js_warning:g}",
-            severity="warning", unit="bits", minimum=0.0, maximum=policy.js_warning,
+            name="shift_closely", column=column, metric=f"{column}.shift", unit="bits", severity="warning",
+            says=f"shift of {column}, lately, from the reference: 0 to {high:g}", minimum=0.0, maximum=high,
         )  # fmt: skip
