@@ -4,8 +4,9 @@
 """
 
 from counterfoil.simulator.config import ShopConfig
-from counterfoil.simulator.fault import FAULTS, Fault
+from counterfoil.simulator.fault import FAULTS
 from counterfoil.simulator.live import LiveShop, Shown, answer, live
+from counterfoil.simulator.saboteur import Fault
 from counterfoil.simulator.shop import Simulated, simulate
 from counterfoil.simulator.truth import Truth
 

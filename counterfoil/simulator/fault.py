@@ -1,4 +1,4 @@
-"""Bad data on request: named faults, each of which knows exactly which events it spoiled.
+"""Bad data on request: the faults that can be asked for, and how each spoils events. Where and when: `saboteur.py`.
 
 A row fault spoils a few events of one day; a whole-day fault changes that day as a whole and stands on it alone. Faults act on
 Arrow tables after the true events are made, so that asking for one changes nothing else.
@@ -7,14 +7,11 @@ Arrow tables after the true events are made, so that asking for one changes noth
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-
-from counterfoil.errors import InputError
-from counterfoil.simulator.chance import Stream, generator
 
 PRICED = ("view", "cart", "purchase")
 HOUR_US = 3_600_000_000
@@ -22,6 +19,7 @@ SPIKE = 4  # copies beside each event
 LATE_SHARE = 0.3
 BOT_SHARE = 0.5
 FreshIds = Callable[[int], pa.Array]
+MetBy = Literal["contract", "duplicates", "gate", "nobody"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,7 +49,11 @@ class Struck:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FaultKind:
-    """A fault that can be asked for. `kinds` are the events it may strike; `column`, what must be there to be spoiled."""
+    """A fault that can be asked for. `kinds` are the events it may strike; `column`, what must be there to be spoiled.
+
+    `met_by` says who ought to notice: the contract (row by row), the duplicate count, the gate on data, or nobody, since
+    data may come late.
+    """
 
     says: str
     strike: Callable[[Site], Struck]
@@ -59,6 +61,7 @@ class FaultKind:
     kinds: tuple[str, ...] = ()
     column: str | None = None
     removes: bool = False
+    met_by: MetBy = "gate"
 
 
 def put(table: pa.Table, column: str, rows: np.ndarray, values: Any) -> pa.Table:
@@ -72,19 +75,6 @@ def put(table: pa.Table, column: str, rows: np.ndarray, values: Any) -> pa.Table
     return table.set_column(
         place, column, pc.replace_with_mask(column_values, pa.array(mask), filler.cast(kind))
     )
-
-
-def eligible(table: pa.Table, rows: np.ndarray, fault: FaultKind) -> np.ndarray:
-    """Return those of the rows that a fault may strike."""
-    keep = np.ones(len(rows), bool)
-    if fault.kinds:
-        found = pc.is_in(table["kind"].combine_chunks().take(pa.array(rows)), value_set=pa.array(fault.kinds))
-        keep &= found.to_numpy(zero_copy_only=False)
-    if fault.column is not None:
-        keep &= ~table[fault.column].combine_chunks().take(pa.array(rows)).is_null().to_numpy(
-            zero_copy_only=False
-        )
-    return rows[keep]
 
 
 def _ids(site: Site, rows: np.ndarray) -> list[str]:
@@ -181,19 +171,33 @@ def _skewed(site: Site) -> Struck:
     return Struck(table=put(site.table, "time", site.rows, times), ids=_ids(site, site.rows))
 
 
-def _row(says: str, strike: Callable[[Site], Struck], *kinds: str, column: str | None = None) -> FaultKind:
-    return FaultKind(says=says, strike=strike, kinds=kinds, column=column)
+def _row(
+    says: str,
+    strike: Callable[[Site], Struck],
+    *kinds: str,
+    column: str | None = None,
+    met_by: MetBy = "contract",
+) -> FaultKind:
+    return FaultKind(says=says, strike=strike, kinds=kinds, column=column, met_by=met_by)
 
 
 def _day(
-    says: str, strike: Callable[[Site], Struck], *kinds: str, column: str | None = None, removes: bool = False
+    says: str,
+    strike: Callable[[Site], Struck],
+    *kinds: str,
+    column: str | None = None,
+    met_by: MetBy = "gate",
 ) -> FaultKind:
-    return FaultKind(says=says, strike=strike, whole_day=True, kinds=kinds, column=column, removes=removes)
+    removes = strike is _outage
+    return FaultKind(
+        says=says, strike=strike, whole_day=True, kinds=kinds, column=column, removes=removes, met_by=met_by
+    )
 
 
 FAULTS: dict[str, FaultKind] = {
-    "duplicate": _row("events come twice, the same in every column", _duplicate),
-    "altered-duplicate": _row("an id comes twice, the second time at another price", _altered_duplicate, *PRICED, column="price"),
+    "duplicate": _row("events come twice, the same in every column", _duplicate, met_by="duplicates"),
+    "altered-duplicate": _row("an id comes twice, the second time at another price", _altered_duplicate, *PRICED, column="price",
+                              met_by="duplicates"),
     "missing-person": _row("nobody is named", _same("person", None)),
     "missing-time": _row("no time is given", _same("time", None)),
     "missing-kind": _row("it is not said what was done", _same("kind", None)),
@@ -209,110 +213,17 @@ FAULTS: dict[str, FaultKind] = {
     "zero-position": _row("positions that count from 0", _same("position", 0), "impression", column="position"),
     "negative-dwell": _row("looked at for less than no time", _same("dwell_ms", -5), "view", column="dwell_ms"),
     "long-query": _row("a query of 5,000 letters", _same("query", "x" * 5000), "search"),
-    "unknown-item": _row("items that are not in the catalogue", _unknown_item, column="item"),
-    "swapped-columns": _row("person and item stand in each other's column", _swapped, column="item"),
-    "future-time": _row("times 30 to 400 days after the end", _future),
     "far-future": _row("times in the year 2150", _same("time", datetime(2150, 1, 1, tzinfo=UTC))),
     "ancient-time": _row("times in the year 1970", _same("time", datetime(1970, 1, 1, tzinfo=UTC))),
+    "future-time": _row("times 30 to 400 days after the end", _future, met_by="gate"),
+    "unknown-item": _row("items that are not in the catalogue", _unknown_item, column="item", met_by="gate"),
+    "swapped-columns": _row("person and item stand in each other's column", _swapped, column="item", met_by="gate"),
     "null-burst": _day("no price on any event of a day", _same("price", None), *PRICED, column="price"),
     "price-in-cents": _day("prices of a day come in cents", _scaled("price", 100.0), *PRICED, column="price"),
     "one-item": _day("all events of a day are about one item", _one_item, column="item"),
     "volume-spike": _day(f"each event of a day comes {SPIKE + 1} times, under ids of its own", _spike),
-    "outage": _day("nothing arrives from 10:00 on; the ids are those of the lost events", _outage, removes=True),
-    "late-events": _day("three in ten events of a day come at the end of the feed", _late),
+    "outage": _day("nothing arrives from 10:00 on; the ids are those of the lost events", _outage),
+    "late-events": _day("three in ten events of a day come at the end of the feed", _late, met_by="nobody"),
     "clock-skew": _day("the clock of a day is nine hours ahead", _skewed),
     "bot": _day("one person adds half a day's events in a session", _bot, "view", "impression"),
 }  # fmt: skip
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Fault:
-    """A fault as it was planted: `day` is where; `ids` are the spoiled events (`removed`: they are not in the files)."""
-
-    name: str
-    says: str
-    day: int
-    whole_day: bool
-    removed: bool
-    ids: tuple[str, ...]
-
-
-def days_of(
-    faults: tuple[str, ...], days: int, fault_day: int | None, rng: np.random.Generator
-) -> dict[str, int]:
-    """Return the day of each fault: whole-day faults on days of their own, the others spread over the rest."""
-    if fault_day is not None:
-        return dict.fromkeys(faults, fault_day)
-    whole = [name for name in faults if FAULTS[name].whole_day]
-    first = days // 3 if days - days // 3 > len(faults) else min(1, days - 1)
-    order = rng.permutation(np.arange(first, days)).tolist()
-    placed = dict(zip(whole, order, strict=False))
-    rest = order[len(whole) :] or order
-    rows = [name for name in faults if not FAULTS[name].whole_day]
-    return placed | {name: rest[number % len(rest)] for number, name in enumerate(rows)}
-
-
-class Saboteur:
-    """Strikes tables as they pass, and keeps the account: `ids` per fault, and what is held back until the end."""
-
-    def __init__(self, days: dict[str, int], *, seed: int, rows: int, end_us: int) -> None:
-        self.days = days
-        self.ids: dict[str, list[str]] = {name: [] for name in days}
-        self.late: list[pa.Table] = []
-        self._seed, self._rows, self._end_us = seed, rows, end_us
-
-    def strike(
-        self, table: pa.Table, chunk_days: np.ndarray, day_N: np.ndarray, block: int, fresh_ids: FreshIds
-    ) -> pa.Table:
-        """Return a chunk's table with the faults of its days in it; `day_N` holds the day of each row.
-
-        Faults append rows at the end and drop rows only when all have struck, so that row numbers stay what they were.
-        """
-        free_N = np.ones(len(day_N), bool)
-        keep_N = np.ones(len(day_N), bool)
-        for name in (name for name, day in self.days.items() if day in chunk_days):
-            rng = generator(self._seed, Stream.FAULT, list(FAULTS).index(name), block)
-            rows = self._chosen(
-                table, np.flatnonzero((day_N == self.days[name]) & free_N), FAULTS[name], rng, block
-            )
-            if len(rows) == 0:
-                continue
-            free_N[rows] = False
-            struck = FAULTS[name].strike(
-                Site(table=table, rows=rows, rng=rng, fresh_ids=fresh_ids, end_us=self._end_us)
-            )
-            table = struck.table
-            self.ids[name] += struck.ids
-            if struck.dropped is not None:
-                keep_N[struck.dropped] = False
-                self.late += [table.take(pa.array(struck.dropped))] if struck.late else []
-        added = np.ones(len(table) - len(keep_N), bool)
-        return table if keep_N.all() else table.filter(pa.array(np.r_[keep_N, added]))
-
-    def _chosen(
-        self, table: pa.Table, rows: np.ndarray, fault: FaultKind, rng: np.random.Generator, block: int
-    ) -> np.ndarray:
-        """Return the rows that a fault strikes: a whole day's, or a few, in the first block of the day."""
-        rows = eligible(table, rows, fault)
-        if fault.whole_day:
-            return rows
-        return np.sort(rng.permutation(rows)[: self._rows]) if block == 0 else rows[:0]
-
-    def account(self) -> tuple[Fault, ...]:
-        """Return the faults as planted; InputError when one found nothing to spoil."""
-        idle = [name for name, ids in self.ids.items() if not ids]
-        if idle:
-            raise InputError(
-                f"faults {', '.join(idle)} found no event to spoil on their day; ask for more events"
-            )
-        return tuple(
-            Fault(
-                name=name,
-                says=FAULTS[name].says,
-                day=self.days[name],
-                whole_day=FAULTS[name].whole_day,
-                removed=FAULTS[name].removes,
-                ids=tuple(ids),
-            )
-            for name, ids in self.ids.items()
-        )

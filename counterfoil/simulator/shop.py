@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from counterfoil.contracts import EVENT
 from counterfoil.errors import InputError
-from counterfoil.simulator import calendar, cycle, fault, session, table, world
+from counterfoil.simulator import calendar, cycle, saboteur, session, table, world
 from counterfoil.simulator.chance import Stream, generator
 from counterfoil.simulator.config import ShopConfig
 from counterfoil.simulator.truth import write_truth
@@ -35,7 +35,7 @@ class Simulated:
     items: int
     people: int
     parts: tuple[Path, ...]
-    faults: tuple[fault.Fault, ...]
+    faults: tuple[saboteur.Fault, ...]
     seconds: float
 
 
@@ -52,12 +52,12 @@ def simulate(config: ShopConfig, folder: Path, progress: Progress | None = None)
     shutil.rmtree(partial, ignore_errors=True)
     (partial / "events").mkdir(parents=True)
     shop = world.build(config)
-    saboteur = _saboteur(config)
+    spoiler = _spoiler(config)
     cycles = cycle.plant(shop)
-    count, parts = _write_events(partial / "events", _tables(shop, cycles, saboteur, progress))
+    count, parts = _write_events(partial / "events", _tables(shop, cycles, spoiler, progress))
     pq.write_table(table.items(shop), partial / "items.parquet", compression="zstd")
     pq.write_table(table.people(shop), partial / "people.parquet", compression="zstd")
-    faults = saboteur.account()
+    faults = spoiler.account()
     write_truth(partial / "truth", shop, cycles, faults, count)
     _replace(partial, folder)
     return Simulated(
@@ -71,15 +71,15 @@ def simulate(config: ShopConfig, folder: Path, progress: Progress | None = None)
     )
 
 
-def _saboteur(config: ShopConfig) -> fault.Saboteur:
+def _spoiler(config: ShopConfig) -> saboteur.Saboteur:
     rng = generator(config.seed, Stream.FAULT)
-    days = fault.days_of(config.faults, config.days, config.fault_day, rng)
+    days = saboteur.days_of(config.faults, config.days, config.fault_day, rng)
     end_us = int(config.day_start(config.days).timestamp()) * 1_000_000
-    return fault.Saboteur(days, seed=config.seed, rows=config.fault_rows, end_us=end_us)
+    return saboteur.Saboteur(days, seed=config.seed, rows=config.fault_rows, end_us=end_us)
 
 
 def _tables(
-    shop: world.World, cycles: cycle.Cycles, saboteur: fault.Saboteur, progress: Progress | None
+    shop: world.World, cycles: cycle.Cycles, spoiler: saboteur.Saboteur, progress: Progress | None
 ) -> Iterator[pa.Table]:
     """Yield the events chunk by chunk, and last those that come late."""
     config, press = shop.config, table.Press(shop)
@@ -97,11 +97,11 @@ def _tables(
         rows = session.generate(shop, chunk, count_G, cycles, rng)
         events = press.events(rows, first, chunk.number)
         first += len(events)
-        yield saboteur.strike(events, chunk.days, press.days(rows), chunk.block, fresh_ids)
+        yield spoiler.strike(events, chunk.days, press.days(rows), chunk.block, fresh_ids)
         if progress is not None:
             progress(first, config.events)
-    if saboteur.late:
-        yield pa.concat_tables(saboteur.late).sort_by("time")
+    if spoiler.late:
+        yield pa.concat_tables(spoiler.late).sort_by("time")
 
 
 def _visits_per_day(shop: world.World, cycles: cycle.Cycles) -> np.ndarray:

@@ -22,7 +22,7 @@ from counterfoil.errors import InputError, UnknownError
 from counterfoil.simulator import behaviour, wording
 from counterfoil.simulator.config import ShopConfig
 from counterfoil.simulator.cycle import Cycles
-from counterfoil.simulator.fault import Fault
+from counterfoil.simulator.saboteur import Fault
 from counterfoil.simulator.table import numbered
 from counterfoil.simulator.world import World, epoch, prices
 
@@ -213,6 +213,7 @@ def _said(world: World, faults: tuple[Fault, ...], events: int) -> dict[str, Any
                 "date": f"{config.day_start(fault.day):%Y-%m-%d}",
                 "whole_day": fault.whole_day,
                 "removed": fault.removed,
+                "met_by": fault.met_by,
                 "events": len(fault.ids),
                 "sample": list(fault.ids[:SAMPLE]),
             }

@@ -183,7 +183,7 @@ def test_position_bias_is_recovered_from_lists_in_random_order(year, ask):
         "WHERE query IS NULL AND position IS NOT NULL GROUP BY position ORDER BY position"
     )
     estimate = np.array(shares)[:, 0] / shares[0][0]
-    assert np.abs(estimate - truth.examination).max() < 0.05
+    assert np.abs(estimate - truth.examination).max() < 0.03
     assert np.allclose(truth.examination[[0, 1, 9]], [1, 0.5743, 0.1585], atol=1e-4)
 
 
@@ -221,8 +221,8 @@ def change_points(ask) -> np.ndarray:
 
 def test_drift_shows_on_its_day(year, ask):
     change = change_points(ask)
-    assert abs(int(change.argmax()) - 200) <= 2
-    assert change.max() > 1.3 * np.delete(change, range(180, 221)).max()
+    assert change.argmax() == 200
+    assert change.max() > 2 * np.delete(change, range(180, 221)).max()
     assert Truth.load(year).drift_time == datetime(2025, 7, 20, tzinfo=UTC)
 
 
