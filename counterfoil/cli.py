@@ -72,6 +72,92 @@ def run(
 
 
 @app.command()
+def demo(json: Json = False) -> None:
+    """The whole loop on a real grocer's year, then one answer, explained and proven."""
+    from flows import demo as demonstration
+
+    with terminal.stages() as stages:
+        shown = demonstration.demo(stages)
+    terminal.emit(shown, json, demonstration.show)
+
+
+@app.command()
+def up(json: Json = False) -> None:
+    """Start the Prefect server, a worker with the schedules, and the service, on this machine."""
+    from flows import commands, machine
+    from flows.place import open_place
+
+    with terminal.stages() as stages:
+        state = machine.up(open_place(), stages)
+    terminal.emit(state, json, commands.show_status)
+
+
+@app.command()
+def down(json: Json = False) -> None:
+    """Stop exactly what `up` started."""
+    from flows import commands, machine
+    from flows.place import open_place
+
+    terminal.emit(machine.down(open_place()), json, commands.show_down)
+
+
+@app.command()
+def status(json: Json = False) -> None:
+    """Show what runs on this machine, where, and who is champion."""
+    from flows import commands, machine
+    from flows.place import open_place
+
+    terminal.emit(machine.status(open_place()), json, commands.show_status)
+
+
+@app.command()
+def schedule(json: Json = False) -> None:
+    """Register the deployments of prefect.yaml with the Prefect server."""
+    from flows import commands
+
+    terminal.emit(commands.schedule(), json, commands.show_schedule)
+
+
+@app.command()
+def compare(use_case: Annotated[str, typer.Argument()] = "recommendation", json: Json = False) -> None:
+    """Show the newest decision: contenders with intervals, and the verdict in sentences."""
+    from flows import commands
+
+    terminal.emit(commands.compare(use_case), json, commands.show_turn)
+
+
+@receipt.command("show")
+def receipt_show(receipt_id: Annotated[str, typer.Argument(metavar="ID")], json: Json = False) -> None:
+    """Print the stub of an answer."""
+    from flows import commands
+
+    terminal.emit(commands.receipt(receipt_id), json, commands.show_receipt)
+
+
+@app.command()
+def restore(
+    address: Annotated[str, typer.Argument(help="Id of a dataset, candidate or evaluation, or its address.")],
+    folder: Annotated[Path, typer.Argument(help="Where to lay it out; must not exist.")],
+    json: Json = False,
+) -> None:
+    """Lay out an earlier dataset or model version, checked against its digests."""
+    from flows import commands
+
+    terminal.emit(commands.restore(address, folder), json, commands.show_restored)
+
+
+@app.command()
+def doctor(json: Json = False) -> None:
+    """Say what is configured, what is reachable, and what is wrong."""
+    from flows import doctor as examination
+
+    found = examination.examine()
+    terminal.emit(found, json, examination.show)
+    if not found["well"]:
+        raise typer.Exit(1)
+
+
+@app.command()
 def models(use_case: Annotated[str | None, typer.Argument()] = None, json: Json = False) -> None:
     """List candidates with their measured quality and cost, and the releases."""
     from flows import commands

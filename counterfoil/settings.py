@@ -95,7 +95,9 @@ def load() -> Settings:
     except ValueError as fault:
         raise ConfigError(f"settings are wrong: {fault}; mend the COUNTERFOIL_* variables") from fault
     if settings.profile == "production" and settings.pseudonym_key == EMBEDDED_KEY:
-        raise ConfigError("COUNTERFOIL_PSEUDONYM_KEY is not set: production needs a secret of its own; set it")
+        raise ConfigError(
+            "COUNTERFOIL_PSEUDONYM_KEY is not set: production needs a secret of its own; set it"
+        )
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     os.environ.setdefault("PREFECT_HOME", str(settings.home / "prefect"))
@@ -103,3 +105,8 @@ def load() -> Settings:
     if settings.prefect_api_url:
         os.environ.setdefault("PREFECT_API_URL", settings.prefect_api_url)
     return settings
+
+
+def use_prefect(api_url: str) -> None:
+    """Point this process and its children at a running Prefect server."""
+    os.environ["PREFECT_API_URL"] = api_url

@@ -28,8 +28,9 @@ def advance(case: UseCase, as_of: datetime, steps: Steps) -> Advanced:
 
     Raises GateError when the data may not be learned from; the champion then goes on serving.
     """
-    verdicts = steps.validate(steps.days(as_of))
-    dataset = steps.snapshot(case.name, case.features, as_of, steps.days(as_of), steps.require(verdicts))
+    days = steps.days(as_of)
+    verdicts = steps.validate(days)
+    dataset = steps.snapshot(case.name, case.features, as_of, days, steps.tables(), steps.require(verdicts))
     champion = steps.champion(case, dataset)
     snapshot_verdict = steps.inspect(dataset, champion)
     steps.require((snapshot_verdict,))

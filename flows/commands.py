@@ -4,9 +4,11 @@ from pathlib import Path
 from typing import Any
 
 from counterfoil import terminal
-from counterfoil.catalog import Outcome
+from counterfoil.catalog import Outcome, codec
+from counterfoil.catalog.lineage import backwards, summary
+from counterfoil.errors import InputError, UnavailableError, UnknownError
 from counterfoil.terminal import Stages
-from counterfoil.types import Candidate, Decision, Evaluation
+from counterfoil.types import Candidate, Decision, Evaluation, Receipt
 from flows.place import Place, open_place
 
 
@@ -151,6 +153,184 @@ def _interval(comparison: Any) -> str:
     if comparison.difference_low is None:
         return "-"
     return f"{comparison.difference_low:+.4f} .. {comparison.difference_high:+.4f}"
+
+
+def compare(use_case: str) -> dict[str, Any]:
+    """Return the newest decision of a use case. UnknownError when nothing was decided yet."""
+    place = open_place()
+    decisions = place.catalog.find(Decision, use_case, limit=1)
+    if not decisions:
+        raise UnknownError(f"nothing was decided for {use_case!r} yet; run `counterfoil run {use_case}`")
+    return {**_turned(place, decisions[0], _release_of(place, decisions[0])), "ran": [], "skipped": []}
+
+
+def _release_of(place: Place, decision: Decision) -> str | None:
+    found = [child for _, child in place.catalog.children(decision.id) if child.startswith("release-")]
+    return found[0] if found else None
+
+
+def receipt(receipt_id: str) -> Receipt:
+    """Return the stub of an answer. UnknownError when there is none of that id."""
+    from counterfoil.receipts import Receipts
+
+    return Receipts(open_place().settings.receipts).find(receipt_id)
+
+
+def show_receipt(stub: Receipt) -> None:
+    """Show a receipt to a person."""
+    terminal.OUT.print(
+        f"[bold]{stub.id}[/] of {stub.time:%Y-%m-%d %H:%M:%S} UTC, for {stub.person or 'somebody unknown'}",
+        highlight=False,
+    )
+    terminal.OUT.print(
+        f"answered by {stub.release} (epoch {stub.epoch}, {stub.bento}), arm {stub.arm}, propensity {stub.propensity:g}",
+        highlight=False,
+    )
+    known = (
+        f"features as of {stub.feature_time:%Y-%m-%d %H:%M} UTC"
+        if stub.feature_time
+        else "no features of the person"
+    )
+    terminal.OUT.print(
+        f"{known}; degraded: {', '.join(stub.degraded) or 'no'}; rules: {', '.join(stub.rules) or 'none'}",
+        highlight=False,
+    )
+    rows = [[item.item, item.score, ", ".join(item.sources), "; ".join(item.reasons)] for item in stub.items]
+    terminal.table("Items", ["item", "score", "sources", "reasons"], rows)
+
+
+def lineage(noun_id: str) -> dict[str, Any]:
+    """Walk back from a noun, or from a receipt by way of its release."""
+    place = open_place()
+    start, stub = noun_id, None
+    if "-" not in noun_id or noun_id.split("-")[0] not in codec.NOUNS:
+        stub = receipt(noun_id)
+        start = stub.release
+    steps = backwards(place.catalog, start)
+    chain = [
+        {
+            "id": step.noun.id,
+            "kind": step.noun.kind,
+            "depth": step.depth + (stub is not None),
+            "made": list(step.via),
+            **summary(step.noun),
+        }
+        for step in steps
+    ]
+    if stub is not None:
+        chain.insert(0, {"id": stub.id, "kind": "receipt", "depth": 0, "made": [], "time": stub.time})
+    return {"of": noun_id, "chain": chain}
+
+
+def show_lineage(walked: dict[str, Any]) -> None:
+    """Show the chain, verdicts counted instead of listed."""
+    verdicts = [step for step in walked["chain"] if step["kind"] == "verdict"]
+    for step in walked["chain"]:
+        if step["kind"] != "verdict":
+            about = ", ".join(
+                f"{k}={_short(v)}"
+                for k, v in step.items()
+                if k not in ("id", "kind", "depth", "made") and v is not None
+            )
+            terminal.OUT.print(
+                "  " * step["depth"] + f"[bold]{step['id']}[/] [dim]{about}[/]",
+                highlight=False,
+                soft_wrap=True,
+            )
+    if verdicts:
+        passed = sum(step["passed"] for step in verdicts)
+        terminal.OUT.print(
+            f"  verdicts: {passed} of {len(verdicts)} passed, over {sum(s['rows'] for s in verdicts):,} rows"
+        )
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 40 else text[:16] + "…"
+
+
+def verify(stages: Stages) -> dict[str, Any]:
+    """Recompute every digest."""
+    from flows.verify import verify as recompute
+
+    with stages.stage("verify"):
+        return recompute(open_place(), lambda what, count: stages.advance("verify", count))
+
+
+def show_verified(found: dict[str, Any]) -> None:
+    """Show what was checked, and each fault."""
+    terminal.OUT.print(
+        ", ".join(f"{count:,} {kind}" for kind, count in found["checked"].items()) + " checked"
+    )
+    for fault in found["faults"]:
+        terminal.OUT.print(f"[red]altered[/] {fault}", highlight=False)
+    terminal.OUT.print(
+        "[bold green]verified[/]" if found["verified"] else f"[bold red]{len(found['faults'])} faults[/]"
+    )
+
+
+def restore(address: str, folder: Path) -> dict[str, Any]:
+    """Lay out a stored version by its noun or address. InputError when the folder is there already."""
+    place = open_place()
+    if folder.exists():
+        raise InputError(f"{folder} exists; name a folder that does not")
+    if not address.endswith(".dir"):
+        address = getattr(place.catalog.get(address), "address", "")
+    stored = place.catalog.stored(address)
+    place.store.fetch(stored.address, stored.sha256, folder)
+    return {
+        "address": stored.address,
+        "sha256": stored.sha256,
+        "folder": str(folder),
+        "files": sorted(stored.manifest),
+    }
+
+
+def show_restored(restored: dict[str, Any]) -> None:
+    """Show what was laid out."""
+    terminal.OUT.print(
+        f"{restored['address']} is in {restored['folder']}: {len(restored['files'])} files, SHA-256 manifest checked"
+    )
+
+
+def schedule() -> dict[str, Any]:
+    """Register the deployments with the Prefect server that runs here, or the one that the settings name."""
+    from counterfoil import settings
+    from counterfoil.processes import Processes
+    from flows import machine
+
+    place = open_place()
+    server = Processes(place.settings.home).running().get("prefect-server")
+    if server is None and place.settings.prefect_api_url is None:
+        raise UnavailableError(
+            "no Prefect server runs here; start one with `counterfoil up`, or set COUNTERFOIL_PREFECT_API_URL"
+        )
+    if server is not None:
+        settings.use_prefect(server.url + "/api")
+    return {"said": machine.schedule(place)}
+
+
+def show_schedule(done: dict[str, Any]) -> None:
+    """Show what Prefect said."""
+    terminal.OUT.print(done["said"], highlight=False)
+
+
+def show_status(state: dict[str, Any]) -> None:
+    """Show processes and champion."""
+    rows = [[p["name"], p["pid"], p["url"], p["serves"], p["log"]] for p in state["processes"]]
+    terminal.table("Processes", ["name", "pid", "url", "serves", "log"], rows)
+    champion = state["champion"]
+    terminal.OUT.print(
+        f"champion: {champion['release']} ({champion['bento']}, epoch {champion['epoch']})"
+        if champion
+        else "no champion yet"
+    )
+
+
+def show_down(stopped: dict[str, bool]) -> None:
+    """Show what was stopped."""
+    for name, was_running in stopped.items():
+        terminal.OUT.print(f"{name}: {'stopped' if was_running else 'was not running'}")
 
 
 def list_models(use_case: str | None) -> dict[str, Any]:

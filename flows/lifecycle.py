@@ -34,16 +34,18 @@ VERBS_OF_A_TURN = 17
 def as_task(verb: Callable[..., Any]) -> Callable[..., Any]:
     """Return a verb as a Prefect task. Results are persisted as JSON: Prefect's default would be a pickle."""
     name = verb.__name__
-    return task(
+    decorate: Any = task
+    made: Callable[..., Any] = decorate(
         verb,
         name=name,
         task_run_name=name,
         retries=RETRIES.get(name, 0),
-        retry_delay_seconds=[1, 5, 20][: RETRIES.get(name, 0)] or 0,
+        retry_delay_seconds=[1.0, 5.0, 20.0][: RETRIES.get(name, 0)],
         cache_policy=NO_CACHE,
         persist_result=True,
         result_serializer="json",
     )
+    return made
 
 
 @flow(
@@ -55,7 +57,7 @@ def as_task(verb: Callable[..., Any]) -> Callable[..., Any]:
 def advance_flow(
     use_case_name: str = "recommendation", as_of: str | None = None, sources: Sequence[dict[str, str]] = ()
 ) -> dict[str, Any]:
-    """Land what is waiting, then turn the loop once. `sources` are `{"kind": .., "path": ..}` as for `counterfoil data import`."""
+    """Land what is waiting, then turn the loop once. `sources` are `{"kind": .., "path": ..}`, as for `data import`."""
     place = open_place()
     for source in sources:
         as_task(land)(source)
@@ -96,7 +98,9 @@ def advance_here(
             )
         return turn(place, use_case_name, as_of, memory)
 
-    logging.getLogger("prefect").setLevel(logging.CRITICAL)  # the error itself comes through, and is said once
+    logging.getLogger("prefect").setLevel(
+        logging.CRITICAL
+    )  # the error itself comes through, and is said once
     made: dict[str, Any] = watched()
     return made
 
@@ -122,7 +126,7 @@ def turn(
     case = use_case(use_case_name)
     moment = as_of_or_latest(place, as_of)
     memory = watch or recorder(place)
-    progress = create_progress_artifact(
+    progress: Any = create_progress_artifact(
         0.0, key=f"{case.name}-progress", description=f"{case.name} as of {moment}"
     )
     shown = memory.on_end

@@ -53,7 +53,7 @@ def only_run(place: Place, use_case_name: str) -> Iterator[None]:
 
 
 def nothing_to_do(place: Place, use_case_name: str, as_of: str | None) -> tuple[Advanced, list[str]] | str:
-    """Return what is already known for these inputs and a reason per skipped verb, or the name of the first verb that must run."""
+    """Return what is known for these inputs and a reason per skipped verb, or the first verb that must run."""
     memory = recorder(place, look=True)
     try:
         advanced = advance(use_case(use_case_name), as_of_or_latest(place, as_of), steps(place, memory))

@@ -1,11 +1,12 @@
 """The verbs that touch disk or network, as a value: `advance` is handed one and does not know how they run.
 
-Plain functions by default (command line, tests); `wrap` passes each through Prefect's `task(...)` in a deployment. Every verb that
-makes a noun goes through the recording seam, so what was done with the same inputs is remembered instead of done again.
+Plain functions by default (tests, looking ahead); `wrap` passes each through Prefect's `task(...)`. Every verb that makes a noun
+goes through the recording seam, so what was done with the same inputs is remembered instead of done again.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial, update_wrapper
 from typing import Any
 
@@ -21,7 +22,8 @@ Wrap = Callable[[Callable[..., Any]], Callable[..., Any]]
 class Steps:
     """One callable per verb; see flows/verbs.py for what each takes and gives."""
 
-    days: Callable[..., dict[str, str]]
+    days: Callable[[datetime], dict[str, str]]
+    tables: Callable[[], dict[str, str]]
     validate: Callable[..., tuple[Verdict, ...]]
     require: Callable[[Sequence[Verdict]], tuple[str, ...]]
     snapshot: Callable[..., Dataset]
@@ -43,6 +45,7 @@ def steps(place: Place, recorder: Recorder, wrap: Wrap = lambda verb: verb) -> S
 
     return Steps(
         days=partial(verbs.days, place),
+        tables=partial(verbs.tables, place),
         validate=recorded(verbs.validate, many=True),
         require=verbs.require,
         snapshot=recorded(verbs.snapshot),

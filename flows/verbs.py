@@ -1,6 +1,5 @@
 """The verbs of the loop as plain functions of an installation and nouns. Each gives `Made`; the recording seam does the rest."""
 
-import shutil
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,17 +22,25 @@ from counterfoil.types import (
 )
 from flows.cost import measured
 from flows.place import Place, code_version
-
-LIST_LENGTH = 10
+from flows.pure import emptied, evaluate_into, fit_into
 
 
 def days(place: Place, as_of: datetime) -> dict[str, str]:
-    """Return the landed days before `as_of` with the SHA-256 of their files, and those of items and people."""
+    """Return the landed days before `as_of` with the SHA-256 of their files."""
     from counterfoil.landing import read_manifest
 
     manifest = read_manifest(place.settings)
     limit = as_of.date().isoformat()
     return {day: part.sha256 for day, part in sorted(manifest.days.items()) if day < limit}
+
+
+def tables(place: Place) -> dict[str, str]:
+    """Return the SHA-256 of the landed items and people."""
+    from counterfoil.landing import read_manifest
+
+    manifest = read_manifest(place.settings)
+    parts = {"items": manifest.items, "people": manifest.people}
+    return {name: part.sha256 for name, part in parts.items() if part is not None}
 
 
 def validate(place: Place, days: Mapping[str, str]) -> Made:
@@ -57,6 +64,7 @@ def snapshot(
     spec: FeatureSpec,
     as_of: datetime,
     days: Mapping[str, str],
+    tables: Mapping[str, str],
     verdicts: tuple[str, ...],
 ) -> Made:
     """Write a dataset version: interactions, items, people and point-in-time features as they were known at each moment."""
@@ -117,19 +125,12 @@ def champion(place: Place, case: UseCase, dataset: Dataset) -> Candidate | None:
 
 def fit(place: Place, use_case: str, dataset: Dataset, config: FamilyConfig, seed: int) -> Made:
     """Fit one contender on what the dataset allows to learn from, and store its artefact."""
-    from models import dataset as dataset_folder
-    from models.families import family
-
-    training = dataset_folder.read(
-        place.opened(dataset.address, dataset.sha256), threads=place.settings.threads
-    ).training()
-    folder = emptied(
-        place.folder(use_case, "candidates", config.family if seed == 0 else f"{config.family}-seed-{seed}")
+    folder = place.folder(
+        use_case, "candidates", config.family if seed == 0 else f"{config.family}-seed-{seed}"
     )
-    with measured() as cost:
-        model = family(config.family).fit(config, training, seed)
-    folder.mkdir(parents=True)
-    model.save(folder)
+    cost = fit_into(
+        place.opened(dataset.address, dataset.sha256), config, seed, place.settings.threads, folder
+    )
     stored = place.store.put(folder)
     candidate = Candidate(
         use_case=use_case,
@@ -149,28 +150,10 @@ def fit(place: Place, use_case: str, dataset: Dataset, config: FamilyConfig, see
 
 def evaluate(place: Place, dataset: Dataset, candidate: Candidate) -> Made:
     """Score one candidate on the dataset's holdout, unit by unit, over the full catalogue."""
-    from models import dataset as dataset_folder
-    from models.evaluate import evaluate as score
-    from models.evaluate import write_units
-
-    opened = dataset_folder.read(
-        place.opened(dataset.address, dataset.sha256), threads=place.settings.threads
-    )
-    holdout = opened.holdout()
-    scores = score(
-        load_model(place, candidate, dataset, opened.item_ids),
-        holdout.query,
-        holdout.truth,
-        slices=holdout.slices,
-        train_popularity_I=opened.training().interactions.matrix().getnnz(axis=0),
-        k=LIST_LENGTH,
-        unit_P=holdout.unit_P,
-        category_I=opened.category_I,
-    )
-    folder = emptied(place.folder(dataset.use_case, "evaluations", candidate.id))
-    folder.mkdir(parents=True)
-    write_units(scores, folder / "units.parquet")
-    (folder / "metrics.json").write_bytes(canonical.encode(scores.metrics))
+    data = place.opened(dataset.address, dataset.sha256)
+    model = load_model(place, candidate, dataset, data)
+    folder = place.folder(dataset.use_case, "evaluations", candidate.id)
+    scores = evaluate_into(model, data, place.settings.threads, folder)
     stored = place.store.put(folder)
     evaluation = Evaluation(
         use_case=dataset.use_case,
@@ -180,7 +163,7 @@ def evaluate(place: Place, dataset: Dataset, candidate: Candidate) -> Made:
         dataset=dataset.id,
         address=stored.address,
         sha256=stored.sha256,
-        units=len(holdout.unit_P),
+        units=len(scores.units.unit_P),
         metrics=scores.metrics,
         slices=scores.slices,
         code_version=code_version(),
@@ -194,7 +177,7 @@ def evaluate(place: Place, dataset: Dataset, candidate: Candidate) -> Made:
     return Made(nouns=(evaluation,), stored=(stored,))
 
 
-def load_model(place: Place, candidate: Candidate, dataset: Dataset, item_ids: Any) -> Any:
+def load_model(place: Place, candidate: Candidate, dataset: Dataset, data: Path) -> Any:
     """Return a candidate's model that speaks the item indices of `dataset`, whichever dataset it learned from."""
     from models import dataset as dataset_folder
     from models.families import family
@@ -206,7 +189,7 @@ def load_model(place: Place, candidate: Candidate, dataset: Dataset, item_ids: A
     learned_from = place.catalog.get(candidate.dataset)
     assert isinstance(learned_from, Dataset)
     theirs = dataset_folder.read(place.opened(learned_from.address, learned_from.sha256)).item_ids
-    return Renumbered(model, their_ids=theirs, our_ids=item_ids)
+    return Renumbered(model, their_ids=theirs, our_ids=dataset_folder.read(data).item_ids)
 
 
 def decide(
@@ -318,9 +301,3 @@ def release(place: Place, case: UseCase, decision: Decision, bento: Bento) -> Ma
         valid_from=datetime.now(UTC),
     )
     return Made(nouns=(made,))
-
-
-def emptied(folder: Path) -> Path:
-    """Return the folder's path with nothing left of an earlier attempt."""
-    shutil.rmtree(folder, ignore_errors=True)
-    return folder

@@ -12,7 +12,7 @@ from counterfoil.errors import IntegrityError
 from counterfoil.types import Bento, Candidate, Dataset, Decision, Evaluation, Noun, Receipt, Release, Verdict
 
 NOUNS: dict[str, type[Noun]] = {
-    noun.kind: noun for noun in (Verdict, Dataset, Candidate, Evaluation, Decision, Release)
+    noun.kind: noun for noun in (Verdict, Dataset, Candidate, Evaluation, Decision, Bento, Release)
 }
 
 
