@@ -3,8 +3,10 @@
 Which pairs a frame should hold is chosen by `pairs_at`; what they were like at each moment is Feast's answer.
 """
 
+import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -76,13 +78,32 @@ def history(store: "FeatureStore", asked: pa.Table, features: list[str]) -> pd.D
     keys = [name for name in asked.column_names if name != "moment"]
     entity_df = asked.rename_columns({"moment": "event_timestamp"}).to_pandas()
     entity_df["row"] = range(len(entity_df))  # nothing else promises an order
-    with warnings.catch_warnings():
+    with _engine(), warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # ibis calls what DuckDB has renamed
         table = store.get_historical_features(entity_df=entity_df, features=features).to_arrow()
     table = table.sort_by("row").rename_columns({"event_timestamp": "moment"})
     return table.select(["moment", *keys, *(feature.split(":")[1] for feature in features)]).to_pandas()
 
 
+@contextmanager
+def _engine() -> Iterator[None]:
+    """Give Feast's DuckDB store, which asks ibis for a backend of the whole process, one of its own that is closed afterwards.
+
+    Left open it keeps the question in memory, and the interpreter ends with pages of warnings about leaks.
+    """
+    import ibis
+
+    with _ONE_AT_A_TIME:
+        backend, before = ibis.duckdb.connect(), ibis.options.default_backend
+        ibis.set_backend(backend)
+        try:
+            yield
+        finally:
+            ibis.options.default_backend = before
+            backend.disconnect()
+
+
+_ONE_AT_A_TIME = threading.Lock()
 _TOP_PAIRS = """
 SELECT person, item FROM read_parquet($path)
 QUALIFY row_number() OVER (PARTITION BY person ORDER BY times_bought DESC, days_since_last, item) <= $count
