@@ -1,7 +1,8 @@
 """A tiny shop with planted tastes, for tests of families: who likes what is known, so learning it can be told from luck.
 
 Every item belongs to a taste (item % tastes) and every person to one (person % tastes). On each visit a person takes
-favourites again and again, sometimes another item of the taste, rarely anything. The last item is never taken by anybody.
+favourites again and again, sometimes another item of the taste, rarely anything. Within a taste the lower numbers are
+the more popular. The last item is never taken by anybody.
 """
 
 from dataclasses import dataclass, replace
@@ -72,9 +73,10 @@ def visits(*, seed: int, people: int, items: int, tastes: int, days: int, every_
     for someone in range(people):
         taste = someone % tastes
         liked = np.arange(taste, items - 1, tastes)
-        favourites = random.choice(liked, 3, replace=False)
+        pull = 1.0 / np.arange(1, len(liked) + 1)
+        favourites = random.choice(liked, 3, replace=False, p=pull / pull.sum())
         for day in range(int(random.integers(every_days)), days, every_days):
-            basket = {*random.choice(favourites, 2, replace=False), random.choice(liked)}
+            basket = {*random.choice(favourites, 2, replace=False), random.choice(liked, p=pull / pull.sum())}
             if random.random() < 0.2:
                 basket.add(random.integers(items - 1))
             moment = START_US + day * DAY_US + int(random.integers(DAY_US))
@@ -130,6 +132,7 @@ def features(everything: Interactions, moment_us: int) -> Features:
         item_IF=_columns(
             _counts(week.item_N, known.items),
             _counts(month.item_N, known.items),
+            month.matrix().getnnz(axis=0),
             (moment_us - first_I) / DAY_US,
         ),
         pair_person_N=np.array([pair[0] for pair in pairs], np.int32),

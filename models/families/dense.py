@@ -56,7 +56,7 @@ def padded(value_I: np.ndarray, items: int) -> np.ndarray:
 
 
 def popularity(query: Query, feature: str, buyers_I: np.ndarray) -> np.ndarray:
-    """Return the item feature of that name as of the question, or the learned numbers of buyers where it is absent; float32 [I]."""
+    """Return the item feature of that name, float32 [I]; the buyers learned at fit where the question does not bring it."""
     learned_I = padded(buyers_I, query.items)
     if feature not in query.features.item_names:
         return learned_I

@@ -24,8 +24,8 @@ class ItemKnnConfig(Checked):
     """How many neighbours, how taking is weighted, how fast it fades, at fit and when asked.
 
     `shrink` damps the cosine of items with few takers in common; `own_weight` is how much an item that the person took
-    speaks for itself: 1 is as much as a perfect neighbour; 40 suits shops where people buy the same again; 0 lets it speak only for
-    others, which a retriever beside `repurchase` wants.
+    speaks for itself: 1 is as much as a perfect neighbour; 40 suits shops where people buy the same again; 0 lets it
+    speak only for others, which a retriever beside `repurchase` wants.
     """
 
     family: ClassVar[str] = "itemknn"

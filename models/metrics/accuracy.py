@@ -58,12 +58,12 @@ def recall(hit_PK: np.ndarray, taken_P: np.ndarray, k: int) -> np.ndarray:
 
 def precision(hit_PK: np.ndarray, taken_P: np.ndarray, k: int) -> np.ndarray:
     """Return the share of the k places that hold something taken."""
-    return np.divide(hit_PK[:, :k].sum(axis=1), k)
+    return np.asarray(hit_PK[:, :k].sum(axis=1) / k)
 
 
 def hit_rate(hit_PK: np.ndarray, taken_P: np.ndarray, k: int) -> np.ndarray:
     """Return 1 where anything taken is among the first k, else 0."""
-    return hit_PK[:, :k].any(axis=1).astype(np.float64)
+    return np.asarray(hit_PK[:, :k].any(axis=1), np.float64)
 
 
 def mrr(hit_PK: np.ndarray, taken_P: np.ndarray, k: int) -> np.ndarray:

@@ -1,0 +1,18 @@
+"""Configs for the contract suite: as small as learns the planted shop in a second.
+
+A family that is not named here uses its defaults.
+"""
+
+from typing import Any
+
+from models.families import config_from
+
+SMALL: dict[str, dict[str, Any]] = {
+    "als": {"factors": 8, "iterations": 5, "regularization": 0.1},
+    "itemknn": {"neighbours": 10, "shrink": 1.0},
+}
+
+
+def small(family: str) -> Any:
+    """Return the family's config for tests."""
+    return config_from(family, SMALL.get(family, {}))
