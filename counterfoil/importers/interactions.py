@@ -115,15 +115,17 @@ def _events(file: Path, columns: Columns) -> str:
     )
     quantity = columns.text("rating" if rating else "quantity")
     inner = f"""SELECT row_number() OVER () AS r, {columns.text("person")} AS person, {columns.text("item")} AS item,
-                       {kind} AS kind, {columns.text("time")} AS stamp, {columns.text("session")} AS session, {quantity} AS quantity
+                       {kind} AS kind, {columns.text("time")} AS stamp, {columns.text("session")} AS session,
+                       {quantity} AS quantity
                 FROM {columns.table.relation}"""
     if "time" in columns.parts:
         return f"""SELECT concat_ws(':', {literal(stem)}, person, item, stamp, kind) AS id, {_time("stamp")} AS time,
                    stamp AS given_time, person, kind, session, item, quantity FROM ({inner})"""
-    numbered = f"""SELECT *, row_number() OVER (PARTITION BY person ORDER BY r) AS n, count(*) OVER (PARTITION BY person) AS steps
-                   FROM ({inner})"""
+    numbered = f"""SELECT *, row_number() OVER (PARTITION BY person ORDER BY r) AS n,
+                          count(*) OVER (PARTITION BY person) AS steps FROM ({inner})"""
     return f"""SELECT r AS row, concat_ws(':', {literal(stem)}, person, n) AS id,
-               {BASE} - to_days(CAST(steps - n + 1 AS INTEGER)) AS time, person, kind, session, item, quantity FROM ({numbered})"""
+               {BASE} - to_days(CAST(steps - n + 1 AS INTEGER)) AS time, person, kind, session, item, quantity
+               FROM ({numbered})"""
 
 
 def _time(stamp: str) -> str:
@@ -137,4 +139,5 @@ def _time(stamp: str) -> str:
 def _about(columns: Columns, key: str, fields: tuple[str, ...]) -> str:
     wanted = ", ".join(f"{columns.text(name)} AS {name}" for name in fields)
     table, role = columns.table, "items" if key == "item" else "people"
-    return f"SELECT {columns.text(key)} AS id, {wanted} FROM {table.text.relation(rejects(role)) if table.text else table.relation}"
+    relation = table.text.relation(rejects(role)) if table.text else table.relation
+    return f"SELECT {columns.text(key)} AS id, {wanted} FROM {relation}"

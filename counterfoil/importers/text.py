@@ -113,18 +113,15 @@ def delimited(paths: tuple[Path, ...], shape: Shape | None = None) -> Delimited:
 
 def refuse_undecodable(text: Delimited) -> None:
     """Raise ContractError when a byte is not of the encoding; for texts whose lines are not accounted for."""
-    number = 0
     for path in text.paths:
-        try:
-            with open_bytes(path) as stream:
-                for number, _ in enumerate(
-                    io.TextIOWrapper(stream, encoding=text.shape.encoding, newline="\n")
-                ):
-                    pass
-        except UnicodeDecodeError as fault:
-            raise ContractError(
-                f"{path.name} is not {text.shape.encoding} after line {number}; convert it"
-            ) from fault
+        with open_bytes(path) as stream:
+            for number, line in enumerate(stream, 1):
+                try:
+                    line.decode(text.shape.encoding)
+                except UnicodeDecodeError as fault:
+                    raise ContractError(
+                        f"line {number} of {path.name} is not {text.shape.encoding}; convert it"
+                    ) from fault
 
 
 def open_bytes(path: Path) -> IO[bytes]:

@@ -1,8 +1,8 @@
 """Where behaviour data comes to rest: day files of events, items, people, quarantine, and the manifest over them."""
 
+from counterfoil.landing.held import Quarantined, quarantine, quarantined_rows
 from counterfoil.landing.intake import Landed, land
 from counterfoil.landing.manifest import Batch, DayPart, Manifest, read_manifest
-from counterfoil.landing.quarantine import Quarantined, quarantine, quarantined_rows
 from counterfoil.landing.resubmit import resubmit
 
 __all__ = [

@@ -14,8 +14,8 @@ from counterfoil.contracts import EVENT
 from counterfoil.errors import IntegrityError
 from counterfoil.importers import Source
 from counterfoil.importers.sql import literal, parquet
+from counterfoil.landing import held, part, staging
 from counterfoil.landing import offer as offers
-from counterfoil.landing import part, quarantine, staging
 from counterfoil.landing.engine import connect
 from counterfoil.landing.manifest import Batch, DayPart, Manifest, read_manifest
 from counterfoil.landing.offer import CONTRACTS, KEPT, SOUND, Offer
@@ -103,10 +103,10 @@ class Intake:
 
     def stage_quarantine(self, offer: Offer) -> tuple[list[str], list[str]]:
         """Stage the file of rows that broke their contract; return names of files to move into place and to remove."""
-        name = quarantine.file_of(self.batch)
+        name = held.file_of(self.batch)
         query = " UNION ALL ".join(offers.broken(offer, table) for table in offer.tables)
         rows = offer.stream(f"SELECT * FROM ({query}) ORDER BY contract, row")
-        made = part.write_part(rows, staging.staged(self.folder, name), quarantine.SCHEMA)
+        made = part.write_part(rows, staging.staged(self.folder, name), held.SCHEMA)
         self.progress("write quarantine", made.rows)
         return ([name], []) if made.rows else ([], [])
 

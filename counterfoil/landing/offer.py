@@ -116,7 +116,9 @@ def broken(offer: Offer, table: str) -> str:
     prefix = "" if table == "events" else f"{contract}: "
     person = check.person_of(CONTRACTS[table])
     join = f"LEFT JOIN names ON names.name = {table}.{person}" if person else ""
-    raw = f"json_merge_patch(raw, json_object('{person}', names.pseudonym))" if person else "raw"
+    raw = "json_merge_patch('{}', raw)"  # without the fields that are empty
+    if person:
+        raw = f"json_merge_patch({raw}, json_object('{person}', names.pseudonym))"
     query = f"""SELECT '{contract}' AS contract, coalesce(row, {table}.rowid + 1) AS row, '{prefix}' || reason AS reason,
                        CAST({raw} AS VARCHAR) AS raw FROM {table} {join} WHERE reason IS NOT NULL"""
     if not offer.unreadable[table]:

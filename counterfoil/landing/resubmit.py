@@ -10,8 +10,8 @@ from counterfoil.importers import Source
 from counterfoil.importers.source import digest, existing
 from counterfoil.importers.sql import column, literal
 from counterfoil.importers.table import open_table
+from counterfoil.landing import held, part, staging
 from counterfoil.landing import offer as offers
-from counterfoil.landing import part, quarantine, staging
 from counterfoil.landing.intake import Intake, Landed, landed
 from counterfoil.landing.manifest import Manifest, read_manifest
 from counterfoil.landing.offer import Offer
@@ -39,9 +39,7 @@ def resubmit(
         known = manifest.batch(source.digest)
         done = (
             known
-            or Resubmission(
-                source, settings, manifest, progress or silent, quarantine.place(settings, batch)
-            ).run()
+            or Resubmission(source, settings, manifest, progress or silent, held.place(settings, batch)).run()
         )
     return landed(done, already=known is not None, seconds=time.perf_counter() - started)
 
@@ -66,14 +64,14 @@ class Resubmission(Intake):
 
     def stage_quarantine(self, offer: Offer) -> tuple[list[str], list[str]]:
         """Stage what stays: rows that were not submitted, and those that broke the contract again, with the new reason."""
-        name = quarantine.file_of(self.old.stem)
+        name = held.file_of(self.old.stem)
         query = f"""
             SELECT old.contract, old.row, coalesce(again.reason, old.reason) AS reason, coalesce(again.raw, old.raw) AS raw
             FROM read_parquet({literal(self.old)}) AS old
             LEFT JOIN ({offers.broken(offer, "events")}) AS again ON again.row = old.row AND old.contract = 'event'
             WHERE old.contract <> 'event' OR old.row NOT IN (SELECT row FROM events WHERE reason IS NULL AND row IS NOT NULL)
             ORDER BY old.contract, old.row"""
-        made = part.write_part(offer.stream(query), staging.staged(self.folder, name), quarantine.SCHEMA)
+        made = part.write_part(offer.stream(query), staging.staged(self.folder, name), held.SCHEMA)
         self.progress("write quarantine", made.rows)
         return ([name], []) if made.rows else ([], [name])
 
@@ -91,7 +89,7 @@ class Resubmission(Intake):
 def _source(settings: Settings, batch: str, fixed: Path | None, manifest: Manifest) -> Source:
     name = f"resubmission of {batch}"
     if fixed is None:
-        old = quarantine.place(settings, batch)
+        old = held.place(settings, batch)
         values = ", ".join(f"raw ->> '$.{n}' AS {column(n)}" for n in EVENT.names)
         query = f"""SELECT row, {values} FROM read_parquet({literal(old)})
                     WHERE contract = 'event' AND raw ->> '$.id' IS NOT NULL"""
