@@ -14,6 +14,7 @@ from flows.gate.suite import Expectation, Suite
 
 if TYPE_CHECKING:
     import pandas as pd
+    from great_expectations.data_context import EphemeralDataContext
 
 KEY = "subject"  # the profile's column that names its rows
 
@@ -46,7 +47,7 @@ def evaluate(profile: "pd.DataFrame", suite: Suite) -> tuple[Finding, ...]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep GX's logging of what it finds out of ours: the verdict says it."""
     logger = logging.getLogger("great_expectations")
     level = logger.level
@@ -55,6 +56,16 @@ def _quiet() -> Iterator[None]:
         yield
     finally:
         logger.setLevel(level)
+
+
+def quiet_context() -> "EphemeralDataContext":
+    """Return a context of GX that lives in memory and draws no progress bars."""
+    import great_expectations as gx
+    from great_expectations.data_context.types.base import ProgressBarsConfig
+
+    context = gx.get_context(mode="ephemeral")
+    context.variables.progress_bars = ProgressBarsConfig(globally=False)
+    return context
 
 
 def frame(rows: Mapping[str, Mapping[str, float]], suite: Suite) -> "pd.DataFrame":
@@ -68,7 +79,7 @@ def frame(rows: Mapping[str, Mapping[str, float]], suite: Suite) -> "pd.DataFram
 def _run(profile: "pd.DataFrame", suite: Suite) -> dict[int, Mapping[str, Any]]:
     """Return GX's own result (as JSON types) by the expectation's number in the suite; what GX raises is a GateFault."""
     try:
-        with _quiet():
+        with quiet():
             return _validate(profile, suite)
     except Exception as fault:
         text = f"{type(fault).__name__}: {fault}"[:200]
@@ -80,11 +91,9 @@ def _run(profile: "pd.DataFrame", suite: Suite) -> dict[int, Mapping[str, Any]]:
 def _validate(profile: "pd.DataFrame", suite: Suite) -> dict[int, Mapping[str, Any]]:
     import great_expectations as gx
     import great_expectations.expectations as gxe
-    from great_expectations.data_context.types.base import ProgressBarsConfig
     from great_expectations.expectations.metadata_types import FailureSeverity
 
-    context = gx.get_context(mode="ephemeral")
-    context.variables.progress_bars = ProgressBarsConfig(globally=False)
+    context = quiet_context()
     asset = context.data_sources.add_pandas("profile").add_dataframe_asset("profile")
     batch = asset.add_batch_definition_whole_dataframe("whole").get_batch({"dataframe": profile})
     expectations = [
