@@ -56,9 +56,16 @@ class Seam:
     """Answer requests by a flow, one at a time, and record each answer before it leaves."""
 
     def __init__(
-        self, receipts: Receipts, use_case: str, released: Released, clock: Callable[[], datetime]
+        self,
+        receipts: Receipts,
+        use_case: str,
+        released: Released,
+        clock: Callable[[], datetime],
+        *,
+        record_seconds: float = RECORD_SECONDS,
     ) -> None:
         self.receipts, self.use_case, self.released, self.clock = receipts, use_case, released, clock
+        self.record_seconds = record_seconds
         # One thread answers: one core's worth of arithmetic, while the event loop reads, writes and waits for the disk.
         self._answering = ThreadPoolExecutor(1, thread_name_prefix="answering")
         self._waiting = 0
@@ -72,20 +79,26 @@ class Seam:
         try:
             now = self.clock()
             answer = await asyncio.get_running_loop().run_in_executor(self._answering, flow, body, now)
-            receipt = self._receipt(answer, now)
-            await asyncio.wait_for(asyncio.wrap_future(self.receipts.submit(receipt)), RECORD_SECONDS)
         except FieldFault as fault:
             return failure(422, "request", str(fault), fault.fields)
-        except (UnavailableError, TimeoutError) as fault:
-            log.error("an answer could not be recorded: %s", fault)
-            return failure(
-                503, "unrecorded", f"the answer could not be recorded: {fault or 'the disk is slow'}"
-            )
-        except Exception:  # the last border: whatever failed, no answer leaves without its receipt
+        except (
+            Exception
+        ):  # the last border: the reason is in the log, and no answer leaves without its receipt
             log.exception("a request failed")
             return failure(500, "fault", "the service failed on this request; its log says why")
         finally:
             self._waiting -= 1
+        return await self._recorded(answer, now)
+
+    async def _recorded(self, answer: Answer, now: datetime) -> Response:
+        receipt = self._receipt(answer, now)
+        try:
+            await asyncio.wait_for(asyncio.wrap_future(self.receipts.submit(receipt)), self.record_seconds)
+        except (UnavailableError, TimeoutError, ValueError, TypeError) as fault:
+            log.error("an answer could not be recorded: %s", fault or "the disk is slow")
+            return failure(
+                503, "unrecorded", "the answer could not be recorded, so it is not given; ask again"
+            )
         return Response(response_body(receipt, answer.titles), media_type="application/json")
 
     def _receipt(self, answer: Answer, now: datetime) -> Receipt:

@@ -86,7 +86,8 @@ def read(folder: Path, as_of_us: int) -> Snapshot:
         in_stock_I=table["in_stock"].fill_null(1).to_numpy() != 0,
         available_us_I=available.to_numpy(),
         index={id: index for index, id in enumerate(ids)},
-        item_IF=arrays["item_features"],
+        # Models read a few columns of all items: column by column in memory, one takes 0.05 ms instead of 0.6.
+        item_IF=np.asfortranarray(arrays["item_features"]),
         popular_I=arrays["popular"],
         recent_I=arrays["recent"],
         first_us_I=arrays["first_us"],

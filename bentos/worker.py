@@ -54,8 +54,6 @@ def run(serving: Serving, host: str, port: int) -> None:
         create(lambda: serving),
         host=host,
         port=port,
-        loop="uvloop",
-        http="httptools",
         log_level="warning",
         access_log=False,
         server_header=False,

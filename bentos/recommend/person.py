@@ -113,7 +113,7 @@ class People:
         if time.monotonic() < self._paused_until:
             return Person(degraded=(GONE,))
         try:
-            return known(self._asking.submit(self._ask, pseudonym, now).result(self._deadline_seconds))
+            return known(self._asking.submit(self._ask, pseudonym, now).result(self._deadline_seconds), now)
         except Late:
             log.warning("the online store took longer than %g s", self._deadline_seconds)
         except UnavailableError as fault:
@@ -133,15 +133,15 @@ class People:
             return self._online
 
 
-def known(view: View) -> Person:
-    """Return a view as it may be used; a row that is too old or too young says so."""
-    unused = view.event_time is not None and not len(view.history_items)
+def known(view: View, now: datetime) -> Person:
+    """Return a view as it may be used at `now`; a row that is too old or too young says so."""
+    younger = view.event_time is not None and view.event_time > now
     return Person(
         features=view.features,
-        item_ids=tuple(view.history_items),
+        item_ids=tuple(np.asarray(view.history_items).tolist()),
         time_us_N=np.asarray(view.history_times_us, np.int64),
         quantity_N=np.asarray(view.history_quantities, np.float32),
         affinity=view.category_affinity,
         event_time=view.event_time,
-        degraded=((EXPIRED,) if view.expired else (YOUNGER,) if unused else ()),
+        degraded=(EXPIRED,) if view.expired else (YOUNGER,) if younger else (),
     )

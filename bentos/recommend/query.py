@@ -1,6 +1,7 @@
 """From a person to a question that a model understands: indices instead of ids, features in the model's order."""
 
 from collections.abc import Mapping
+from itertools import repeat
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from models.data import Features, Interactions, Query
 
 def history_of(person: Person, items: Snapshot, as_of_us: int, cap: int) -> Interactions:
     """Return the person's latest `cap` interactions before `as_of_us` with items of the catalogue, as one row."""
-    index_N = np.array([items.index.get(id, -1) for id in person.item_ids], np.int32)
+    index_N = np.fromiter(map(items.index.get, person.item_ids, repeat(-1)), np.int32, len(person.item_ids))
     kept_N = np.flatnonzero((index_N >= 0) & (person.time_us_N < as_of_us) & (person.quantity_N > 0))
     item_N, time_N = index_N[kept_N], person.time_us_N[kept_N]
     order_N = np.lexsort((item_N, time_N))[-cap:]

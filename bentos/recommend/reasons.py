@@ -16,11 +16,11 @@ FALLBACK = "fallback"
 
 
 class Reasons:
-    """Give reasons. `verb` is what the history records: people `bought` things, or `chose` them."""
+    """Give reasons in the words of what the history records: people buy things, or (views, clicks) choose them."""
 
     def __init__(self, items: Snapshot, history_kinds: list[str]) -> None:
         self.items = items
-        self.verb = "bought" if history_kinds == ["purchase"] else "chose"
+        self.verb, self.present = ("bought", "buy") if history_kinds == ["purchase"] else ("chose", "choose")
         selling = items.popular_I[:POPULAR_RANK]
         self._popular = set(selling[items.recent_I[selling] > 0].tolist())
 
@@ -58,7 +58,7 @@ class Reasons:
             self._selling(item, as_of_us),
             self._new(item, as_of_us),
         ]
-        return [reason for reason in found if reason] or [_source(sources, self.verb, bool(owned))]
+        return [reason for reason in found if reason] or [self._source(sources, bool(owned))]
 
     def _bought_before(self, item: int, counts: Mapping[int, tuple[int, float]]) -> str | None:
         if item not in counts:
@@ -75,7 +75,7 @@ class Reasons:
 
     def _favourite(self, item: int, shelves: set[str]) -> str | None:
         shelf = (self.items.category[item] or "").partition(" > ")[0]
-        return f"from {shelf}, where you often choose" if shelf in shelves else None
+        return f"from {shelf}, where you often {self.present}" if shelf in shelves else None
 
     def _selling(self, item: int, as_of_us: int) -> str | None:
         if item not in self._popular:
@@ -88,6 +88,11 @@ class Reasons:
     def _new(self, item: int, as_of_us: int) -> str | None:
         first_us = max(int(self.items.first_us_I[item]), int(self.items.available_us_I[item]))
         return "new" if 0 <= as_of_us - first_us <= MONTH_US else None
+
+    def _source(self, sources: tuple[str, ...], has_history: bool) -> str:
+        if has_history and any(name not in {"popularity", FALLBACK} for name in sources):
+            return f"people who {self.present} like you {self.verb} this"
+        return f"others {self.verb} this often"
 
 
 def _own(features: Features) -> dict[int, tuple[int, float]]:
@@ -111,9 +116,3 @@ def _times(count: int) -> str:
 def _ago(days: float) -> str:
     whole = int(days)
     return {0: "less than a day ago", 1: "a day ago"}.get(whole, f"{whole} days ago")
-
-
-def _source(sources: tuple[str, ...], verb: str, has_history: bool) -> str:
-    if has_history and any(name not in {"popularity", FALLBACK} for name in sources):
-        return f"people who {'buy' if verb == 'bought' else 'choose'} like you {verb} this"
-    return f"others {verb} this often"

@@ -165,8 +165,8 @@ def test_what_goes_together_names_the_partner_that_the_person_has(items: Snapsho
 
 def test_a_favourite_shelf_is_named(items: Snapshot) -> None:
     person = buyer((3, "bread"), affinity={"home": 0.5, "food": 0.3})
-    assert "from home, where you often choose" in reasons(items, person, "novelty")
-    assert "from home, where you often choose" not in reasons(items, buyer((3, "bread")), "novelty")
+    assert "from home, where you often buy" in reasons(items, person, "novelty")
+    assert "from home, where you often buy" not in reasons(items, buyer((3, "bread")), "novelty")
 
 
 def test_new_is_what_came_within_the_month(items: Snapshot) -> None:
@@ -264,6 +264,6 @@ def test_nobody_is_not_looked_up() -> None:
 
 def test_rows_that_may_not_be_used_say_so() -> None:
     empty = MemoryView([], np.zeros(0), np.zeros(0), event_time=AS_OF - timedelta(days=99), expired=True)
-    assert people.known(empty).degraded == (people.EXPIRED,)
+    assert people.known(empty, AS_OF).degraded == (people.EXPIRED,)
     young = MemoryView([], np.zeros(0), np.zeros(0), event_time=datetime(2030, 1, 1, tzinfo=UTC))
-    assert people.known(young).degraded == (people.YOUNGER,)
+    assert people.known(young, AS_OF).degraded == (people.YOUNGER,)

@@ -1,0 +1,159 @@
+import asyncio
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from starlette.requests import Request
+from starlette.responses import Response
+
+from bentos.release import Released
+from bentos.seam import WAITING, Answer, FieldFault, Flow, Seam
+from counterfoil.receipts import Receipts
+from counterfoil.types import Receipt, ReceiptItem
+
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+RELEASED = Released(release="release-1", epoch=7, bento="recommendation:0123")
+
+
+def answer(score: float = 1.5, **changes: Any) -> Answer:
+    parts: dict[str, Any] = {
+        "person": "p1",
+        "request": {"n": 1},
+        "items": (ReceiptItem(item="milk", score=score, sources=("als",), reasons=("new",)),),
+        "titles": ("MILK",),
+        "rules": (),
+        "features": {},
+        "feature_time": None,
+        "degraded": (),
+        "stages_ms": {"model": 1.0},
+    }
+    return Answer(**parts | changes)
+
+
+def seam(folder: Path, **options: Any) -> Seam:
+    return Seam(Receipts(folder), "recommendation", RELEASED, lambda: NOW, **options)
+
+
+def request(body: bytes = b"{}") -> Request:
+    async def receive() -> Any:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return Request({"type": "http", "headers": [], "method": "POST", "path": "/"}, receive)
+
+
+def ask(made: Seam, flow: Flow, times: int = 1) -> list[Response]:
+    async def all_of_them() -> list[Response]:
+        return await asyncio.gather(*(made.answered(flow, request()) for _ in range(times)))
+
+    return asyncio.run(all_of_them())
+
+
+def body_of(response: Response) -> dict[str, Any]:
+    return orjson.loads(response.body)
+
+
+def test_the_answer_and_its_receipt_agree(tmp_path: Path) -> None:
+    [response] = ask(seam(tmp_path), lambda body, now: answer())
+    said = body_of(response)
+    assert said["items"] == [
+        {"item": "milk", "title": "MILK", "score": 1.5, "sources": ["als"], "reasons": ["new"]}
+    ]
+    assert (said["release"], said["epoch"], said["bento"]) == ("release-1", 7, "recommendation:0123")
+    kept = Receipts(tmp_path).find(said["receipt"])
+    assert kept == Receipt(
+        id=said["receipt"],
+        time=NOW,
+        use_case="recommendation",
+        release="release-1",
+        bento="recommendation:0123",
+        epoch=7,
+        person="p1",
+        request={"n": 1},
+        items=answer().items,
+        rules=(),
+        features={},
+        feature_time=None,
+        degraded=(),
+        stages_ms={"model": 1.0},
+    )
+
+
+def test_the_flow_gets_the_body_and_the_clock(tmp_path: Path) -> None:
+    seen: list[Any] = []
+
+    def flow(body: bytes, now: datetime) -> Answer:
+        seen.append((body, now))
+        return answer()
+
+    ask(seam(tmp_path), flow)
+    assert seen == [(b"{}", NOW)]
+
+
+def test_a_malformed_request_leaves_no_receipt(tmp_path: Path) -> None:
+    faults = [{"field": "n", "reason": "too many"}]
+
+    def flow(body: bytes, now: datetime) -> Answer:
+        raise FieldFault(faults)
+
+    [response] = ask(seam(tmp_path), flow)
+    assert response.status_code == 422
+    assert body_of(response)["error"] == {"kind": "request", "message": "n: too many", "fields": faults}
+    assert Receipts(tmp_path).count() == 0
+
+
+def test_a_flow_that_fails_is_a_500_without_its_secrets(tmp_path: Path) -> None:
+    def flow(body: bytes, now: datetime) -> Answer:
+        raise RuntimeError("household 7 at 10.0.0.1")
+
+    [response] = ask(seam(tmp_path), flow)
+    assert response.status_code == 500
+    assert b"household" not in response.body
+    assert Receipts(tmp_path).count() == 0
+
+
+@pytest.mark.parametrize(
+    "unfit", [answer(score=float("nan")), answer(score=float("inf")), answer(features={"x": object()})]
+)
+def test_what_has_no_record_is_not_served(tmp_path: Path, unfit: Answer) -> None:
+    [response] = ask(seam(tmp_path), lambda body, now: unfit)
+    assert response.status_code == 503
+    assert body_of(response)["error"]["kind"] == "unrecorded"
+    assert b"milk" not in response.body
+
+
+def test_a_disk_that_takes_too_long_is_a_503(tmp_path: Path) -> None:
+    day = tmp_path / "2026-03-01"
+    day.mkdir()
+    made = seam(tmp_path, record_seconds=0.0)
+    [response] = ask(made, lambda body, now: answer())
+    assert response.status_code == 503
+    made.receipts.close()
+
+
+def test_a_folder_that_cannot_be_written_is_a_503(tmp_path: Path) -> None:
+    (tmp_path / "receipts").write_text("a file")
+    [response] = ask(seam(tmp_path / "receipts"), lambda body, now: answer())
+    assert (response.status_code, response.headers["retry-after"]) == (503, "1")
+
+
+def test_more_than_can_wait_are_told_to_come_back(tmp_path: Path) -> None:
+    gate = threading.Event()
+
+    def flow(body: bytes, now: datetime) -> Answer:
+        gate.wait(10)
+        return answer()
+
+    async def crowd(made: Seam) -> list[Response]:
+        tasks = [asyncio.create_task(made.answered(flow, request())) for _ in range(WAITING + 5)]
+        await asyncio.sleep(0.1)
+        gate.set()
+        return await asyncio.gather(*tasks)
+
+    responses = asyncio.run(crowd(seam(tmp_path)))
+    statuses = [response.status_code for response in responses]
+    assert (statuses.count(200), statuses.count(503)) == (WAITING, 5)
+    assert body_of(responses[-1])["error"]["kind"] == "busy"
+    assert Receipts(tmp_path).count() == WAITING
