@@ -20,6 +20,8 @@ QUIET = {
     "FEAST_USAGE": "False",
     "AWS_EC2_METADATA_DISABLED": "true",
     "TZ": "UTC",
+    # Two OpenMP libraries that spin for the same cores stop each other; sleeping costs next to nothing on a quiet machine.
+    "OMP_WAIT_POLICY": "PASSIVE",
     # Flows exchange ids and digests only, as JSON: the default serialiser would be an unsafe one.
     "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
     "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",

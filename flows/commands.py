@@ -12,57 +12,6 @@ from counterfoil.types import Candidate, Decision, Evaluation, Receipt
 from flows.place import Place, open_place
 
 
-def import_data(kind: str, path: Path | None, mapping: Path | None, stages: Stages) -> Any:
-    """Land a source."""
-    from counterfoil.importers import open_source
-    from counterfoil.landing import land
-
-    place = open_place()
-    with stages.stage("land", kind):
-        return land(open_source(kind, path, mapping=mapping), place.settings, stages.advance)
-
-
-def show_landed(landed: Any) -> None:
-    """Show what a landing did."""
-    if landed.already:
-        terminal.OUT.print(
-            f"This very source has landed before as batch {landed.batch}; nothing was changed."
-        )
-    terminal.OUT.print(
-        f"{landed.rows_in:,} rows in = {landed.landed:,} landed + {landed.duplicates:,} duplicates"
-        f" + {landed.quarantined:,} quarantined; {len(landed.days)} days, {landed.items:,} items, {landed.people:,} people"
-        f" in {landed.seconds:.1f} s"
-    )
-    for reason, count in sorted(landed.reasons.items()):
-        terminal.OUT.print(f"  quarantined: {reason}: {count:,}")
-
-
-def list_data() -> dict[str, Any]:
-    """Return what has landed."""
-    from counterfoil.landing import read_manifest
-
-    manifest = read_manifest(open_place().settings)
-    return {
-        "events": manifest.rows,
-        "days": {day: part.rows for day, part in manifest.days.items()},
-        "items": manifest.items.rows if manifest.items else 0,
-        "people": manifest.people.rows if manifest.people else 0,
-        "digest": manifest.digest,
-        "batches": list(manifest.batches),
-    }
-
-
-def show_data(listed: dict[str, Any]) -> None:
-    """Show what has landed."""
-    days = sorted(listed["days"])
-    span = f"{days[0]} .. {days[-1]}" if days else "no day yet"
-    terminal.OUT.print(
-        f"{listed['events']:,} events on {len(days)} days ({span}), {listed['items']:,} items, {listed['people']:,} people"
-    )
-    rows = [[b.batch, b.name, b.rows_in, b.landed, b.duplicates, b.quarantined] for b in listed["batches"]]
-    terminal.table("Batches", ["batch", "source", "rows in", "landed", "duplicates", "quarantined"], rows)
-
-
 def run(
     use_case: str, as_of: str | None, stages: Stages, sources: list[dict[str, str]] | None = None
 ) -> dict[str, Any]:

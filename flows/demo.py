@@ -10,7 +10,7 @@ from counterfoil.errors import UnavailableError
 from counterfoil.processes import Processes
 from counterfoil.terminal import Stages
 from counterfoil.types import Dataset, Release
-from flows import commands, machine
+from flows import commands, intake, machine
 from flows.place import Place, open_place
 
 USE_CASE = "recommendation"
@@ -22,7 +22,7 @@ def demo(stages: Stages) -> dict[str, Any]:
     """Run it all; what was done before is skipped. The service that was not running before is stopped again at the end."""
     started = time.perf_counter()
     place = open_place()
-    landed = commands.import_data(SOURCE["kind"], None, None, stages)
+    landed = intake.import_data(SOURCE["kind"], None, None, stages)
     turned = commands.run(USE_CASE, None, stages)
     release = place.catalog.champion(USE_CASE)
     if release is None:
@@ -80,7 +80,7 @@ def _present(place: Place, release: Release) -> Any:
 
 def show(shown: dict[str, Any]) -> None:
     """Show the demonstration to a person."""
-    commands.show_landed(shown["landed"])
+    intake.show_landed(shown["landed"])
     commands.show_turn(shown)
     rows = [
         [

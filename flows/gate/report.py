@@ -93,7 +93,8 @@ def _strip(verdicts: Sequence[Verdict]) -> str:
         f'<li class={status(v)} title="{escape(v.subject)}: {WORDS[status(v)]}, {v.rows:,} rows"></li>'
         for v in verdicts
     )
-    key = "".join(f"<span class={name}>&#9632; {word}</span>" for name, word in WORDS.items())
+    seen = {status(v) for v in verdicts}
+    key = "".join(f"<span class={name}>&#9632; {word}</span>" for name, word in WORDS.items() if name in seen)
     return f"<h2>In order</h2><ul class=strip>{cells}</ul><p class=key>{key}</p>"
 
 
@@ -111,7 +112,9 @@ def _failures(verdicts: Sequence[Verdict]) -> str:
 
 def _failure(group: Group) -> tuple[str, ...]:
     subject, check = max(group.failed, key=lambda pair: pair[1].unexpected_count)
-    samples = ", ".join(f"<code>{escape(sample)}</code>" for sample in check.samples)
+    # A check about a day as a whole has the day as its sample, which the subject says already.
+    where = [sample for sample in check.samples if sample not in subject]
+    samples = ", ".join(f"<code>{escape(sample)}</code>" for sample in where)
     example = f"{escape(subject)}: {escape(check.observed or '')}<br>{samples}"
     what = f"<strong>{escape(group.name)}</strong><br><span class=soft>{escape(check.expected or '')}</span>"
     return _badge(group), what, f"{len(group.failed):,} of {group.held:,}", f"{group.found:,}", example

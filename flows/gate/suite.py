@@ -46,7 +46,7 @@ class Expectation:
             "bits": f"{value:.4f} bits",
             "psi": f"PSI {value:.4f}",
             "days": f"{value:.2f} days",
-            "flag": "yes" if value else "no",
+            "flag": "so" if value == self.minimum else "not so",
         }
         return text[self.unit]
 
