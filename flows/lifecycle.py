@@ -28,7 +28,9 @@ from flows.use_cases import use_case
 
 # Verbs whose failure may be the world's (a lock, a full disk, a socket) are tried again; the others would only fail the same way.
 RETRIES = {"validate": 1, "materialise": 3, "package": 2, "release": 2, "land": 2}
-VERBS_OF_A_TURN = 17
+VERBS_OF_A_TURN = 20
+# At a terminal the error itself comes through and is said once; libraries' notices and deprecations are not the user's.
+QUIET_LOGS = {"prefect": logging.CRITICAL, "great_expectations": logging.WARNING, "py.warnings": logging.ERROR}
 
 
 def as_task(verb: Callable[..., Any]) -> Callable[..., Any]:
