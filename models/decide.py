@@ -13,7 +13,7 @@ Reject: every contender is shown not to clear the bar, or breaks a rule. Hold: t
 there is no champion: contenders are compared with the baseline, which itself wins nothing.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
@@ -26,7 +26,12 @@ from models.guardrails import breaches
 
 CONFIDENCE = 0.95
 
-Interval = Callable[[np.ndarray], np.ndarray]
+Standing = Literal["passes", "unclear", "out"]
+PASSES: Standing = "passes"
+UNCLEAR: Standing = "unclear"
+OUT: Standing = "out"
+
+Intervals = Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +59,7 @@ class Weighed(NamedTuple):
 @dataclass(frozen=True, kw_only=True)
 class _Judged:
     comparison: Comparison
-    standing: Literal["passes", "unclear", "out"]
+    standing: Standing
     sentence: str
 
 
@@ -80,20 +85,15 @@ def decide(
         return Weighed("hold", None, (), ("No contender was evaluated, so nothing can be promoted.",))
     reference = champion or _baseline(contenders, baseline)
     rivals = [contender for contender in contenders if contender.id != reference.id]
-    confidence = 1 - (1 - CONFIDENCE) / max(1, len(rivals))
-
-    def interval(value_CU: np.ndarray) -> np.ndarray:
-        return intervals(value_CU, confidence, seed, resamples)
-
+    fit = [one for one in contenders if not _unfit(gate, one, reference)[1]]
+    interval = _intervals(fit, reference, 1 - (1 - CONFIDENCE) / max(1, len(rivals)), seed, resamples)
     judged = {
         one.id: _judge(gate, one, reference, _luck(one, reference, noise), interval) for one in contenders
     }
     standings = {rival.id: judged[rival.id].standing for rival in rivals}
-    passed = [rival for rival in rivals if standings[rival.id] == "passes"]
+    passed = [rival for rival in rivals if standings[rival.id] == PASSES]
     winner = min(passed, key=lambda one: (-judged[one.id].comparison.value, one.id), default=None)
-    verb: Verb = (
-        "promote" if winner else "hold" if "unclear" in standings.values() or not rivals else "reject"
-    )
+    verb: Verb = "promote" if winner else "hold" if UNCLEAR in standings.values() or not rivals else "reject"
     opening = _opening(gate, champion, reference, len(rivals))
     told = [judged[rival.id].sentence for rival in rivals]
     return Weighed(
@@ -123,55 +123,45 @@ def noise_of(fits: Iterable[tuple[str, float]], seeded: Mapping[str, bool] | Non
 
 
 def _judge(
-    gate: Gate, contender: Contender, reference: Contender, luck: float | None, interval: Interval
+    gate: Gate, contender: Contender, reference: Contender, luck: float | None, interval: Intervals
 ) -> _Judged:
     """Hold one contender against the three rules."""
-    unfit = _unfit(contender, reference)
+    standing, unfit = _unfit(gate, contender, reference)
     if unfit:
-        broken_model = not np.isfinite(contender.values).all()
-        return _judged(
-            _alone(contender, luck), "out" if broken_model else "unclear", (unfit,), "cannot be compared"
-        )
-    if len(contender.units) < gate.min_units:
-        few = f"there are only {len(contender.units)} units, the gate wants {gate.min_units}"
-        return _judged(_alone(contender, luck), "unclear", (few,), "cannot be judged")
-    comparison = _compare(contender, reference, luck, interval)
-    assert comparison.difference_low is not None
-    assert comparison.difference_high is not None
-    bar = max(gate.margin, luck or 0.0)
-    broken = () if contender is reference else breaches(gate, contender, reference)
-    if broken or comparison.difference_high <= bar:
-        words = "does not clear" if comparison.difference_high <= bar else "stands against"
-        return _judged(comparison, "out", broken, f"{words} {_bar(gate.margin, luck)}")
-    if comparison.difference_low <= bar:
-        return _judged(
-            comparison, "unclear", (), f"may be luck: its interval does not clear {_bar(gate.margin, luck)}"
-        )
-    if luck is None:
-        unknown = (
-            f"{contender.family} was not refitted with other seeds, so how much luck moves it is unknown"
-        )
-        return _judged(comparison, "unclear", (unknown,), f"clears {_bar(gate.margin, luck)}")
-    return _judged(comparison, "passes", (), f"clears {_bar(gate.margin, luck)}")
-
-
-def _compare(
-    contender: Contender, reference: Contender, luck: float | None, interval: Interval
-) -> Comparison:
-    """Return the contender's mean and its lead over the reference, with joint intervals."""
-    lead_U = contender.values - reference.values
-    (low, high), (lead_low, lead_high) = interval(np.stack([contender.values, lead_U]).astype(np.float64))
-    return Comparison(
-        evaluation=contender.id,
-        family=contender.family,
-        value=float(contender.values.mean()),
+        return _judged(_alone(contender, luck), standing, (unfit,), "cannot be compared")
+    (low, high), (lead_low, lead_high) = interval[contender.id]
+    comparison = replace(
+        _alone(contender, luck),
         low=float(low),
         high=float(high),
-        difference=float(lead_U.mean()),
+        difference=float((contender.values - reference.values).mean()),
         difference_low=float(lead_low),
         difference_high=float(lead_high),
-        noise=luck,
     )
+    bar = max(gate.margin, luck or 0.0)
+    told = _bar(gate.margin, luck)
+    broken = () if contender is reference else breaches(gate, contender, reference)
+    if lead_high <= bar:
+        return _judged(comparison, OUT, broken, f"does not clear {told}")
+    if lead_low <= bar:
+        return _judged(
+            comparison, OUT if broken else UNCLEAR, broken, f"may be luck: its interval does not clear {told}"
+        )
+    if broken or luck is not None:
+        return _judged(comparison, OUT if broken else PASSES, broken, f"clears {told}")
+    unknown = f"{contender.family} was not refitted with other seeds, so how much luck moves it is unknown"
+    return _judged(comparison, UNCLEAR, (unknown,), f"clears {told}")
+
+
+def _intervals(
+    contenders: Sequence[Contender], reference: Contender, confidence: float, seed: int, resamples: int
+) -> Intervals:
+    """Return per contender the intervals of its mean and of its lead, [2, 2]; all share the resamples."""
+    if not contenders:
+        return {}
+    rows = [row_U for one in contenders for row_U in (one.values, one.values - reference.values)]
+    found_C2 = intervals(np.stack(rows).astype(np.float64), confidence, seed, resamples)
+    return {one.id: found_C2[2 * place : 2 * place + 2] for place, one in enumerate(contenders)}
 
 
 def _alone(contender: Contender, luck: float | None) -> Comparison:
@@ -191,17 +181,17 @@ def _alone(contender: Contender, luck: float | None) -> Comparison:
     )
 
 
-def _unfit(contender: Contender, reference: Contender) -> str | None:
-    """Say why the two cannot be paired, or None."""
-    for who in (contender, reference):
+def _unfit(gate: Gate, contender: Contender, reference: Contender) -> tuple[Standing, str]:
+    """Say why the two cannot be paired and what follows; an empty reason when they can."""
+    for who, standing in ((contender, OUT), (reference, UNCLEAR)):
         odd = int((~np.isfinite(who.values)).sum())
         if odd:
-            return f"{odd} of {len(who.values)} units of {who.family} have no finite value"
-    if not len(contender.units):
-        return f"{contender.family} was measured on no unit"
+            return standing, f"{odd} of {len(who.values)} units of {who.family} have no finite value"
     if len(contender.values) != len(reference.values) or not np.array_equal(contender.units, reference.units):
-        return f"{contender.family} and {reference.family} were not measured on the same units"
-    return None
+        return UNCLEAR, f"{contender.family} and {reference.family} were not measured on the same units"
+    if len(contender.units) < max(1, gate.min_units):
+        return UNCLEAR, f"there are only {len(contender.units)} units, the gate wants {gate.min_units}"
+    return PASSES, ""
 
 
 def _luck(contender: Contender, reference: Contender, noise: Mapping[str, float]) -> float | None:
@@ -224,7 +214,7 @@ def _baseline(contenders: Sequence[Contender], baseline: str) -> Contender:
 
 def _judged(
     comparison: Comparison,
-    standing: Literal["passes", "unclear", "out"],
+    standing: Standing,
     reasons: tuple[str, ...],
     words: str,
 ) -> _Judged:

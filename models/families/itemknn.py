@@ -109,8 +109,9 @@ def _weighted(weighting: str, taken_PI: csr_matrix) -> csr_matrix:
     if weighting == "bm25":
         weighted_IP = bm25_weight(taken_IP, K1=1.2, B=0.75)
     else:
-        weighted_IP = normalize(tfidf_weight(taken_IP) if weighting == "tfidf" else taken_IP)
-    # Somebody who took all items but one has no say (idf 0); an item that only they took would come out as 0/0.
+        # Somebody who took all items but one has no say (idf 0); an item that only they took comes out as 0/0.
+        with np.errstate(invalid="ignore"):
+            weighted_IP = normalize(tfidf_weight(taken_IP) if weighting == "tfidf" else taken_IP)
     weighted_IP.data = np.nan_to_num(weighted_IP.data)
     return weighted_IP.T.tocsr()
 
