@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
@@ -28,6 +29,17 @@ feast = pytest.importorskip("feast")
 PROJECT_ROOT = Path(__file__).parents[2]
 OURS = "feature_repo.online_store.NewestSqliteOnlineStore"
 TTL = timedelta(days=2)
+
+
+@pytest.fixture(autouse=True)
+def closed_engine() -> Iterator[None]:
+    """Close the engine that the stock parts leave open in the process."""
+    yield
+    import ibis
+
+    if ibis.options.default_backend is not None:
+        ibis.options.default_backend.disconnect()
+        ibis.options.default_backend = None
 
 
 def open_plain(
