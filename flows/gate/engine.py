@@ -4,10 +4,12 @@ GX passes empty suites, empty frames and null values, and swallows exceptions in
 """
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from counterfoil.errors import GateFault
 from flows.gate.suite import Expectation, Suite
@@ -15,8 +17,10 @@ from flows.gate.suite import Expectation, Suite
 if TYPE_CHECKING:
     import pandas as pd
     from great_expectations.data_context import EphemeralDataContext
+    from great_expectations.datasource.fluent.interfaces import Batch
 
 KEY = "subject"  # the profile's column that names its rows
+Results = dict[int, Mapping[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +80,7 @@ def frame(rows: Mapping[str, Mapping[str, float]], suite: Suite) -> "pd.DataFram
     return pd.DataFrame({KEY: list(rows), **{m: [row[m] for row in rows.values()] for m in metrics}})
 
 
-def _run(profile: "pd.DataFrame", suite: Suite) -> dict[int, Mapping[str, Any]]:
+def _run(profile: "pd.DataFrame", suite: Suite) -> Results:
     """Return GX's own result (as JSON types) by the expectation's number in the suite; what GX raises is a GateFault."""
     try:
         with quiet():
@@ -88,14 +92,22 @@ def _run(profile: "pd.DataFrame", suite: Suite) -> dict[int, Mapping[str, Any]]:
         ) from fault
 
 
-def _validate(profile: "pd.DataFrame", suite: Suite) -> dict[int, Mapping[str, Any]]:
+def _validate(profile: "pd.DataFrame", suite: Suite) -> Results:
+    """Evaluate all; those that fail once more, in the form that names the failing subjects and costs half as much again."""
+    asset = quiet_context().data_sources.add_pandas("profile").add_dataframe_asset("profile")
+    batch = asset.add_batch_definition_whole_dataframe("whole").get_batch({"dataframe": profile})
+    results = _evaluate(batch, suite, range(len(suite.expectations)), "BASIC")
+    failed = [n for n, r in results.items() if not r["success"] and raised(r["exception_info"]) is None]
+    return results | _evaluate(batch, suite, failed, "COMPLETE") if failed else results
+
+
+def _evaluate(batch: "Batch", suite: Suite, numbers: Sequence[int], form: str) -> Results:
+    """Let GX evaluate these expectations of the suite on the batch."""
     import great_expectations as gx
     import great_expectations.expectations as gxe
     from great_expectations.expectations.metadata_types import FailureSeverity
 
-    context = quiet_context()
-    asset = context.data_sources.add_pandas("profile").add_dataframe_asset("profile")
-    batch = asset.add_batch_definition_whole_dataframe("whole").get_batch({"dataframe": profile})
+    chosen = ((number, suite.expectations[number]) for number in numbers)
     expectations = [
         gxe.ExpectColumnValuesToBeBetween(
             column=e.metric,
@@ -104,16 +116,13 @@ def _validate(profile: "pd.DataFrame", suite: Suite) -> dict[int, Mapping[str, A
             severity=FailureSeverity(e.severity),
             meta={"number": number},
         )
-        for number, e in enumerate(suite.expectations)
+        for number, e in chosen
     ]
     # No partial lists: a result holds the names of failing subjects and the profile's counts, never a value of the data.
-    form = {
-        "result_format": "COMPLETE",
-        "unexpected_index_column_names": [KEY],
-        "partial_unexpected_count": 0,
-    }
+    wanted = {"result_format": form, "partial_unexpected_count": 0}
+    wanted |= {"unexpected_index_column_names": [KEY]} if form == "COMPLETE" else {}
     result = batch.validate(
-        gx.ExpectationSuite(name=suite.name, expectations=expectations), result_format=form
+        gx.ExpectationSuite(name=suite.name, expectations=expectations), result_format=wanted
     )
     configs = ((r, r.expectation_config) for r in result.results)
     return {config.meta["number"]: r.to_json_dict() for r, config in configs if config and config.meta}
@@ -121,10 +130,12 @@ def _validate(profile: "pd.DataFrame", suite: Suite) -> dict[int, Mapping[str, A
 
 def _finding(expectation: Expectation, result: Mapping[str, Any] | None, profile: "pd.DataFrame") -> Finding:
     fault = _fault(result, len(profile))
+    if fault is None and not np.isfinite(profile[expectation.metric].to_numpy(float)).all():
+        fault = "the profile holds an infinity"  # which GX passes when that side is open
     if fault or result is None:
         return Finding(expectation, frozenset(), fault)
     failing = frozenset(str(row[KEY]) for row in result["result"].get("unexpected_index_list") or ())
-    if bool(result["success"]) != (not failing):
+    if bool(result["success"]) != (not failing) or result["result"]["unexpected_count"] != len(failing):
         return Finding(expectation, failing, "its success and its list of failures contradict each other")
     return Finding(expectation, failing)
 
@@ -137,11 +148,8 @@ def _fault(result: Mapping[str, Any] | None, rows: int) -> str | None:
     if message is not None:
         return f"it raised {message}"
     found = result.get("result") or {}
-    if found.get("element_count") != rows or found.get("missing_count") != 0:
-        return (
-            f"it saw {found.get('element_count', 0)} values, {found.get('missing_count')} missing, of {rows}"
-        )
-    return None
+    seen, missing = found.get("element_count", 0), found.get("missing_count")
+    return None if (seen, missing) == (rows, 0) else f"it saw {seen} values, {missing} missing, of {rows}"
 
 
 def raised(info: Mapping[str, Any]) -> str | None:
