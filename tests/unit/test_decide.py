@@ -96,8 +96,8 @@ def test_equals_are_promoted_in_at_most_five_of_a_hundred(contenders: int, first
     promoted = 0
     for seed in range(200):
         random = np.random.default_rng(seed)
-        common = random.random(150)
-        rows = [np.clip(common + random.normal(0, 0.2, 150), 0, 1) for _ in range(contenders + 1)]
+        common = random.random(100)
+        rows = [np.clip(common + random.normal(0, 0.2, 100), 0, 1) for _ in range(contenders + 1)]
         reference = contender("popularity", rows[0])
         rivals = [contender(family, row) for family, row in zip(families, rows[1:], strict=True)]
         asked = [reference, *rivals] if first else rivals
