@@ -14,7 +14,8 @@ from rich.table import Table
 from counterfoil import canonical
 from counterfoil.errors import CounterfoilError
 
-OUT = Console()
+PIPE_WIDTH = 160  # where there is no terminal to ask
+OUT = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
 ERR = Console(stderr=True)
 
 

@@ -266,7 +266,7 @@ def show_schedule(done: dict[str, Any]) -> None:
 
 def show_status(state: dict[str, Any]) -> None:
     """Show processes and champion."""
-    rows = [[p["name"], p["pid"], p["url"], p["serves"], p["log"]] for p in state["processes"]]
+    rows = [[p["name"], str(p["pid"]), p["url"], p["serves"], p["log"]] for p in state["processes"]]
     terminal.table("Processes", ["name", "pid", "url", "serves", "log"], rows)
     champion = state["champion"]
     terminal.OUT.print(

@@ -1,0 +1,131 @@
+"""What is measured, and how: each measure gives the values of several runs; the caller takes the median."""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import httpx
+
+from counterfoil import canonical
+from counterfoil.errors import UnavailableError
+from counterfoil.processes import Processes
+from counterfoil.types import Bento, Dataset
+from flows import machine
+from flows.place import Place
+
+RUNS = 3
+WARM_UP, ANSWERS = 50, 500
+
+# Lands The Complete Journey into an empty home and validates every day of it; prints events and seconds.
+LAND_AND_VALIDATE = """
+import time
+from flows.place import open_place
+from counterfoil.importers import open_source
+from counterfoil.landing import land
+from flows import verbs
+from flows.running import as_of_or_latest
+place = open_place()
+started = time.perf_counter()
+landed = land(open_source("complete-journey"), place.settings)
+days = verbs.days(place, as_of_or_latest(place, None))
+verbs.require(verbs.validate(place, days).nouns)
+print(landed.landed, time.perf_counter() - started)
+"""
+
+
+def land_and_validate(place: Place) -> list[float]:
+    """Return events per second, imports of Great Expectations included, each run in a process and a home of its own."""
+    return [_land_and_validate() for _ in range(RUNS)]
+
+
+def _land_and_validate() -> float:
+    with tempfile.TemporaryDirectory() as home:
+        done = subprocess.run(
+            [sys.executable, "-c", LAND_AND_VALIDATE],
+            env=os.environ | {"COUNTERFOIL_HOME": home},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    if done.returncode:
+        raise UnavailableError(f"landing failed: {done.stderr[-500:]}")
+    events, seconds = done.stdout.split()[-2:]
+    return float(events) / float(seconds)
+
+
+def run_again(place: Place) -> list[float]:
+    """Return the seconds of `counterfoil run recommendation` as a process, when nothing has changed."""
+    command = [str(Path(sys.executable).parent / "counterfoil"), "run", "recommendation"]
+    subprocess.run(
+        command, capture_output=True, check=True
+    )  # this one may have something to do; from here on nothing has
+    seconds = []
+    for _ in range(RUNS):
+        started = time.perf_counter()
+        subprocess.run(command, capture_output=True, check=True)
+        seconds.append(time.perf_counter() - started)
+    return seconds
+
+
+def answer_p50(place: Place) -> list[float]:
+    """Return milliseconds of answers at p50, over HTTP, the service held to one core."""
+    return [_percentile(answers, 0.5) for answers in _answers(place)]
+
+
+def answer_p99(place: Place) -> list[float]:
+    """Return milliseconds of answers at p99."""
+    return [_percentile(answers, 0.99) for answers in _answers(place)]
+
+
+def _percentile(sorted_ms: list[float], share: float) -> float:
+    return sorted_ms[min(len(sorted_ms) - 1, int(len(sorted_ms) * share))]
+
+
+def _answers(place: Place) -> list[list[float]]:
+    """Return, per run, sorted milliseconds of answers for different households, one after another on one connection."""
+    release = place.catalog.champion("recommendation")
+    if release is None:
+        raise UnavailableError("there is no champion to ask; run `make demo` first")
+    processes = Processes(place.settings.home)
+    was_running = "service" in processes.running()
+    running = machine.serve(place, release)
+    try:
+        os.sched_setaffinity(running.pid, {0})
+        return [_ask(running.url, _present(place, release.bento)) for _ in range(RUNS)]
+    finally:
+        if not was_running:
+            processes.stop("service")
+
+
+def _ask(url: str, present: str) -> list[float]:
+    took_ms = []
+    with httpx.Client(base_url=url, timeout=30) as client:
+        for number in range(WARM_UP + ANSWERS):
+            body = {"person": str(number % 2000 + 1), "n": 10, "context": {"time": present}}
+            started = time.perf_counter()
+            reply = client.post("/recommend", json=body)
+            took_ms.append((time.perf_counter() - started) * 1000)
+            if reply.status_code != 200:
+                raise UnavailableError(f"the service answered {reply.status_code}: {reply.text[:200]}")
+    return sorted(took_ms[WARM_UP:])
+
+
+def _present(place: Place, bento: str) -> str:
+    noun = place.catalog.get(bento)
+    assert isinstance(noun, Bento)
+    dataset = place.catalog.get(noun.dataset)
+    assert isinstance(dataset, Dataset)
+    return canonical.utc_text(dataset.as_of)
+
+
+FIGURES: tuple[tuple[str, str, float, Literal["more", "less"], Callable[[Place], list[float]]], ...] = (
+    ("landing and validating together", "events/s", 100_000.0, "more", land_and_validate),
+    ("run again with nothing changed", "s", 5.0, "less", run_again),
+    ("one answer over HTTP, one core, p50", "ms", 15.0, "less", answer_p50),
+    ("one answer over HTTP, one core, p99", "ms", 60.0, "less", answer_p99),
+)
