@@ -102,7 +102,7 @@ def test_equals_are_promoted_in_at_most_five_of_a_hundred(contenders: int, first
         rivals = [contender(family, row) for family, row in zip(families, rows[1:], strict=True)]
         asked = [reference, *rivals] if first else rivals
         verdict = decide(
-            GATE, asked, None if first else reference, "popularity", quiet, seed=seed, resamples=2000
+            GATE, asked, None if first else reference, "popularity", quiet, seed=seed, resamples=1000
         )
         promoted += verdict.verb == "promote"
     assert promoted <= 10
@@ -115,7 +115,9 @@ def test_a_planted_lift_is_found_nearly_always() -> None:
         base = random.random(400)
         lifted = contender("als", base + 0.03 + random.normal(0, 0.1, 400))
         found += (
-            decide(GATE, [lifted], contender("popularity", base), "popularity", QUIET, seed=seed).verb
+            decide(
+                GATE, [lifted], contender("popularity", base), "popularity", QUIET, seed=seed, resamples=1000
+            ).verb
             == "promote"
         )
     assert found >= 48
