@@ -51,10 +51,11 @@ def land(source: Source, settings: Settings, progress: Progress | None = None) -
     ConflictError when another import is under way, IntegrityError when files that landed before were altered.
     """
     started = time.perf_counter()
-    with staging.locked(settings):
+    tell = progress or silent
+    with staging.locked(settings, tell):
         manifest = read_manifest(settings)
         known = manifest.batch(source.digest)
-        batch = known or Intake(source, settings, manifest, progress or silent).run()
+        batch = known or Intake(source, settings, manifest, tell).run()
     return landed(batch, already=known is not None, seconds=time.perf_counter() - started)
 
 

@@ -79,12 +79,10 @@ def name_people(offer: Offer, key: str, progress: Progress) -> None:
     new = f"SELECT name FROM ({union}) WHERE name IS NOT NULL AND name NOT IN (SELECT name FROM names)"
     offer.con.execute(f"CREATE TABLE nameless AS {new}")
     for batch in offer.stream("SELECT name FROM nameless"):
-        made = [pseudonym(name, key) for name in batch.column(0).to_pylist()]
-        with offer.con.cursor() as cursor:
-            cursor.register(
-                "made", pa.table({"name": batch.column(0), "pseudonym": pa.array(made, pa.string())})
-            )
-            cursor.execute("INSERT INTO names SELECT name, pseudonym FROM made")
+        known = batch.column(0).to_pylist()
+        made = [pseudonym(name, key) for name in known]
+        with offer.con.cursor() as cursor:  # lists, since DuckDB imports pandas to be handed a table
+            cursor.execute("INSERT INTO names SELECT unnest(?), unnest(?)", [known, made])
     progress("pseudonyms", offer.count("SELECT count(*) FROM names"))
 
 

@@ -22,7 +22,7 @@ DAY_US = 86_400_000_000
 
 def write_part(batches: Iterable[pa.RecordBatch], path: Path, schema: pa.Schema) -> DayPart:
     """Write the rows to one file and force it to the disk."""
-    rows = _write((pa.Table.from_batches([b]).cast(schema) for b in batches), path, schema)
+    rows = _write((_table(b, schema) for b in batches), path, schema)
     return _seal(path, rows)
 
 
@@ -81,12 +81,20 @@ class _Days:
             if batch is None:
                 return None
             if batch.num_rows:
-                self._rest = pa.Table.from_batches([batch]).cast(self._schema)
+                self._rest = _table(batch, self._schema)
         return self._rest
 
     def _day_of_rows(self) -> np.ndarray:
         assert self._rest is not None
-        return self._rest["time"].cast(pa.int64()).to_numpy() // DAY_US
+        times = self._rest["time"].chunk(0)
+        # Arrow's own to_numpy imports pandas; the buffer is the same numbers.
+        micros = np.frombuffer(times.buffers()[1], np.int64)[times.offset : times.offset + len(times)]
+        return micros // DAY_US
+
+
+def _table(batch: pa.RecordBatch, schema: pa.Schema) -> pa.Table:
+    table = pa.Table.from_batches([batch])
+    return table if table.schema == schema else table.cast(schema)
 
 
 def _write(tables: Iterable[pa.Table], path: Path, schema: pa.Schema) -> int:

@@ -33,14 +33,12 @@ def resubmit(
     contract again, stay. Raises UnknownError when nothing of the batch is in quarantine, ContractError when `fixed` does not fit.
     """
     started = time.perf_counter()
-    with staging.locked(settings):
+    tell = progress or silent
+    with staging.locked(settings, tell):
         manifest = read_manifest(settings)
         source = _source(settings, batch, fixed, manifest)
         known = manifest.batch(source.digest)
-        done = (
-            known
-            or Resubmission(source, settings, manifest, progress or silent, held.place(settings, batch)).run()
-        )
+        done = known or Resubmission(source, settings, manifest, tell, held.place(settings, batch)).run()
     return landed(done, already=known is not None, seconds=time.perf_counter() - started)
 
 

@@ -17,7 +17,7 @@ import orjson
 from counterfoil.errors import ConflictError
 from counterfoil.landing import manifest as manifests
 from counterfoil.landing.manifest import Batch, DayPart
-from counterfoil.landing.progress import Progress
+from counterfoil.landing.progress import Progress, silent
 from counterfoil.settings import Settings
 
 
@@ -34,7 +34,7 @@ class Commit:
 
 
 @contextlib.contextmanager
-def locked(settings: Settings) -> Iterator[None]:
+def locked(settings: Settings, progress: Progress = silent) -> Iterator[None]:
     """Hold the landing folder alone, with what an earlier run left half done mended first.
 
     Raises ConflictError at once when another process holds it.
@@ -43,7 +43,7 @@ def locked(settings: Settings) -> Iterator[None]:
     path = settings.landing / ".lock"
     try:
         with filelock.FileLock(path, timeout=0):
-            recover(settings)
+            recover(settings, progress)
             yield
     except filelock.Timeout as fault:
         raise ConflictError(
@@ -71,13 +71,13 @@ def commit(settings: Settings, folder: Path, what: Commit, progress: Progress) -
     _finish(settings, folder, what, progress)
 
 
-def recover(settings: Settings) -> None:
+def recover(settings: Settings, progress: Progress = silent) -> None:
     """Finish staged batches that were committed and throw away those that were not."""
     root = settings.landing / "staging"
     for folder in sorted(root.iterdir()) if root.is_dir() else ():
         path = folder / "commit.json"
         if path.exists():
-            _finish(settings, folder, _decode(path.read_bytes()), lambda stage, rows: None)
+            _finish(settings, folder, _decode(path.read_bytes()), progress)
         else:
             shutil.rmtree(folder)
 
