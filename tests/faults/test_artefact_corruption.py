@@ -295,10 +295,10 @@ def ranked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Pat
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(25))
-def test_flipped_bits_in_trees_never_serve_another_answer(
+def test_flipped_bits_in_trees_are_refused_or_change_no_golden_row(
     ranked: tuple[Path, Path], tmp_path: Path, seed: int
 ) -> None:
-    """Even with forged digests: a flip is refused (crash, hang and all), or changes no golden row."""
+    """Even with forged digests, crash and hang included, this process lives; what the child let pass, it can parse too."""
     home, path = ranked
     shutil.copytree(home, tmp_path / "home")
     bento = tmp_path / "home" / path
