@@ -9,7 +9,7 @@ STAMP  := $(VENV)/.ready
 export DO_NOT_TRACK := 1
 export PYTHONHASHSEED := 0
 
-.PHONY: setup check test test-slow bench demo up down clean lock
+.PHONY: setup check test test-slow bench demo up down clean lock tree
 setup: $(STAMP)
 
 $(STAMP): requirements.lock pyproject.toml
@@ -46,9 +46,16 @@ down: setup
 	$(BIN)/counterfoil down
 
 # Resolve anew after a change of dependencies; the result is committed.
+# What the GPU build of torch drags in is left out, so that a machine without a GPU does not fetch it.
 lock: setup
+	cp requirements.lock requirements.before
 	$(BIN)/uv pip compile pyproject.toml --extra demo --extra dev --universal --python-version 3.11 $(LINKS) \
-	  --no-annotate --no-header --quiet -c requirements.lock -o requirements.lock
+	  --no-annotate --no-header --quiet -c requirements.before -o requirements.fresh
+	grep -vE '^(nvidia-(c|n)|triton|cuda-)' requirements.fresh | sed -E 's/^torch==([0-9.]+).*/torch==\1/' | awk '!seen[$$0]++' > requirements.lock
+	rm requirements.before requirements.fresh
+
+tree: setup
+	$(BIN)/python infra/tree.py
 
 clean:
 	rm -rf .counterfoil build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

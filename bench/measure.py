@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 import httpx
+import psutil
 
 from counterfoil import canonical
 from counterfoil.errors import UnavailableError
@@ -95,7 +96,8 @@ def _answers(place: Place) -> list[list[float]]:
     was_running = "service" in processes.running()
     running = machine.serve(place, release)
     try:
-        os.sched_setaffinity(running.pid, {0})
+        for thread in psutil.Process(running.pid).threads():
+            os.sched_setaffinity(thread.id, {0})
         return [_ask(running.url, _present(place, release.bento)) for _ in range(RUNS)]
     finally:
         if not was_running:
