@@ -46,10 +46,10 @@ def steps(place: Place, recorder: Recorder, wrap: Wrap = lambda verb: verb) -> S
     return Steps(
         days=partial(verbs.days, place),
         tables=partial(verbs.tables, place),
-        validate=recorded(verbs.validate, many=True),
-        require=verbs.require,
+        validate=recorded(verbs.validate, many=True, present=verbs.believed),
+        require=partial(verbs.require, place),
         snapshot=recorded(verbs.snapshot),
-        inspect=recorded(verbs.inspect),
+        inspect=recorded(verbs.inspect, present=verbs.believed),
         champion=partial(verbs.champion, place),
         fit=recorded(verbs.fit),
         evaluate=recorded(verbs.evaluate),

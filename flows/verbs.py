@@ -7,6 +7,7 @@ from typing import Any
 
 from counterfoil import canonical
 from counterfoil.catalog import Made
+from counterfoil.errors import GateError
 from counterfoil.types import (
     Bento,
     Candidate,
@@ -47,15 +48,38 @@ def validate(place: Place, days: Mapping[str, str]) -> Made:
     """Hold every landed day against the contract; one verdict per day, good or bad."""
     from flows.gate import Policy, validate_days
 
-    return Made(nouns=validate_days(place.settings.landing, days, policy=Policy(history_least_days=7)))
+    verdicts = validate_days(place.settings.landing, days, policy=Policy(history_least_days=7))
+    _report(place, "days", verdicts)
+    return Made(nouns=verdicts)
 
 
-def require(verdicts: Sequence[Verdict]) -> tuple[str, ...]:
+def require(place: Place, verdicts: Sequence[Verdict]) -> tuple[str, ...]:
     """Return the ids of the verdicts when all passed. GateError when one did not, GateFault when the gate itself broke."""
     from flows import gate
 
-    gate.require(verdicts)
+    try:
+        gate.require(verdicts)
+    except GateError as refusal:
+        raise type(refusal)(f"{refusal}; every finding is in {reports(place)}") from refusal
     return tuple(verdict.id for verdict in verdicts)
+
+
+def believed(verdict: Noun) -> bool:
+    """Say whether a remembered verdict may be believed: one of a gate that broke is found anew."""
+    return not getattr(verdict, "faulted", False)
+
+
+def reports(place: Place) -> Path:
+    """Return the folder of the gate's reports and Data Docs."""
+    return place.settings.home / "reports"
+
+
+def _report(place: Place, name: str, verdicts: Sequence[Verdict]) -> None:
+    """Write the pages that a person reads: our report, and Great Expectations' Data Docs."""
+    from flows import gate
+
+    gate.write_report(verdicts, reports(place) / name)
+    gate.write_data_docs(verdicts, reports(place) / name / "data-docs")
 
 
 def snapshot(
@@ -106,6 +130,7 @@ def inspect(place: Place, dataset: Dataset, champion: Candidate | None) -> Made:
     verdict = validate_snapshot(
         folder, subject=dataset.id, sha256=dataset.sha256, as_of=dataset.as_of, reference=reference
     )
+    _report(place, "snapshot", (verdict,))
     return Made(nouns=(verdict,))
 
 
