@@ -15,6 +15,7 @@ from counterfoil.errors import ConfigError
 from models import artefact
 from models.config import Checked, bounds, build
 from models.data import Query, Ranking, TrainingSet
+from models.families import dense
 from models.family import Family, Model
 from models.rank import booster, pool, signals
 from models.rank.booster import BoosterConfig
@@ -53,8 +54,12 @@ class TwoStage:
         self.category_I = category_I
 
     def recommend(self, query: Query, k: int) -> Ranking:
-        """Return the best `k` candidates per person; ConfigError when the query's features are not those learned from."""
-        parts = [self._part(part, k) for part in query.parts(PEOPLE_PER_PART)]
+        """Return the best `k` candidates per person.
+
+        InputError for a question that does not fit; ConfigError when its features are not those learned from.
+        """
+        dense.check(query, k, len(self.category_I))
+        parts = [self._part(part, k) for part in (list(query.parts(PEOPLE_PER_PART)) or [query])]
         return Ranking(
             item_PK=np.concatenate([part.item_PK for part in parts]),
             score_PK=np.concatenate([part.score_PK for part in parts]),

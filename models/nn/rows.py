@@ -13,7 +13,9 @@ from torch import Tensor
 class RowAdam:
     """Tables that share their rows' numbering (embeddings [I, D], biases [I]) and their moments."""
 
-    def __init__(self, tables: Iterable[Tensor], rates: Iterable[float], decay: tuple[float, float] = (0.9, 0.98)) -> None:
+    def __init__(
+        self, tables: Iterable[Tensor], rates: Iterable[float], decay: tuple[float, float] = (0.9, 0.98)
+    ) -> None:
         self.tables = list(tables)
         self.rates = list(rates)
         self.decay = decay

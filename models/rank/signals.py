@@ -166,8 +166,11 @@ def _category(pool: Pool, past: Past, category_I: np.ndarray, pair: Columns) -> 
     """Return how much and how lately the person took of the item's category, and the item's part in that."""
     if not len(category_I):
         return {}
-    width = int(category_I.max(initial=-1)) + 2  # the last code stands for: no category
-    code_N, code_H = category_I[pool.item_N] % width, category_I[past.item_H] % width
+    width = int(category_I.max(initial=-1)) + 2
+    # the last code stands for: no category, or an item that came after the fit
+    code_I = np.full(pool.items, width - 1, np.int64)
+    code_I[: len(category_I)] = np.where(category_I < 0, width - 1, category_I)
+    code_N, code_H = code_I[pool.item_N], code_I[past.item_H]
     shelf = Groups(past.row_H * width + code_H, pool.row_N * width + code_N)
     taken = {days: shelf.total(past.decay[days]) for days in CATEGORY_HALF_LIVES_DAYS}
     return {
