@@ -5,7 +5,7 @@ from pathlib import Path
 from counterfoil.errors import ContractError
 from counterfoil.importers.mapping import CONTRACTS
 from counterfoil.importers.source import Source, digest, existing
-from counterfoil.importers.table import SUFFIXES, Table, open_table
+from counterfoil.importers.table import NOT_AN_OBJECT, SUFFIXES, Table, open_table
 from counterfoil.importers.text import Delimited
 
 KIND = "contract"
@@ -52,7 +52,7 @@ def _query(name: str, table: Table) -> str:
     required = [f.name for f in of.fields if f.required]
     if table.columns is None:
         values = ", ".join(f'{table.value(n)} AS "{n}"' for n in of.names)
-        return f"SELECT {values}, CASE WHEN json IS NULL THEN 'line is not JSON' END AS refused FROM {table.relation}"
+        return f"SELECT {values}, {NOT_AN_OBJECT} AS refused FROM {table.relation}"
     if strange := [n for n in table.columns if n not in of.names]:
         raise ContractError(
             f"{table.name} has columns that no {of.name} has: {', '.join(strange)}; use a mapping"

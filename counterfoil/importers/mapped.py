@@ -7,7 +7,7 @@ from counterfoil.errors import ContractError
 from counterfoil.importers.mapping import CONTRACTS, TableMap, TimeMap, read_mapping
 from counterfoil.importers.source import Source, digest, existing
 from counterfoil.importers.sql import column, literal
-from counterfoil.importers.table import Table, open_table
+from counterfoil.importers.table import NOT_AN_OBJECT, Table, open_table
 from counterfoil.importers.text import Delimited
 
 KIND = "mapped"
@@ -61,7 +61,7 @@ def _query(how: TableMap, table: Table, contract: Contract) -> str:
     selected += [f"{table.value(how.columns[name])} AS {column('given_' + name)}" for name in times]
     selected += [f"{_constant(value)} AS {column(name)}" for name, value in how.constants.items()]
     if table.columns is None:
-        selected.append("CASE WHEN json IS NULL THEN 'line is not JSON' END AS refused")
+        selected.append(f"{NOT_AN_OBJECT} AS refused")
     if how.id is None:
         return f"SELECT {', '.join(selected)} FROM {table.relation}"
     values = [

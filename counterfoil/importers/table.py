@@ -16,6 +16,8 @@ SUFFIXES: dict[str, Format] = {
     ".parquet": "parquet", ".pq": "parquet", ".csv": "csv", ".tsv": "csv", ".txt": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl",
 }  # fmt: skip
 
+NOT_AN_OBJECT = "CASE WHEN json IS NULL OR json_type(json) <> 'OBJECT' THEN 'line is not a JSON object' END"
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Table:

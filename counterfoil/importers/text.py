@@ -79,10 +79,7 @@ class Delimited:
             raise ContractError(
                 f"{names}: none of {self.lines} lines can be read; say separator, quote, escape and encoding in a mapping"
             )
-        # The slow way only now: a record over several lines, and blank lines, are no loss.
-        inside = " + ".join(f"coalesce({_breaks(column(name))}, 0)" for name in self.columns)
-        spanned = _count(con, f"SELECT coalesce(sum({inside}), 0) FROM {self.relation()}")
-        lost = self.lines - rows - unreadable - spanned - _blank_lines(self)
+        lost = self.lines - rows - unreadable - self._spanned(con) - _blank_lines(self)
         if lost:
             raise ContractError(
                 f"{names}: {rows} records were read, but {lost} of {self.lines} lines are in none of them; "
@@ -90,11 +87,24 @@ class Delimited:
             )
         return unreadable
 
+    def _spanned(self, con: duckdb.DuckDBPyConnection) -> int:
+        """Return how many lines are the second or a later one of a record, blank ones aside."""
+        values = [f"coalesce({column(name)}, '')" for name in self.columns]
+        breaks = " + ".join(_breaks(value) for value in values)
+        blank = "len(list_filter(string_split({}, chr(10))[2:-2], lambda x: x IN ('', chr(13))))"
+        return _count(
+            con, f"SELECT sum({breaks}) - sum({' + '.join(map(blank.format, values))}) FROM {self.relation()}"
+        )
+
 
 def unreadable_lines(rejects: str) -> str:
-    """Return the query of the unreadable lines in the table `rejects`: file_id, line, says."""
+    """Return the query of the unreadable lines in the table `rejects`: file_id, line, byte, says.
+
+    `line` is the reader's count, which takes a record over several lines for one; `byte`, from 1, is where the first of them begins.
+    """
+    said = "trim(csv_line, chr(10) || chr(13))"  # blank lines before and after it are not part of it
     return f"""
-        SELECT file_id, line + unnest(range(1 + max({_breaks("rtrim(csv_line, chr(10) || chr(13))")}))) AS line,
+        SELECT file_id, line + unnest(range(1 + max({_breaks(said)}))) AS line, min(line_byte_position) AS byte,
                'line cannot be read: ' || lower(min(CAST(error_type AS VARCHAR))) AS says
         FROM {rejects} GROUP BY file_id, line"""
 
@@ -146,7 +156,7 @@ def _header(path: Path, shape: Shape) -> tuple[str, ...]:
         raise ContractError(
             f"{path.name} is not {shape.encoding} text; say its encoding in a mapping (utf-8, latin-1, utf-16)"
         )
-    if "" in names or len(set(names)) != len(names):
+    if not names or "" in names or len(set(names)) != len(names):
         raise ContractError(
             f"the header of {path.name} names a column twice or not at all; mend its first line"
         )

@@ -124,7 +124,7 @@ def broken(offer: Offer, table: str) -> str:
     # The line itself stays out: nobody can tell where in it a person is named.
     return f"""{query} UNION ALL
         SELECT '{contract}', (SELECT count(*) FROM {table}) + row_number() OVER (ORDER BY file_id, line), '{prefix}' || says,
-               CAST(json_object('line', line) AS VARCHAR) FROM ({unreadable_lines(rejects(table))})"""
+               CAST(json_object('line', line, 'byte', byte) AS VARCHAR) FROM ({unreadable_lines(rejects(table))})"""
 
 
 def _unreadable(con: duckdb.DuckDBPyConnection, source: Source, name: str, rows: int) -> int:

@@ -194,7 +194,7 @@ def test_lines_that_cannot_be_split_are_kept_by_their_number(tmp_path: Path, set
         "line cannot be read: missing columns": 1,
     }
     rows = quarantined_rows(settings, landed.batch).to_pylist()
-    assert [(r["row"], r["raw"]) for r in rows] == [(3, '{"line":3}'), (4, '{"line":4}')]
+    assert [(r["row"], r["raw"]) for r in rows] == [(3, '{"line":3,"byte":50}'), (4, '{"line":4,"byte":67}')]
 
 
 def test_unreadable_lines_stay_when_the_rest_is_submitted_again(tmp_path: Path, settings: Settings):
