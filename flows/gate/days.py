@@ -54,19 +54,25 @@ def validate_days(
     )
 
 
-def _table(landing: Path, day: str) -> Table:
-    """Read the footer of a day's file; InputError when `day` is no date."""
+def _named(day: str) -> bool:
+    """Tell whether the text is a date, YYYY-MM-DD."""
     try:
-        if date.fromisoformat(day).isoformat() != day:
-            raise ValueError
+        return date.fromisoformat(day).isoformat() == day
     except ValueError:
-        raise InputError(f"{day!r} names no day; give YYYY-MM-DD") from None
+        return False
+
+
+def _table(landing: Path, day: str) -> Table:
     return read_table(day, landing / "events" / f"day={day}" / "events.parquet", EVENT)
 
 
 def _wanted(landing: Path, days: Mapping[str, str], policy: Policy) -> list[str]:
-    """Return the asked days and those partitions that lie in the window before one of them, in order."""
-    present = sorted(f.name.removeprefix("day=") for f in (landing / "events").glob("day=????-??-??"))
+    """Return the asked days and those partitions that lie in the window before one of them, in order; InputError for no date."""
+    wrong = sorted(day for day in days if not _named(day))
+    if wrong:
+        raise InputError(f"{wrong[0]!r} names no day; give YYYY-MM-DD")
+    names = (folder.name.removeprefix("day=") for folder in (landing / "events").glob("day=*"))
+    present = sorted(filter(_named, names))
     history = {other for day in days for other in days_before(day, present, policy)}
     return sorted({*days, *history})
 

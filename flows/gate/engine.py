@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from great_expectations.datasource.fluent.interfaces import Batch
 
 KEY = "subject"  # the profile's column that names its rows
+GX = "great_expectations"
 Results = dict[int, Mapping[str, Any]]
 
 
@@ -52,14 +53,18 @@ def evaluate(profile: "pd.DataFrame", suite: Suite) -> tuple[Finding, ...]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep GX's logging of what it finds out of ours: the verdict says it."""
-    logger = logging.getLogger("great_expectations")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
+    """Keep GX's logging of what it finds out of ours: the verdict says it. Some of its modules set their own level."""
+    import great_expectations.expectations  # noqa: F401  # makes the loggers
+
+    every = [logging.getLogger(name) for name in list(logging.root.manager.loggerDict) if name.startswith(GX)]
+    loud = [logger for logger in every if not logger.disabled]
+    for logger in loud:
+        logger.disabled = True
     try:
         yield
     finally:
-        logger.setLevel(level)
+        for logger in loud:
+            logger.disabled = False
 
 
 def quiet_context() -> "EphemeralDataContext":
