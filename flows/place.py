@@ -17,7 +17,7 @@ CODE: dict[str, tuple[str, ...]] = {
     "inspect": ("flows/gate", "counterfoil/contracts"),
     "fit": ("models",),
     "evaluate": ("models",),
-    "decide": ("models/decide.py",),
+    "decide": ("models/decide.py", "models/bootstrap.py", "models/guardrails.py"),
     "package": ("bentos", "models", "feature_repo", "counterfoil"),
     "release": (),
 }

@@ -5,6 +5,7 @@ from models.families.als import AlsConfig
 from models.families.itemknn import ItemKnnConfig
 from models.families.popularity import PopularityConfig
 from models.families.repurchase import RepurchaseConfig
+from models.families.sasrec import SasrecConfig
 from models.families.twostage import TwoStageConfig
 
 RECOMMENDATION = UseCase(
@@ -23,6 +24,7 @@ RECOMMENDATION = UseCase(
         RepurchaseConfig(),
         ItemKnnConfig(),
         AlsConfig(),
+        SasrecConfig(),
         TwoStageConfig(),
     ),
     baseline="popularity",
