@@ -5,7 +5,7 @@ from models.families.als import AlsConfig
 from models.families.itemknn import ItemKnnConfig
 from models.families.popularity import PopularityConfig
 from models.families.repurchase import RepurchaseConfig
-from models.families.sasrec import SasrecConfig
+from models.families.sasrec import SasRecConfig
 from models.families.twostage import TwoStageConfig
 
 RECOMMENDATION = UseCase(
@@ -24,7 +24,7 @@ RECOMMENDATION = UseCase(
         RepurchaseConfig(),
         ItemKnnConfig(),
         AlsConfig(),
-        SasrecConfig(),
+        SasRecConfig(),
         TwoStageConfig(),
     ),
     baseline="popularity",
