@@ -100,7 +100,7 @@ class Delimited:
 def unreadable_lines(rejects: str) -> str:
     """Return the query of the unreadable lines in the table `rejects`: file_id, line, byte, says.
 
-    `line` is the reader's count, which takes a record over several lines for one; `byte`, from 1, is where the first of them begins.
+    `line` is the reader's count, which takes a record over several lines for one; `byte`, from 1, is where it begins.
     """
     said = "trim(csv_line, chr(10) || chr(13))"  # blank lines before and after it are not part of it
     return f"""
