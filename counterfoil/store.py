@@ -7,17 +7,16 @@ fetch is checked against one. What is stored is never changed; a put of the same
 import hashlib
 import os
 import shutil
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePosixPath
 
 from filelock import FileLock
 
 from counterfoil import canonical
-from counterfoil.errors import IntegrityError, UnknownError
+from counterfoil.errors import ConflictError, IntegrityError, UnavailableError, UnknownError
+
+CONFIG = "[core]\n    no_scm = True\n    analytics = false\n    check_update = false\n    autostage = false\n"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,14 +30,16 @@ class Stored:
 
 
 def manifest_of(folder: Path) -> dict[str, str]:
-    """Return the SHA-256 of every file below `folder` by relative path. IntegrityError on a symbolic link."""
-    files = sorted(path for path in folder.rglob("*") if not path.is_dir())
-    for path in files:
-        if path.is_symlink():
+    """Return the SHA-256 of every file below `folder` by relative path. IntegrityError on a link, a pipe or a socket."""
+    found = sorted(folder.rglob("*"))
+    for path in found:
+        if path.is_symlink() or not (path.is_file() or path.is_dir()):
             raise IntegrityError(
-                f"{path} is a symbolic link; a version holds plain files only: replace it by its content"
+                f"{path} is no plain file; a version holds plain files only: replace it by its content"
             )
-    return {path.relative_to(folder).as_posix(): canonical.file_digest(path) for path in files}
+    return {
+        path.relative_to(folder).as_posix(): canonical.file_digest(path) for path in found if path.is_file()
+    }
 
 
 class Store:
@@ -48,19 +49,21 @@ class Store:
         self.root = root
 
     def put(self, folder: Path) -> Stored:
-        """Store the folder's files and return where they are. IntegrityError when the folder is empty."""
+        """Store the folder's files and return where they are; a damaged copy of them in the store is replaced.
+
+        IntegrityError when the folder is empty, ConflictError when it changes meanwhile, UnavailableError when the disk refuses.
+        """
         manifest = manifest_of(folder)
         if not manifest:
             raise IntegrityError(f"{folder} is empty; there is nothing to store")
-        with self._cache() as cache:
-            from dvc_data.hashfile.build import build
-            from dvc_data.hashfile.transfer import transfer
-            from dvc_objects.fs.local import localfs
-
-            staging, _, tree = build(cache, str(folder), localfs, "md5")
-            transfer(staging, cache, {tree.hash_info}, shallow=False)
-            address = str(tree.hash_info.value)
         size = sum((folder / name).stat().st_size for name in manifest)
+        with self._locked():
+            address = self._transfer(folder, manifest)
+            if self.check(address, manifest):
+                raise ConflictError(
+                    f"{folder} changed while it was being stored; let its writer end, then run again"
+                )
+            _sync([self._object(address), *self._files(address).values()])
         return Stored(address=address, manifest=manifest, sha256=canonical.sha256(manifest), bytes=size)
 
     def fetch(self, address: str, sha256: str, into: Path) -> Path:
@@ -68,12 +71,17 @@ class Store:
 
         UnknownError when the store has no such address; IntegrityError when the bytes are not those that were recorded.
         """
-        if into.is_dir() and canonical.sha256(manifest_of(into)) == sha256:
+        if _is(into, sha256):
             return into
-        fresh = into.with_name(f"{into.name}.fetching-{os.getpid()}")
+        with self._locked():
+            return into if _is(into, sha256) else self._lay_out(address, sha256, into)
+
+    def _lay_out(self, address: str, sha256: str, into: Path) -> Path:
+        files = self._files(address)
+        fresh = into.with_name(f"{into.name}.fetching")
         shutil.rmtree(fresh, ignore_errors=True)
         fresh.mkdir(parents=True)
-        for name, path in self._files(address).items():
+        for name, path in files.items():
             target = fresh / name
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, target)
@@ -114,9 +122,9 @@ class Store:
         if not tree.is_file():
             raise UnknownError(f"the store has no {address}; pull it (`dvc pull`) or run the loop again")
         raw = tree.read_bytes()
-        if hashlib.md5(raw, usedforsecurity=False).hexdigest() != address.removesuffix(".dir"):
+        if _md5(raw) != address.removesuffix(".dir"):
             raise IntegrityError(f"the file list of {address} was altered; restore it from a remote")
-        files = {entry["relpath"]: self._object(entry["md5"]) for entry in _json(raw)}
+        files = {_inside(entry["relpath"]): self._object(entry["md5"]) for entry in _json(raw)}
         for name, path in files.items():
             if not path.is_file():
                 raise UnknownError(
@@ -124,24 +132,86 @@ class Store:
                 )
         return files
 
+    def _transfer(self, folder: Path, manifest: dict[str, str]) -> str:
+        """Have DVC address the folder and copy what is missing into its cache; returns the address."""
+        from dvc_data.hashfile.build import build
+        from dvc_data.hashfile.db.local import LocalHashFileDB
+        from dvc_data.hashfile.transfer import transfer
+        from dvc_objects.fs.local import localfs
+
+        cache = LocalHashFileDB(localfs, str(self._cache), hash_name="md5")
+        staging, _, tree = build(cache, str(folder), localfs, "md5")
+        address = str(tree.hash_info.value)
+        self._drop_damaged(address, {"/".join(key): found.value for key, _, found in tree}, manifest)  # type: ignore[attr-defined]
+        failed = transfer(staging, cache, {tree.hash_info}, shallow=False).failed
+        if failed:
+            raise UnavailableError(
+                f"{len(failed)} files of {folder} could not be stored in {self._cache}; see whether the disk is full"
+            )
+        return address
+
+    def _drop_damaged(self, address: str, files: dict[str, str], manifest: dict[str, str]) -> None:
+        """Remove cached files that are not what their name says: DVC trusts a read-only file in its cache unread."""
+        for name, file in files.items():
+            path = self._object(file)
+            if path.is_file() and canonical.file_digest(path) != manifest.get(name):
+                path.unlink()
+        tree = self._object(address)
+        if tree.is_file() and _md5(tree.read_bytes()) != address.removesuffix(".dir"):
+            tree.unlink()
+
+    @property
+    def _cache(self) -> Path:
+        return self.root / ".dvc" / "cache" / "files" / "md5"
+
     def _object(self, address: str) -> Path:
-        return self.root / ".dvc" / "cache" / "files" / "md5" / address[:2] / address[2:]
+        return self._cache / address[:2] / address[2:]
 
-    @contextmanager
-    def _cache(self) -> Iterator[Any]:
-        """Open DVC's object database; one writer at a time on this machine, since DVC itself fails instead of waiting."""
-        from dvc.repo import Repo
-
+    def _locked(self) -> FileLock:
+        """Return the lock of this store, with its DVC repository made; one writer at a time on this machine."""
         self.root.mkdir(parents=True, exist_ok=True)
-        with FileLock(self.root / ".dvc-store.lock"):
-            if not (self.root / ".dvc").is_dir():
-                with redirect_stdout(sys.stderr):  # it says so on stdout, which belongs to --json
-                    Repo.init(str(self.root), no_scm=True).close()
-            repo = Repo(str(self.root))
-            try:
-                yield repo.cache.local
-            finally:
-                repo.close()
+        lock = FileLock(self.root / ".dvc-store.lock")
+        if not (self.root / ".dvc").is_dir():
+            with lock:
+                self._make_repository()
+        return lock
+
+    def _make_repository(self) -> None:
+        """Make a DVC repository in one rename: a half-made one would stop every later run."""
+        if (self.root / ".dvc").is_dir():
+            return
+        fresh = self.root / ".dvc.part"
+        shutil.rmtree(fresh, ignore_errors=True)
+        fresh.mkdir()
+        (fresh / "config").write_text(CONFIG)
+        (fresh / ".gitignore").write_text("/config.local\n/tmp\n/cache\n")
+        fresh.rename(self.root / ".dvc")
+
+
+def _is(folder: Path, sha256: str) -> bool:
+    return folder.is_dir() and canonical.sha256(manifest_of(folder)) == sha256
+
+
+def _inside(name: str) -> str:
+    """Return a relative path as it is. IntegrityError when it would lead out of the folder."""
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts:
+        raise IntegrityError(f"the store lists a file {name!r} outside its folder; restore it from a remote")
+    return name
+
+
+def _md5(raw: bytes) -> str:
+    return hashlib.md5(raw, usedforsecurity=False).hexdigest()
+
+
+def _sync(paths: Iterable[Path]) -> None:
+    """Have the disk hold these files and their names before anything refers to them."""
+    for path in {place for file in paths for place in (file, file.parent)}:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _json(raw: bytes) -> list[dict[str, str]]:
