@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from counterfoil import canonical
 from counterfoil.catalog import codec, tables
 from counterfoil.catalog.migrate import migrate
-from counterfoil.errors import ConflictError, UnavailableError, UnknownError
+from counterfoil.errors import ConflictError, IntegrityError, UnavailableError, UnknownError
 from counterfoil.store import Stored
 from counterfoil.types import Noun, Release
 
@@ -29,17 +29,18 @@ class Catalog:
     def __init__(self, url: str):
         if url.startswith("sqlite:///"):
             Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
-        self.engine = tables.engine_for(url)
         try:
+            self.engine = tables.engine_for(url)
+            self.reader = tables.reader_of(self.engine)
             migrate(self.engine)
-        except SQLAlchemyError as fault:
+        except (SQLAlchemyError, ImportError) as fault:
             raise UnavailableError(
-                f"the catalog at {self.engine.url!r} cannot be opened: {fault}; check the URL"
+                f"the catalog cannot be opened ({str(fault).splitlines()[0]}); check COUNTERFOIL_CATALOG_URL"
             ) from fault
 
     def get(self, noun_id: str) -> Noun:
         """Return a noun by its id. UnknownError when there is none."""
-        with self.engine.connect() as connection:
+        with self.reader.connect() as connection:
             row = connection.execute(
                 select(tables.NOUN.c.kind, tables.NOUN.c.body).where(tables.NOUN.c.id == noun_id)
             ).one_or_none()
@@ -47,7 +48,7 @@ class Catalog:
             raise UnknownError(
                 f"the catalog knows no {noun_id!r}; list what there is with `counterfoil models`"
             )
-        return codec.decode(row.kind, orjson.loads(row.body))
+        return codec.decode(row.kind, row.body)
 
     def find(self, cls: type[NounType], use_case: str | None = None, limit: int = 1000) -> list[NounType]:
         """Return nouns of one kind, newest first."""
@@ -55,8 +56,8 @@ class Catalog:
         if use_case is not None:
             query = query.where(tables.NOUN.c.use_case == use_case)
         query = query.order_by(tables.NOUN.c.recorded_at.desc(), tables.NOUN.c.id).limit(limit)
-        with self.engine.connect() as connection:
-            return [codec.decode(cls.kind, orjson.loads(row.body)) for row in connection.execute(query)]  # type: ignore[misc]
+        with self.reader.connect() as connection:
+            return [codec.decode(cls.kind, row.body) for row in connection.execute(query)]  # type: ignore[misc]
 
     def parents(self, noun_id: str) -> list[tuple[str, str]]:
         """Return (role, id) of what this noun was made from."""
@@ -68,7 +69,7 @@ class Catalog:
 
     def stored(self, address: str) -> Stored:
         """Return the SHA-256 manifest of a stored folder. UnknownError when none was recorded."""
-        with self.engine.connect() as connection:
+        with self.reader.connect() as connection:
             row = connection.execute(
                 select(tables.STORED).where(tables.STORED.c.address == address)
             ).one_or_none()
@@ -80,7 +81,7 @@ class Catalog:
 
     def done(self, key: str) -> list[str] | None:
         """Return the ids of the nouns that a verb with this key returned, or None when it was never done."""
-        with self.engine.connect() as connection:
+        with self.reader.connect() as connection:
             nouns = connection.execute(select(tables.DONE.c.nouns).where(tables.DONE.c.key == key)).scalar()
         return None if nouns is None else orjson.loads(nouns)
 
@@ -93,24 +94,28 @@ class Catalog:
         stored: Iterable[Stored],
         seconds: float,
     ) -> None:
-        """Write in one transaction what a verb returned, from what, and where its bytes lie; twice is the same as once."""
+        """Write in one transaction what a verb returned, from what, and where its bytes lie; twice is the same as once.
+
+        Done again with the same key (the bytes were lost), the key names what was made last. ConflictError when a release
+        is late; IntegrityError when an address is taken by other bytes.
+        """
         now = datetime.now(UTC)
         edges = list(parents)
         with self.engine.begin() as connection:
             for version in stored:
                 _once(connection, tables.STORED, "address", {**_stored_row(version), "recorded_at": now})
+                _require_same(connection, version)
             for noun in nouns:
-                _once(connection, tables.NOUN, "id", _noun_row(noun, now))
+                _once(connection, tables.NOUN, "id", {**row_of(noun), "recorded_at": now})
                 for role, parent in edges:
                     _once_edge(connection, noun.id, parent, role)
                 if isinstance(noun, Release):
                     _switch(connection, noun)
-            row = {
-                "verb": verb,
-                "nouns": orjson.dumps([noun.id for noun in nouns]).decode(),
-                "seconds": seconds,
-            }
-            _once(connection, tables.DONE, "key", {"key": key, **row, "recorded_at": now})
+            ids = orjson.dumps([noun.id for noun in nouns]).decode()
+            row = {"verb": verb, "nouns": ids, "seconds": seconds, "recorded_at": now}
+            known = tables.DONE.c.key == key
+            if not connection.execute(update(tables.DONE).where(known).values(row)).rowcount:
+                connection.execute(insert(tables.DONE).values(key=key, **row))
 
     def champion(self, use_case: str, at: datetime | None = None) -> Release | None:
         """Return the release that serves (or served at a moment), or None."""
@@ -122,7 +127,7 @@ class Catalog:
         else:
             ended = tables.RELEASE.c.valid_to
             query = query.where(tables.RELEASE.c.valid_from <= at, (ended.is_(None)) | (ended > at))
-        with self.engine.connect() as connection:
+        with self.reader.connect() as connection:
             row = connection.execute(query).first()
         return None if row is None else self.get(row.id)  # type: ignore[return-value]
 
@@ -131,21 +136,18 @@ class Catalog:
         query = select(tables.RELEASE).order_by(tables.RELEASE.c.epoch.desc())
         if use_case is not None:
             query = query.where(tables.RELEASE.c.use_case == use_case)
-        with self.engine.connect() as connection:
+        with self.reader.connect() as connection:
             return [dict(row) for row in connection.execute(query).mappings()]
 
-    def bodies(self) -> Iterable[tuple[str, str, str]]:
-        """Yield (id, body, recorded digest) of every noun, as they stand in the database."""
-        with self.engine.connect() as connection:
-            query = select(tables.NOUN.c.id, tables.NOUN.c.body, tables.NOUN.c.body_sha256).order_by(
-                tables.NOUN.c.recorded_at
-            )
-            for row in connection.execute(query):
-                yield row.id, row.body, row.body_sha256
+    def rows(self) -> Iterable[dict[str, Any]]:
+        """Yield every noun as it stands in the database: id, kind, use case, body, its recorded digest, address."""
+        with self.reader.connect() as connection:
+            query = select(tables.NOUN).order_by(tables.NOUN.c.recorded_at, tables.NOUN.c.id)
+            yield from map(dict, connection.execute(query).mappings())
 
     def addresses(self) -> list[str]:
         """Return every stored address that was recorded."""
-        with self.engine.connect() as connection:
+        with self.reader.connect() as connection:
             return list(
                 connection.execute(
                     select(tables.STORED.c.address).order_by(tables.STORED.c.address)
@@ -153,7 +155,7 @@ class Catalog:
             )
 
     def _edges(self, near: Any, far: Any, noun_id: str) -> list[tuple[str, str]]:
-        with self.engine.connect() as connection:
+        with self.reader.connect() as connection:
             rows = connection.execute(
                 select(tables.EDGE.c.role, far).where(near == noun_id).order_by(tables.EDGE.c.role, far)
             )
@@ -170,12 +172,12 @@ def _stored_row(version: Stored) -> dict[str, Any]:
     }
 
 
-def _noun_row(noun: Noun, now: datetime) -> dict[str, Any]:
+def row_of(noun: Noun) -> dict[str, Any]:
+    """Return what the noun's row holds, but for the moment it was recorded."""
     return {
         "id": noun.id,
         "kind": noun.kind,
         "use_case": getattr(noun, "use_case", None),
-        "recorded_at": now,
         "body": canonical.encode(noun).decode(),
         "body_sha256": canonical.sha256(noun),
         "address": getattr(noun, "address", None),
@@ -188,6 +190,16 @@ def _once(connection: Connection, table: Any, key: str, row: dict[str, Any]) -> 
         connection.execute(insert(table).values(row))
 
 
+def _require_same(connection: Connection, version: Stored) -> None:
+    """Refuse other bytes under a known address: two contents of one MD5."""
+    query = select(tables.STORED.c.sha256).where(tables.STORED.c.address == version.address)
+    if connection.execute(query).scalar() != version.sha256:
+        raise IntegrityError(
+            f"{version.address} was recorded with other bytes (SHA-256 manifest now {version.sha256[:12]}): its MD5 collides"
+            " or the record was altered; run `counterfoil verify`"
+        )
+
+
 def _once_edge(connection: Connection, child: str, parent: str, role: str) -> None:
     edge = {"child": child, "parent": parent, "role": role}
     if connection.execute(select(tables.EDGE.c.child).filter_by(**edge)).first() is None:
@@ -195,7 +207,7 @@ def _once_edge(connection: Connection, child: str, parent: str, role: str) -> No
 
 
 def _switch(connection: Connection, release: Release) -> None:
-    """End the champion of the epoch before and let this release begin: a compare-and-swap on (use case, epoch).
+    """Let this release begin, and when it is a champion end the one before: a compare-and-swap on (use case, epoch).
 
     ConflictError when the epoch is not the next one: somebody else was faster.
     """
@@ -213,7 +225,8 @@ def _switch(connection: Connection, release: Release) -> None:
     current = (
         (table.c.use_case == release.use_case) & (table.c.stage == "champion") & table.c.valid_to.is_(None)
     )
-    connection.execute(update(table).where(current).values(valid_to=release.valid_from))
+    if release.stage == "champion":
+        connection.execute(update(table).where(current).values(valid_to=release.valid_from))
     names = ("id", "use_case", "epoch", "stage", "share", "valid_from", "valid_to")
     try:
         connection.execute(insert(table).values({name: getattr(release, name) for name in names}))

@@ -7,29 +7,30 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
+import orjson
+
 from counterfoil import canonical
 from counterfoil.errors import IntegrityError
-from counterfoil.types import Bento, Candidate, Dataset, Decision, Evaluation, Noun, Receipt, Release, Verdict
+from counterfoil.types import Bento, Candidate, Dataset, Decision, Evaluation, Noun, Release, Verdict
 
 NOUNS: dict[str, type[Noun]] = {
     noun.kind: noun for noun in (Verdict, Dataset, Candidate, Evaluation, Decision, Bento, Release)
 }
 
 
-def decode(kind: str, body: dict[str, Any]) -> Noun:
+def decode(kind: str, body: str | bytes) -> Noun:
     """Return the noun of that kind from its JSON. IntegrityError when the body does not fit the kind."""
     if kind not in NOUNS:
         raise IntegrityError(
             f"the catalog names a kind {kind!r} that this version does not know; upgrade Counterfoil"
         )
-    noun: Noun = build(NOUNS[kind], body)
+    try:
+        noun: Noun = build(NOUNS[kind], orjson.loads(body))
+    except (ValueError, TypeError, AttributeError, KeyError) as fault:
+        raise IntegrityError(
+            f"the record of a {kind} cannot be read ({fault}); run `counterfoil verify` to see which was altered"
+        ) from fault
     return noun
-
-
-def decode_receipt(body: dict[str, Any]) -> Receipt:
-    """Return a receipt from its JSON."""
-    receipt: Receipt = build(Receipt, body)
-    return receipt
 
 
 def build(cls: Any, body: Any) -> Any:

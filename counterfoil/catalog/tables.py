@@ -4,9 +4,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import (
+    BigInteger,
     CheckConstraint,
     Column,
+    Connection,
     DateTime,
+    ExceptionContext,
     Float,
     ForeignKey,
     Index,
@@ -21,6 +24,9 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.engine import Engine
+from sqlalchemy.exc import DatabaseError, DataError, IntegrityError, ProgrammingError
+
+from counterfoil.errors import UnavailableError
 
 
 class UtcTime(TypeDecorator[datetime]):
@@ -68,7 +74,7 @@ STORED = Table(
     Column("address", String(80), primary_key=True),
     Column("sha256", String(64), nullable=False),
     Column("manifest", Text, nullable=False),
-    Column("bytes", Integer, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
     Column("recorded_at", UtcTime, nullable=False),
 )
 DONE = Table(
@@ -105,15 +111,42 @@ RELEASE = Table(
 
 
 def engine_for(url: str) -> Engine:
-    """Open a database. On SQLite every transaction is BEGIN IMMEDIATE, so that two writers wait instead of failing."""
+    """Open a database. On SQLite every transaction is BEGIN IMMEDIATE, so that two writers wait instead of failing.
+
+    A database that fails (locked, full, torn, gone) raises UnavailableError.
+    """
     engine = create_engine(url)
+    event.listen(engine, "handle_error", _say)
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
-        event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+        event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def reader_of(engine: Engine) -> Engine:
+    """Return the engine for transactions that only read: on SQLite they wait for nobody, and nobody waits for them."""
+    return engine.execution_options(reads=True)
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    connection.exec_driver_sql(
+        "BEGIN" if connection.get_execution_options().get("reads") else "BEGIN IMMEDIATE"
+    )
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
     connection.isolation_level = None
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=30000"):
         connection.execute(f"PRAGMA {pragma}")
+
+
+def _say(context: ExceptionContext) -> None:
+    """Turn a fault of the database (not of a statement or a row) into one sentence of ours."""
+    fault = context.sqlalchemy_exception
+    if isinstance(fault, DatabaseError) and not isinstance(
+        fault, IntegrityError | DataError | ProgrammingError
+    ):
+        where = "" if context.engine is None else f" at {context.engine.url!r}"
+        raise UnavailableError(
+            f"the catalog{where} does not work: {fault.orig}; mend it or restore it, then run again"
+        ) from fault
