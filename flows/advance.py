@@ -31,8 +31,7 @@ def advance(case: UseCase, as_of: datetime, steps: Steps) -> Advanced:
     days = steps.days(as_of)
     verdicts = steps.validate(days)
     dataset = steps.snapshot(case.name, case.features, as_of, days, steps.tables(), steps.require(verdicts))
-    champion = steps.champion(case, dataset)
-    snapshot_verdict = steps.inspect(dataset, champion)
+    snapshot_verdict = steps.inspect(dataset, steps.champion(case, dataset))
     steps.require((snapshot_verdict,))
     candidates = tuple(
         steps.fit(case.name, dataset, config, case.seed, label=config.family) for config in case.contenders
@@ -40,8 +39,10 @@ def advance(case: UseCase, as_of: datetime, steps: Steps) -> Advanced:
     evaluations = tuple(
         steps.evaluate(dataset, candidate, label=candidate.family) for candidate in candidates
     )
-    defending = steps.evaluate(dataset, champion, label="champion") if champion else None
-    decision = steps.decide(case, dataset, evaluations, defending, refits(case, dataset, evaluations, steps))
+    defender = steps.defender(case, dataset, candidates)
+    defending = steps.evaluate(dataset, defender, label="champion") if defender else None
+    refitted = refits(case, dataset, evaluations, steps)
+    decision = steps.decide(case, dataset, snapshot_verdict, evaluations, defending, refitted)
     steps.materialise(dataset)
     release = None
     if decision.verb == "promote":

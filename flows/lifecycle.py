@@ -20,6 +20,7 @@ from prefect.cache_policies import NO_CACHE
 
 from counterfoil import canonical
 from counterfoil.catalog import Outcome, Recorder
+from counterfoil.errors import ConfigError, GateError, InputError, IntegrityError
 from flows.advance import Advanced, advance
 from flows.place import Place, open_place
 from flows.running import as_of_or_latest, only_run
@@ -30,7 +31,11 @@ from flows.use_cases import use_case
 RETRIES = {"validate": 1, "materialise": 3, "package": 2, "release": 2, "land": 2}
 VERBS_OF_A_TURN = 20
 # At a terminal the error itself comes through and is said once; libraries' notices and deprecations are not the user's.
-QUIET_LOGS = {"prefect": logging.CRITICAL, "great_expectations": logging.WARNING, "py.warnings": logging.ERROR}
+QUIET_LOGS = {
+    "prefect": logging.CRITICAL,
+    "great_expectations": logging.WARNING,
+    "py.warnings": logging.ERROR,
+}
 
 
 def as_task(verb: Callable[..., Any]) -> Callable[..., Any]:
@@ -43,11 +48,23 @@ def as_task(verb: Callable[..., Any]) -> Callable[..., Any]:
         task_run_name=name,
         retries=RETRIES.get(name, 0),
         retry_delay_seconds=[1.0, 5.0, 20.0][: RETRIES.get(name, 0)],
+        retry_condition_fn=may_pass,
         cache_policy=NO_CACHE,
         persist_result=True,
         result_serializer="json",
     )
     return made
+
+
+def may_pass(_task: Any, _run: Any, state: Any) -> bool:
+    """Say whether trying again may help: not when the input, the data or the bytes are wrong."""
+    try:
+        state.result()
+    except (InputError, ConfigError, GateError, IntegrityError):
+        return False
+    except Exception:
+        return True
+    return False
 
 
 @flow(

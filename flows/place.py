@@ -15,10 +15,11 @@ CODE: dict[str, tuple[str, ...]] = {
     "validate": ("flows/gate", "counterfoil/contracts"),
     "snapshot": ("feature_repo", "flows/snapshot.py", "counterfoil/contracts"),
     "inspect": ("flows/gate", "counterfoil/contracts"),
-    "fit": ("models",),
-    "evaluate": ("models",),
+    "fit": ("models", "flows/pure.py"),
+    "evaluate": ("models", "flows/pure.py"),
     "decide": ("models/decide.py", "models/bootstrap.py", "models/guardrails.py"),
     "package": ("bentos", "models", "feature_repo", "counterfoil"),
+    "materialise": ("feature_repo",),
     "release": (),
 }
 

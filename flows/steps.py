@@ -25,10 +25,11 @@ class Steps:
     days: Callable[[datetime], dict[str, str]]
     tables: Callable[[], dict[str, str]]
     validate: Callable[..., tuple[Verdict, ...]]
-    require: Callable[[Sequence[Verdict]], tuple[str, ...]]
+    require: Callable[[Sequence[Verdict]], tuple[Verdict, ...]]
     snapshot: Callable[..., Dataset]
     inspect: Callable[..., Verdict]
     champion: Callable[[UseCase, Dataset], Candidate | None]
+    defender: Callable[[UseCase, Dataset, Sequence[Candidate]], Candidate | None]
     fit: Callable[..., Candidate]
     evaluate: Callable[..., Any]
     decide: Callable[..., Decision]
@@ -51,11 +52,12 @@ def steps(place: Place, recorder: Recorder, wrap: Wrap = lambda verb: verb) -> S
         snapshot=recorded(verbs.snapshot),
         inspect=recorded(verbs.inspect, present=verbs.believed),
         champion=partial(verbs.champion, place),
+        defender=partial(verbs.defender, place),
         fit=recorded(verbs.fit),
         evaluate=recorded(verbs.evaluate),
         decide=recorded(verbs.decide),
         package=recorded(verbs.package, present=partial(verbs.packaged, place)),
-        materialise=recorded(verbs.materialise, many=True),
+        materialise=recorded(verbs.materialise, many=True, lasts=partial(verbs.materialised, place)),
         release=recorded(verbs.release),
     )
 

@@ -5,9 +5,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from counterfoil import canonical
 from counterfoil.catalog import Made
-from counterfoil.errors import GateError
+from counterfoil.errors import ConflictError, GateError, InputError
 from counterfoil.types import (
     Bento,
     Candidate,
@@ -53,15 +55,15 @@ def validate(place: Place, days: Mapping[str, str]) -> Made:
     return Made(nouns=verdicts)
 
 
-def require(place: Place, verdicts: Sequence[Verdict]) -> tuple[str, ...]:
-    """Return the ids of the verdicts when all passed. GateError when one did not, GateFault when the gate itself broke."""
+def require(place: Place, verdicts: Sequence[Verdict]) -> tuple[Verdict, ...]:
+    """Return the verdicts when all passed. GateError when one did not, GateFault when the gate itself broke."""
     from flows import gate
 
     try:
         gate.require(verdicts)
     except GateError as refusal:
         raise type(refusal)(f"{refusal}; every finding is in {reports(place)}") from refusal
-    return tuple(verdict.id for verdict in verdicts)
+    return tuple(verdicts)
 
 
 def believed(verdict: Noun) -> bool:
@@ -89,7 +91,7 @@ def snapshot(
     as_of: datetime,
     days: Mapping[str, str],
     tables: Mapping[str, str],
-    verdicts: tuple[str, ...],
+    verdicts: Sequence[Verdict],
 ) -> Made:
     """Write a dataset version: interactions, items, people and point-in-time features as they were known at each moment."""
     from flows.snapshot import write_dataset
@@ -110,7 +112,7 @@ def snapshot(
         first_time=about.first_time,
         last_time=about.last_time,
         feature_service=spec.service,
-        verdicts=verdicts,
+        verdicts=tuple(verdict.id for verdict in verdicts),
         code_version=code_version(),
         seconds=cost.seconds,
     )
@@ -135,17 +137,61 @@ def inspect(place: Place, dataset: Dataset, champion: Candidate | None) -> Made:
 
 
 def champion(place: Place, case: UseCase, dataset: Dataset) -> Candidate | None:
-    """Return the candidate that served before anything was decided on this dataset, or None.
+    """Return the candidate whose data this dataset is held against: who served before anything was released from it, or None.
 
-    Deciding twice on one dataset is deciding once: the champion that the first decision made does not defend against itself.
+    InputError when the champion learned from days that this dataset holds out: no fair comparison is left.
     """
-    release = place.catalog.champion(case.name)
-    if release is None:
+    decision = _serving(place, case.name)
+    if decision is None:
         return None
-    decision = place.catalog.get(release.decision)
-    assert isinstance(decision, Decision)
-    candidate = decision.champion if decision.dataset == dataset.id else decision.winner
-    return None if candidate is None else place.catalog.get(candidate)  # type: ignore[return-value]
+    earlier = [release for release in _decisions(place, case.name) if release.dataset == dataset.id]
+    if earlier:
+        return _candidate(place, earlier[0].champion)
+    _require_not_later(place, decision, dataset)
+    return _candidate(place, decision.winner)
+
+
+def defender(
+    place: Place, case: UseCase, dataset: Dataset, candidates: Sequence[Candidate]
+) -> Candidate | None:
+    """Return the candidate that these must beat, or None: the champion, unless it is one of them.
+
+    Deciding twice is deciding once: a champion among the contenders does not defend against itself, but who it beat does.
+    """
+    return _candidate(place, _to_beat(place, case.name, {candidate.id for candidate in candidates}))
+
+
+def _to_beat(place: Place, use_case: str, contenders: set[str]) -> str | None:
+    decision = _serving(place, use_case)
+    if decision is None:
+        return None
+    return decision.champion if decision.winner in contenders else decision.winner
+
+
+def _serving(place: Place, use_case: str) -> Decision | None:
+    """Return the decision by which somebody serves now."""
+    release = place.catalog.champion(use_case)
+    return None if release is None else place.catalog.get(release.decision)  # type: ignore[return-value]
+
+
+def _decisions(place: Place, use_case: str) -> list[Decision]:
+    """Return the decisions that led to a release, newest first."""
+    releases = [place.catalog.get(row["id"]) for row in place.catalog.releases(use_case)]
+    return [place.catalog.get(release.decision) for release in releases]  # type: ignore[attr-defined, misc]
+
+
+def _candidate(place: Place, name: str | None) -> Candidate | None:
+    return None if name is None else place.catalog.get(name)  # type: ignore[return-value]
+
+
+def _require_not_later(place: Place, decision: Decision, dataset: Dataset) -> None:
+    learned_from = place.catalog.get(decision.dataset)
+    assert isinstance(learned_from, Dataset)
+    if learned_from.holdout_from > dataset.holdout_from:
+        raise InputError(
+            f"the champion of {dataset.use_case} learned from what happened until {learned_from.holdout_from.date()}, and as of"
+            f" {dataset.as_of.date()} the days from {dataset.holdout_from.date()} on are held out; choose a later --as-of"
+        )
 
 
 def fit(place: Place, use_case: str, dataset: Dataset, config: FamilyConfig, seed: int) -> Made:
@@ -221,11 +267,15 @@ def decide(
     place: Place,
     case: UseCase,
     dataset: Dataset,
+    verdict: Verdict,
     evaluations: Sequence[Evaluation],
     defending: Evaluation | None,
     refits: Sequence[Evaluation],
 ) -> Made:
-    """Weigh the contenders against the champion (or the baseline, on the first run) by the use case's gate."""
+    """Weigh the contenders against the champion (or the baseline, on the first run) by the use case's gate.
+
+    The verdict on the snapshot is not weighed: it is handed in so that the record says what the decision rests on.
+    """
     from models import decide as rules
 
     contenders = [_contender(place, case, evaluation) for evaluation in evaluations]
@@ -307,16 +357,43 @@ def bento_folder(place: Place, tag: str) -> Path:
 
 def materialise(place: Place, dataset: Dataset) -> Made:
     """Bring the online store to what was known at the dataset's as-of; serving goes on meanwhile."""
-    from feature_repo import online
+    from feature_repo import build, online
 
+    features = place.settings.features
+    if not build.partition(features, online.VIEW, dataset.as_of).is_file():
+        about = orjson.loads((place.opened(dataset.address, dataset.sha256) / "dataset.json").read_bytes())
+        build.build(
+            place.settings.landing,
+            features,
+            dataset.as_of,
+            history_cap=about["history_cap"],
+            history_kinds=about["history_kinds"],
+            threads=place.settings.threads,
+        )
     online.apply(place.settings)
     online.materialise(place.settings, dataset.as_of)
     return Made(nouns=())
 
 
+def materialised(place: Place) -> bool:
+    """Say whether the online store is still there; one on another machine is taken at its word."""
+    files = ("online.sqlite", "registry.sqlite") if place.settings.online_store_url is None else ()
+    return all((place.settings.features / name).is_file() for name in files)
+
+
 def release(place: Place, case: UseCase, decision: Decision, bento: Bento) -> Made:
-    """Make the bento the champion: the next epoch, from now on. ConflictError when somebody else was faster."""
+    """Make the bento the champion: the next epoch, from now on.
+
+    ConflictError when somebody else was faster: another release since, or another champion than the decision was made against.
+    """
     latest = place.catalog.releases(case.name)
+    evaluations = [place.catalog.get(name) for name in decision.evaluations]
+    to_beat = _to_beat(place, case.name, {evaluation.candidate for evaluation in evaluations})  # type: ignore[attr-defined]
+    if to_beat != decision.champion:
+        raise ConflictError(
+            f"{decision.id} was made against {decision.champion or 'no champion'}, but {to_beat or 'nobody'} is to be beaten now;"
+            " run again to decide against the champion of now"
+        )
     made = Release(
         use_case=case.name,
         decision=decision.id,

@@ -63,10 +63,12 @@ class Recorder:
         *,
         many: bool = False,
         present: Callable[[Noun], bool] = lambda noun: True,
+        lasts: Callable[[], bool] = lambda: True,
     ) -> Callable[..., Any]:
         """Return `verb` as a function of the same arguments that gives its noun (a tuple of them when `many`), recorded.
 
-        `present` says whether what a remembered noun stands for is still there; when not, the verb runs again.
+        `present` says whether what a remembered noun stands for is still there, `lasts` whether what the verb did to the world
+        still stands; when not, the verb runs again.
         """
         name = verb.__name__
 
@@ -79,7 +81,7 @@ class Recorder:
                     "kwargs": _identity(kwargs),
                 }
             )
-            nouns = self._remembered(key, present)
+            nouns = self._remembered(key, present) if lasts() else None
             started = time.perf_counter()
             skipped = nouns is not None
             if nouns is None:
