@@ -19,7 +19,7 @@ class Policy:
     rows_floor: int = 1
     snapshot_rows_floor: int = 100
     history_days: int = 28
-    history_least_days: int = 3
+    history_least_days: int = 7
     shape_least_rows: int = 100
     volume_warning: Bounds = (0.4, 2.5)
     volume_critical: Bounds = (0.1, 5.0)
