@@ -2,8 +2,9 @@
 
 from counterfoil.landing.held import Quarantined, quarantine, quarantined_rows
 from counterfoil.landing.intake import Landed, land
-from counterfoil.landing.manifest import Batch, DayPart, Manifest, read_manifest
+from counterfoil.landing.manifest import Batch, DayPart, Manifest
 from counterfoil.landing.resubmit import resubmit
+from counterfoil.landing.staging import read_manifest
 
 __all__ = [
     "Batch",

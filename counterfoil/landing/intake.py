@@ -17,7 +17,7 @@ from counterfoil.importers.sql import literal, parquet
 from counterfoil.landing import held, part, staging
 from counterfoil.landing import offer as offers
 from counterfoil.landing.engine import connect
-from counterfoil.landing.manifest import Batch, DayPart, Manifest, read_manifest
+from counterfoil.landing.manifest import Batch, DayPart, Manifest, load
 from counterfoil.landing.offer import CONTRACTS, KEPT, SOUND, Offer
 from counterfoil.landing.progress import Progress, silent
 from counterfoil.settings import Settings
@@ -53,7 +53,7 @@ def land(source: Source, settings: Settings, progress: Progress | None = None) -
     started = time.perf_counter()
     tell = progress or silent
     with staging.locked(settings, tell):
-        manifest = read_manifest(settings)
+        manifest = load(settings)
         known = manifest.batch(source.digest)
         batch = known or Intake(source, settings, manifest, tell).run()
     return landed(batch, already=known is not None, seconds=time.perf_counter() - started)

@@ -75,8 +75,8 @@ class Manifest:
         )
 
 
-def read_manifest(settings: Settings) -> Manifest:
-    """Return the manifest of the landing folder; an empty one when nothing has landed.
+def load(settings: Settings) -> Manifest:
+    """Return the manifest as it lies on the disk; an empty one when nothing has landed.
 
     Raises IntegrityError when the file is there but is no manifest.
     """

@@ -13,7 +13,7 @@ from counterfoil.importers.table import open_table
 from counterfoil.landing import held, part, staging
 from counterfoil.landing import offer as offers
 from counterfoil.landing.intake import Intake, Landed, landed
-from counterfoil.landing.manifest import Manifest, read_manifest
+from counterfoil.landing.manifest import Manifest, load
 from counterfoil.landing.offer import Offer
 from counterfoil.landing.progress import Progress, silent
 from counterfoil.settings import Settings
@@ -35,7 +35,7 @@ def resubmit(
     started = time.perf_counter()
     tell = progress or silent
     with staging.locked(settings, tell):
-        manifest = read_manifest(settings)
+        manifest = load(settings)
         source = _source(settings, batch, fixed, manifest)
         known = manifest.batch(source.digest)
         done = known or Resubmission(source, settings, manifest, tell, held.place(settings, batch)).run()

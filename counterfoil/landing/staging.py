@@ -16,7 +16,7 @@ import orjson
 
 from counterfoil.errors import ConflictError
 from counterfoil.landing import manifest as manifests
-from counterfoil.landing.manifest import Batch, DayPart
+from counterfoil.landing.manifest import Batch, DayPart, Manifest
 from counterfoil.landing.progress import Progress, silent
 from counterfoil.settings import Settings
 
@@ -49,6 +49,18 @@ def locked(settings: Settings, progress: Progress = silent) -> Iterator[None]:
         raise ConflictError(
             f"another import holds {path}; wait until it is done and run this again"
         ) from fault
+
+
+def read_manifest(settings: Settings) -> Manifest:
+    """Return the manifest of the landing folder; an empty one when nothing has landed.
+
+    An import that died after its commit is finished first, as a journal is: files and manifest agree. Raises IntegrityError
+    when the manifest's file is none.
+    """
+    if any((settings.landing / "staging").glob("*/commit.json")):
+        with contextlib.suppress(ConflictError), locked(settings):  # held: an import is at it right now
+            pass
+    return manifests.load(settings)
 
 
 def open_stage(settings: Settings, batch: str) -> Path:
@@ -104,7 +116,7 @@ def sync(path: Path) -> None:
 
 
 def _finish(settings: Settings, folder: Path, what: Commit, progress: Progress) -> None:
-    before = manifests.read_manifest(settings)
+    before = manifests.load(settings)
     if before.batch(what.batch.digest) is None:
         _move(settings, folder, what, progress)
         after = before.plus(what.batch, what.days, what.items, what.people)

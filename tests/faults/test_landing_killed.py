@@ -92,7 +92,21 @@ def test_a_mended_batch_counts_as_landed_already(tmp_path: Path):
 
     with pytest.raises(KeyboardInterrupt):
         land(source, settings, fail)
-    assert read_manifest(settings).rows == 0
     again = land(source, settings)
     assert (again.already, again.rows_in, again.landed, again.duplicates) == (True, 2, 1, 1)
     assert read_manifest(settings).rows == 1
+
+
+def test_a_reader_finishes_what_was_committed(tmp_path: Path):
+    settings, plain = settings_of(tmp_path / "home"), settings_of(tmp_path / "plain")
+    source = source_of(tmp_path, "first", [bought("a", "2024-03-01"), bought("b", "2024-03-02")])
+    land(source, plain)
+
+    def fail(stage: str, rows: int) -> None:
+        if stage == "move":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        land(source, settings, fail)
+    assert read_manifest(settings).rows == 2
+    assert hashes(settings) == hashes(plain)

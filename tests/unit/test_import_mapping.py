@@ -176,7 +176,8 @@ people:
 )
 def test_encodings(tmp_path: Path, settings: Settings, encoding: str, name: str):
     path = written(tmp_path / "log.csv", "id,t,wer\n1,2024-03-01,Zoë\n", encoding)
-    how = f"name: e\nevents:\n  encoding: {name}\n  columns: {{id: id, time: t, person: wer, channel: wer}}\n  constants: {{kind: treatment}}\n"
+    columns = "columns: {id: id, time: t, person: wer, channel: wer}\n  constants: {kind: treatment}"
+    how = f"name: e\nevents:\n  encoding: {name}\n  {columns}\n"
     mapped(settings, path, how)
     assert [row["channel"] for row in landed_rows(settings)] == ["Zoë"]
 

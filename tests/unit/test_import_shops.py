@@ -119,7 +119,7 @@ def test_the_complete_journey(tmp_path: Path, settings: Settings):
 def test_the_complete_journey_without_a_file_is_refused(tmp_path: Path):
     folder = journey(tmp_path / "cj")
     (folder / "products.parquet").unlink()
-    with pytest.raises(ContractError, match="lacks products.parquet"):
+    with pytest.raises(ContractError, match=r"lacks products\.parquet"):
         open_source("complete-journey", folder)
 
 
@@ -233,7 +233,7 @@ def test_a_folder_of_sessions_leaves_the_test_file_out(tmp_path: Path, settings:
     assert taken(settings, "sessions", folder).rows_in == 1
     parquet(folder / "more_sessions.parquet", session_id=[0], items=[[1]])
     with pytest.raises(
-        ContractError, match="has more_sessions.parquet, train_sessions.parquet; name the file"
+        ContractError, match=r"has more_sessions\.parquet, train_sessions\.parquet; name the file"
     ):
         open_source("sessions", folder)
 
