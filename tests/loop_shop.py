@@ -1,4 +1,4 @@
-"""A small grocer for tests of the loop: everybody buys favourites again and again, so that contenders differ, and no name is real.
+"""A small grocer for tests of the loop: everybody buys favourites again and again, so that contenders differ.
 
 `land_shop` brings it in through the importer and the landing, as `counterfoil data import contract` does.
 """
@@ -20,7 +20,7 @@ START = datetime(2024, 1, 1, tzinfo=UTC)
 
 
 def write_shop(folder: Path, *, days: int = 36, people: int = 120, items: int = 40, seed: int = 7) -> Path:
-    """Write events, items and people as the contract has them. Every person visits every third day and takes two favourites of three."""
+    """Write events, items and people as the contract has them: a visit every third day, two favourites of three on each."""
     random = np.random.default_rng(seed)
     rows = []
     for person in range(people):

@@ -13,7 +13,12 @@ import yaml
 from counterfoil.errors import ConflictError, IntegrityError, UnknownError
 from counterfoil.store import Store, Stored, manifest_of
 
-PUT = "import sys; from pathlib import Path; from counterfoil.store import Store; print(Store(Path(sys.argv[1])).put(Path(sys.argv[2])).address)"
+PUT = """
+import sys
+from pathlib import Path
+from counterfoil.store import Store
+print(Store(Path(sys.argv[1])).put(Path(sys.argv[2])).address)
+"""
 
 
 def folder_of(path: Path, **files: str) -> Path:
@@ -104,9 +109,7 @@ def test_putting_twice_writes_nothing(store: Store, folder: Path) -> None:
     first = store.put(folder)
     before = {p: p.stat().st_mtime_ns for p in (store.root / ".dvc/cache").rglob("*") if p.is_file()}
     assert store.put(folder) == first
-    assert {
-        p: p.stat().st_mtime_ns for p in (store.root / ".dvc/cache").rglob("*") if p.is_file()
-    } == before
+    assert {p: p.stat().st_mtime_ns for p in (store.root / ".dvc/cache").rglob("*") if p.is_file()} == before
 
 
 def test_the_source_may_change_after_it_was_put(store: Store, folder: Path, tmp_path: Path) -> None:
