@@ -4,6 +4,7 @@ A process is known by its id and the moment it was created: an id that the syste
 """
 
 import contextlib
+import os
 import subprocess
 import time
 from collections.abc import Callable, Sequence
@@ -13,8 +14,9 @@ from pathlib import Path
 import httpx
 import orjson
 import psutil
+from filelock import FileLock
 
-from counterfoil.errors import ConflictError, UnavailableError
+from counterfoil.errors import ConflictError, IntegrityError, UnavailableError
 
 STOP_SECONDS = 15.0
 
@@ -40,26 +42,43 @@ class Processes:
 
     def running(self) -> dict[str, Running]:
         """Return those that live, by name."""
-        known = (
-            [Running(**row) for row in orjson.loads(self.path.read_bytes())] if self.path.is_file() else []
-        )
-        return {process.name: process for process in known if _alive(process)}
+        return {process.name: process for process in self._known() if _alive(process)}
 
     def start(
         self, name: str, command: Sequence[str], *, url: str, detail: str = "", cwd: Path | None = None
     ) -> Running:
-        """Start a process of its own session, and remember it. ConflictError when its port is taken."""
+        """Start a process of its own session, and remember it.
+
+        ConflictError when one of that name runs, or its port is taken; UnavailableError when there is no such program.
+        """
+        with FileLock(self.home / "processes.lock"):
+            current = self.running()
+            if name in current:
+                raise ConflictError(
+                    f"{name} runs already, as process {current[name].pid}; stop it with `counterfoil down`"
+                )
+            started = self._spawn(name, command, url, detail, cwd)
+            self._write({**current, name: started})
+        return started
+
+    def _spawn(self, name: str, command: Sequence[str], url: str, detail: str, cwd: Path | None) -> Running:
         _require_free(name, url)
         log = self.home / "logs" / f"{name}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("ab") as file:
-            child = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, cwd=cwd, start_new_session=True
-            )
+        try:
+            with log.open("ab") as file:
+                child = subprocess.Popen(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=file,
+                    stderr=file,
+                    cwd=cwd,
+                    start_new_session=True,
+                )
+        except OSError as fault:
+            raise UnavailableError(f"{name} cannot be started: {fault}; is the environment whole?") from fault
         created = psutil.Process(child.pid).create_time()
-        started = Running(name=name, pid=child.pid, created=created, url=url, detail=detail, log=str(log))
-        self._write({**self.running(), name: started})
-        return started
+        return Running(name=name, pid=child.pid, created=created, url=url, detail=detail, log=str(log))
 
     def await_answer(
         self, started: Running, path: str, seconds: float, ready: Callable[[httpx.Response], bool]
@@ -78,20 +97,34 @@ class Processes:
             f"{started.name} does not answer at {started.url}{path}; its log {started.log} ends with: {tail}"
         )
 
-    def stop(self, name: str) -> bool:
+    def stop(self, name: str, patience_seconds: float = STOP_SECONDS) -> bool:
         """Stop one with its children: politely, then firmly. False when it does not run."""
-        process = self.running().get(name)
-        if process is None:
-            return False
-        _end(process.pid)
-        self._write({other: kept for other, kept in self.running().items() if other != name})
+        with FileLock(self.home / "processes.lock"):
+            process = self.running().get(name)
+            if process is None:
+                return False
+            _end(process.pid, patience_seconds)
+            self._write({other: kept for other, kept in self.running().items() if other != name})
         return True
+
+    def _known(self) -> list[Running]:
+        if not self.path.is_file():
+            return []
+        try:
+            return [Running(**row) for row in orjson.loads(self.path.read_bytes())]
+        except (ValueError, TypeError) as fault:
+            raise IntegrityError(
+                f"{self.path} is not a list of processes ({fault}); end by hand what still runs, then remove the file"
+            ) from fault
 
     def _write(self, processes: dict[str, Running]) -> None:
         fresh = self.path.with_suffix(".part")
-        fresh.write_bytes(
-            orjson.dumps([asdict(process) for process in processes.values()], option=orjson.OPT_INDENT_2)
-        )
+        with fresh.open("wb") as file:
+            file.write(
+                orjson.dumps([asdict(process) for process in processes.values()], option=orjson.OPT_INDENT_2)
+            )
+            file.flush()
+            os.fsync(file.fileno())
         fresh.replace(self.path)
 
 
@@ -103,12 +136,12 @@ def _alive(process: Running) -> bool:
         return False
 
 
-def _end(pid: int) -> None:
+def _end(pid: int, patience_seconds: float) -> None:
     with contextlib.suppress(psutil.NoSuchProcess):
         top = psutil.Process(pid)
         family = [top, *top.children(recursive=True)]
         top.terminate()
-        _, left = psutil.wait_procs(family, timeout=STOP_SECONDS)
+        _, left = psutil.wait_procs(family, timeout=patience_seconds)
         for process in left:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()

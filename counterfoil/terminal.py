@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -31,30 +32,29 @@ def fail(fault: CounterfoilError, as_json: bool) -> int:
     """Print one sentence (or one JSON object) about the fault; return the exit code."""
     if as_json:
         sys.stdout.write(orjson.dumps({"error": str(fault), "kind": type(fault).__name__}).decode() + "\n")
-    ERR.print(f"[bold red]{type(fault).__name__}[/]: {fault}", highlight=False)
+    ERR.print(f"[bold red]{type(fault).__name__}[/]: {escape(str(fault))}", highlight=False, soft_wrap=True)
     return fault.exit_code
 
 
 def table(title: str, columns: list[str], rows: list[list[Any]]) -> None:
-    """Print a table; numbers are right-aligned."""
-    shown = Table(title=title, title_justify="left", header_style="bold")
+    """Print a table; numbers are right-aligned, and text is shown as it is, brackets and all."""
+    shown = Table(title=escape(title), title_justify="left", header_style="bold")
     for index, column in enumerate(columns):
         numeric = bool(rows) and all(isinstance(row[index], int | float) for row in rows)
         shown.add_column(column, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
-        shown.add_row(
-            *[
-                "-"
-                if cell is None
-                else f"{cell:,}"
-                if isinstance(cell, int)
-                else f"{cell:.4f}"
-                if isinstance(cell, float)
-                else str(cell)
-                for cell in row
-            ]
-        )
+        shown.add_row(*[_cell(cell) for cell in row])
     OUT.print(shown)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:.4f}" if isinstance(value, float) else escape(str(value))
 
 
 class Stages:
@@ -66,16 +66,15 @@ class Stages:
         self.seconds: dict[str, float] = {}
 
     def start(self, stage: str, label: str = "") -> None:
-        """Show that a stage began."""
+        """Show that a stage began; one that began before and was tried again is shown once."""
+        self._clear(stage)
         self.running[stage] = self.progress.add_task(f"{stage} {label}".strip(), total=None)
 
     def done(self, stage: str, label: str, seconds: float, note: str = "") -> None:
         """Show that a stage is over; its seconds add up under the stage's name."""
         name = f"{stage} {label}".strip()
         self.seconds[name] = round(self.seconds.get(name, 0.0) + seconds, 3)
-        task = self.running.pop(stage, None)
-        if task is not None:
-            self.progress.remove_task(task)
+        self._clear(stage)
         self.progress.console.print(
             f"[green]✓[/] {name:<28} [dim]{seconds:6.1f} s[/] {note}", highlight=False
         )
@@ -94,11 +93,14 @@ class Stages:
         try:
             yield
         except BaseException:
-            task = self.running.pop(stage, None)
-            if task is not None:
-                self.progress.remove_task(task)
+            self._clear(stage)
             raise
         self.done(stage, label, time.perf_counter() - started)
+
+    def _clear(self, stage: str) -> None:
+        task = self.running.pop(stage, None)
+        if task is not None:
+            self.progress.remove_task(task)
 
 
 @contextmanager
