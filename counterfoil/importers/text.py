@@ -82,8 +82,8 @@ class Delimited:
         lost = self.lines - rows - unreadable - self._spanned(con) - _blank_lines(self)
         if lost:
             raise ContractError(
-                f"{names}: {rows} records were read, but {lost} of {self.lines} lines are in none of them; "
-                "give the right quote and escape in a mapping"
+                f"{names}: {rows} records and {unreadable} unreadable lines do not make up its {self.lines} lines "
+                f"({lost} too {'few' if lost > 0 else 'many'}); give the right quote and escape in a mapping"
             )
         return unreadable
 
@@ -92,9 +92,8 @@ class Delimited:
         values = [f"coalesce({column(name)}, '')" for name in self.columns]
         breaks = " + ".join(_breaks(value) for value in values)
         blank = "len(list_filter(string_split({}, chr(10))[2:-2], lambda x: x IN ('', chr(13))))"
-        return _count(
-            con, f"SELECT sum({breaks}) - sum({' + '.join(map(blank.format, values))}) FROM {self.relation()}"
-        )
+        total = f"sum({breaks}) - sum({' + '.join(map(blank.format, values))})"
+        return _count(con, f"SELECT coalesce({total}, 0) FROM {self.relation()}")
 
 
 def unreadable_lines(rejects: str) -> str:
@@ -152,7 +151,7 @@ def _header(path: Path, shape: Shape) -> tuple[str, ...]:
         io.StringIO(text), delimiter=shape.separator, quotechar=shape.quote or None, escapechar=escape
     )
     names = tuple(name.strip() for name in next(reader, []))
-    if "\x00" in text or "\ufffd" in "".join(names):
+    if any("\x00" in name or "\ufffd" in name for name in names):
         raise ContractError(
             f"{path.name} is not {shape.encoding} text; say its encoding in a mapping (utf-8, latin-1, utf-16)"
         )
