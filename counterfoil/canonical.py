@@ -3,8 +3,10 @@
 import dataclasses
 import hashlib
 import math
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import Enum
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +15,43 @@ import orjson
 
 def plain(value: Any) -> Any:
     """Return `value` as JSON's own types: dataclasses as objects, datetimes as UTC text ending in Z, NaN refused."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    kind = type(value)
+    if kind in _OWN:  # first, since a catalog holds a hundred thousand of them
+        return value
+    if kind is list or kind is tuple:
+        return [plain(item) for item in value]
+    if kind is dict:
+        return {str(key): plain(item) for key, item in value.items()}
+    names = _names(kind)
+    if names is not None:
+        return {name: plain(getattr(value, name)) for name in names}
+    return _plain_other(value)
+
+
+_OWN = {str, int, bool, type(None)}
+
+
+@cache
+def _names(kind: Any) -> tuple[str, ...] | None:
+    """Return the fields' names of a dataclass; None for other types."""
+    return tuple(field.name for field in dataclasses.fields(kind)) if dataclasses.is_dataclass(kind) else None
+
+
+def _plain_other(value: Any) -> Any:
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, datetime):
         return utc_text(value)
-    if isinstance(value, dict):
+    if isinstance(value, Path):
+        return value.as_posix()
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise ValueError(f"{value} has no JSON form; record None instead")
+        return float(value)
+    if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
-    if isinstance(value, Path):
-        return value.as_posix()
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError(f"{value} has no JSON form; record None instead")
     if hasattr(value, "item") and not isinstance(value, str | bytes):
         return plain(value.item())
     return value

@@ -48,9 +48,9 @@ def tables(place: Place) -> dict[str, str]:
 
 def validate(place: Place, days: Mapping[str, str]) -> Made:
     """Hold every landed day against the contract; one verdict per day, good or bad."""
-    from flows.gate import Policy, validate_days
+    from flows.gate import validate_days
 
-    verdicts = validate_days(place.settings.landing, days, policy=Policy(history_least_days=7))
+    verdicts = validate_days(place.settings.landing, days)
     _report(place, "days", verdicts)
     return Made(nouns=verdicts)
 
