@@ -36,7 +36,9 @@ class Renumbered:
             exclude=None if query.exclude is None else tuple(self._items(row) for row in query.exclude),
         )
         ranking = self.model.recommend(translated, k)
-        item_PK = np.where(ranking.item_PK >= 0, self.our_T[np.maximum(ranking.item_PK, 0)], -1).astype(np.int32)
+        item_PK = np.where(ranking.item_PK >= 0, self.our_T[np.maximum(ranking.item_PK, 0)], -1).astype(
+            np.int32
+        )
         return replace(ranking, item_PK=item_PK)
 
     def save(self, folder: Path) -> None:
