@@ -23,6 +23,7 @@ def connect(settings: Settings, spill: Path, memory_mb: int = MEMORY_MB) -> duck
         }
     )
     con.execute("SET TimeZone = 'UTC'")
+    con.execute("SET enable_progress_bar = false")  # landing's own progress is told by its caller
     # It moves TRY_CAST into the CSV reader, where a value that does not fit loses its row instead of becoming NULL.
     con.execute("SET disabled_optimizers = 'type_pushdown'")
     return con

@@ -17,7 +17,7 @@ from counterfoil.landing import land
 from counterfoil.settings import Settings
 
 root = Path(sys.argv[1])
-duckdb.connect(config={"threads": 1, "memory_limit": "500MB", "enable_progress_bar": False}).execute(f'''
+duckdb.connect(config={"threads": 1, "memory_limit": "500MB"}).execute(f'''SET enable_progress_bar = false;
     COPY (SELECT 'event-number-' || i AS id, make_timestamptz(1700000000000000 + ((i * 7919) % 31536000) * 1000000) AS time,
                  'user' || (hash(i) % 500000) AS person, 'view' AS kind, 'item' || (hash(i + 1) % 50000) AS item
           FROM range(12000000) t(i)) TO '{root}/events.parquet' (FORMAT parquet)''')
