@@ -32,7 +32,9 @@ class Interactions:
     @cached_property
     def indptr(self) -> np.ndarray:
         """Row starts, int64 [P+1]: person p's interactions are indptr[p]:indptr[p+1]."""
-        return np.concatenate([[0], np.cumsum(np.bincount(self.person_N, minlength=self.people))]).astype(np.int64)
+        return np.concatenate([[0], np.cumsum(np.bincount(self.person_N, minlength=self.people))]).astype(
+            np.int64
+        )
 
     def where(self, mask_N: np.ndarray) -> "Interactions":
         """Return the interactions that the mask keeps; people and items stay numbered as they are."""
@@ -87,7 +89,8 @@ class Interactions:
 class Features:
     """Point-in-time features at one moment. Absent values are NaN.
 
-    Pair rows are sorted by (person, item) and exist only for pairs with a history; `pair_NF` belongs to `pair_person_N`, `pair_item_N`.
+    Pair rows are sorted by (person, item) and exist only for pairs with a history; row n of `pair_NF` belongs to person
+    `pair_person_N[n]` and item `pair_item_N[n]`.
     """
 
     person_names: tuple[str, ...]

@@ -1,8 +1,8 @@
 """A dataset version on disk, read into arrays. Writing one is the snapshot's work (flows/snapshot.py).
 
 A dataset folder holds: `dataset.json` (moments, horizon, names), `items.parquet` and `people.parquet` (row = index),
-`interactions.parquet` (person, item, time, kind, quantity, price; sorted), and `{person,item,pair}_features.parquet` with one block
-of rows per `moment`: the training cut-offs, the start of the holdout, and the as-of.
+`interactions.parquet` (person, item, time, kind, quantity, price; sorted), and `{person,item,pair}_features.parquet` with one
+block of rows per `moment`: the training cut-offs, the start of the holdout, and the as-of.
 """
 
 from dataclasses import dataclass
