@@ -25,6 +25,18 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def turned(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home in which the loop was turned once on a small shop; tests that change it work on a copy."""
+    from tests.loop_shop import END, land_shop, place_of, small_case, turn, write_shop
+
+    place = place_of(tmp_path_factory.mktemp("turned") / "home")
+    land_shop(place.settings, write_shop(place.settings.home / "source"))
+    turn(place, small_case(), END)
+    place.catalog.engine.dispose()
+    return place.settings.home
+
+
 @pytest.fixture
 def shared() -> Path:
     """The folder of real data beside the project; the test is skipped, and says so, when it is missing."""

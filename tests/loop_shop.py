@@ -19,16 +19,33 @@ from flows.place import Place
 START = datetime(2024, 1, 1, tzinfo=UTC)
 
 
-def write_shop(folder: Path, *, days: int = 36, people: int = 120, items: int = 40, seed: int = 7) -> Path:
-    """Write events, items and people as the contract has them: a visit every third day, two favourites of three on each."""
-    random = np.random.default_rng(seed)
+DAYS = 24
+END = START + timedelta(days=DAYS)
+
+
+def write_shop(
+    folder: Path,
+    *,
+    days: range | int = DAYS,
+    people: int = 150,
+    items: int = 40,
+    seed: int = 7,
+    dearer: float = 1.0,
+) -> Path:
+    """Write events, items and people as the contract has them: a visit every third day, two favourites of three on each.
+
+    The days of one seed are the same whichever of them are written; `dearer` is a factor on what was paid.
+    """
+    wanted = range(days) if isinstance(days, int) else days
     rows = []
     for person in range(people):
+        random = np.random.default_rng([seed, person])
         favourites = random.choice(items, 3, replace=False, p=_pull(items))
-        for day in range(person % 3, days, 3):
+        for day in range(person % 3, wanted.stop, 3):
             taken = {*random.choice(favourites, 2, replace=False), random.choice(items, p=_pull(items))}
             time = START + timedelta(days=day, seconds=int(random.integers(8 * 3600, 20 * 3600)))
-            rows += [_purchase(person, item, time, line) for line, item in enumerate(sorted(taken))]
+            if day in wanted:
+                rows += [_purchase(person, item, time, n, dearer) for n, item in enumerate(sorted(taken))]
     rows.sort(key=lambda row: (row["time"], row["id"]))
     (folder / "events").mkdir(parents=True)
     pq.write_table(pa.Table.from_pylist(rows, EVENT.arrow()), folder / "events" / "part-0.parquet")
@@ -72,6 +89,16 @@ def small_case(**changes: object) -> UseCase:
     return UseCase(**{**values, **changes})
 
 
+def place_of(home: Path) -> Place:
+    """Open the installation in that folder, whatever the environment says."""
+    from counterfoil.catalog import Catalog
+    from counterfoil.store import Store
+
+    home.mkdir(parents=True, exist_ok=True)
+    settings = Settings(home=home)
+    return Place(settings=settings, store=Store(home), catalog=Catalog(settings.database))
+
+
 def turn(place: Place, case: UseCase, as_of: datetime, **watch: Callable) -> tuple:
     """Turn the loop once with plain functions; return what it came to and the outcomes of its verbs."""
     from flows.advance import advance
@@ -93,7 +120,7 @@ def _pull(items: int) -> np.ndarray:
     return weight_I / weight_I.sum()
 
 
-def _purchase(person: int, item: int, time: datetime, line: int) -> dict:
+def _purchase(person: int, item: int, time: datetime, line: int, dearer: float) -> dict:
     return {
         "id": f"{person}-{time:%Y%m%d}-{line}",
         "time": time,
@@ -101,5 +128,5 @@ def _purchase(person: int, item: int, time: datetime, line: int) -> dict:
         "kind": "purchase",
         "item": f"i{item:03d}",
         "quantity": 1.0,
-        "price": 1.0 + item / 4,
+        "price": dearer * (1.0 + item / 4),
     }

@@ -109,7 +109,8 @@ class Recorder:
         self.catalog.record(
             verb.__name__, key, made.nouns, parents, made.stored, time.perf_counter() - started
         )
-        return list(made.nouns)
+        # What was recorded first under an id stays; hand on that, so that a noun in hand is always the noun on record.
+        return [self.catalog.get(noun.id) for noun in made.nouns]
 
     def _remembered(self, key: str, present: Callable[[Noun], bool]) -> list[Noun] | None:
         ids = self.catalog.done(key)
