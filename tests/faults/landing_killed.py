@@ -51,16 +51,18 @@ def scenarios(root: Path) -> dict[str, tuple[Step, Step]]:
 
 def trial(root: Path, before: Step, killed: Step) -> dict[str, Any]:
     """Return what a home looks like that was never killed, and what those look like that were."""
-    plain = Settings(home=root / "plain")
+    plain = Settings(home=root / "plain", threads=1)
     steps = child(lambda: [before(plain, quiet), counted(killed, plain)][1])
-    start = Settings(home=root / "start")
+    start = Settings(home=root / "start", threads=1)
     child(lambda: before(start, quiet))
     out: dict[str, Any] = {"steps": steps, "plain": state(plain), "killed": []}
     for n in range(1, steps + 1):
         home = root / f"killed-{n}"
         if start.home.exists():
             shutil.copytree(start.home, home)
-        out["killed"].append(run_killed(Settings(home=home), killed, n, again=n % 3))
+        out["killed"].append(
+            run_killed(Settings(home=home, threads=1), killed, n, again=n % 3 if n > steps - 10 else 0)
+        )
         shutil.rmtree(home)
     return out
 
