@@ -1,4 +1,4 @@
-"""A gift shop's real year, from its file to an answer and back: landed, validated, learned from, decided, served, proven; a month later again.
+"""A gift shop's real year, from its file to an answer and back, proven; a month later the champion defends its place.
 
 The use case is the one that docs/how-to/add-a-use-case.md writes out: the page is run, not retold.
 """
