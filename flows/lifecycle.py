@@ -21,6 +21,7 @@ from prefect.cache_policies import NO_CACHE
 from counterfoil import canonical
 from counterfoil.catalog import Outcome, Recorder
 from counterfoil.errors import ConfigError, GateError, InputError, IntegrityError
+from counterfoil.types import UseCase
 from flows.advance import Advanced, advance
 from flows.place import Place, open_place
 from flows.running import as_of_or_latest, only_run
@@ -80,7 +81,7 @@ def advance_flow(
     place = open_place()
     for source in sources:
         as_task(land)(source)
-    return turn(place, use_case_name, as_of)
+    return turn(place, use_case(use_case_name), as_of)
 
 
 def advance_here(
@@ -115,11 +116,10 @@ def advance_here(
                     nouns=(),
                 )
             )
-        return turn(place, use_case_name, as_of, memory)
+        return turn(place, use_case(use_case_name), as_of, memory)
 
-    logging.getLogger("prefect").setLevel(
-        logging.CRITICAL
-    )  # the error itself comes through, and is said once
+    for name, level in QUIET_LOGS.items():
+        logging.getLogger(name).setLevel(level)
     made: dict[str, Any] = watched()
     return made
 
@@ -138,11 +138,8 @@ def land(source: dict[str, str]) -> dict[str, Any]:
     return landed
 
 
-def turn(
-    place: Place, use_case_name: str, as_of: str | None, watch: Recorder | None = None
-) -> dict[str, Any]:
+def turn(place: Place, case: UseCase, as_of: str | None, watch: Recorder | None = None) -> dict[str, Any]:
     """Turn the loop inside a flow run, and leave its progress and its tables as artifacts."""
-    case = use_case(use_case_name)
     moment = as_of_or_latest(place, as_of)
     memory = watch or recorder(place)
     progress: Any = create_progress_artifact(
