@@ -147,9 +147,13 @@ def _build(settings: Settings, source: Path, model: Path, tag: str, model_tag: s
 
     name, version = tag.split(":")
     with _stores(settings.bentos):
-        shutil.rmtree(settings.bentos / "models" / model_tag.replace(":", "/"), ignore_errors=True)
-        with bentoml.models.create(model_tag) as entry:
-            shutil.copytree(model, entry.path, dirs_exist_ok=True)
+        stored = settings.bentos / "models" / model_tag.replace(":", "/")
+        if not _is_stored(
+            stored, model
+        ):  # a whole one may be read by a process that serves an older bento right now
+            shutil.rmtree(stored, ignore_errors=True)
+            with bentoml.models.create(model_tag) as entry:
+                shutil.copytree(model, entry.path, dirs_exist_ok=True)
         bentoml.build(
             SERVICE,
             name=name,
@@ -161,6 +165,16 @@ def _build(settings: Settings, source: Path, model: Path, tag: str, model_tag: s
         )
     # BentoML notes its build options among the code; the manifest lists all that may lie there, and this it does not.
     (settings.bentos / "bentos" / name / version / "src" / "bentofile.yaml").unlink(missing_ok=True)
+
+
+def _is_stored(stored: Path, model: Path) -> bool:
+    """Say whether BentoML's store holds this very model, whole, with BentoML's own description beside it."""
+    try:
+        found = manifest.verify(stored, besides=bundle.BESIDES_MODEL)
+    except IntegrityError:
+        return False
+    described = all((stored / name).is_file() for name in bundle.BESIDES_MODEL)
+    return described and found == canonical.file_digest(model / manifest.NAME)
 
 
 @contextmanager
