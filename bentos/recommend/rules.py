@@ -61,9 +61,9 @@ class Catalogue:
 
     def _excluded(self, filters: Filters, history: Interactions) -> tuple[np.ndarray | None, list[str]]:
         said, parts = [], []
-        if filters.exclude_bought:
+        if filters.exclude_bought and len(history):  # nothing known, nothing left out, nothing said
             parts.append(history.item_N)
-            said.append("nothing that was bought before")
+            said.append(f"nothing among this person's latest {len(history)} known interactions")
         if filters.exclude:
             parts.append(
                 np.array([self.items.index[id] for id in filters.exclude if id in self.items.index], np.int32)

@@ -114,14 +114,28 @@ def test_each_filter_says_what_it_did(items: Snapshot) -> None:
     filters = Filters(
         in_stock=True, categories=["home"], price_min=1, price_max=2.5, exclude_bought=True, exclude=["tea"]
     )
-    rules = Catalogue(items).rules(filters, history_of(Person(), items, AS_OF_US, 10), AS_OF_US)
+    rules = Catalogue(items).rules(filters, history_of(buyer((3, "tea")), items, AS_OF_US, 10), AS_OF_US)
     assert rules.said == (
         "only what is in stock",
         "only from home",
         "only at 1 or more and 2.5 or less",
-        "nothing that was bought before",
+        "nothing among this person's latest 1 known interactions",
         "none of 1 items that were named",
     )
+
+
+def test_what_was_bought_is_left_out_as_far_as_it_is_known_and_said_so(items: Snapshot) -> None:
+    """The history is capped: what lies beyond the latest two is neither left out nor said to be."""
+    history = history_of(buyer((30, "bread"), (12, "coffee"), (3, "tea")), items, AS_OF_US, 2)
+    rules = Catalogue(items).rules(Filters(exclude_bought=True), history, AS_OF_US)
+    assert rules.excluded is not None and rules.excluded.tolist() == [2, 3]
+    assert rules.said == ("nothing among this person's latest 2 known interactions",)
+
+
+def test_without_a_history_nothing_is_said_to_be_left_out(items: Snapshot) -> None:
+    history = history_of(Person(degraded=("gone",)), items, AS_OF_US, 10)
+    rules = Catalogue(items).rules(Filters(exclude_bought=True), history, AS_OF_US)
+    assert (rules.excluded, rules.said) == (None, ())
 
 
 def reasons(
