@@ -270,7 +270,7 @@ def stage(
 
 
 def main() -> None:
-    """Run the command line; one sentence and the error's exit code when it fails."""
+    """Run the command line; one sentence and the error's exit code when it fails, whatever was raised."""
     as_json = "--json" in sys.argv
     try:
         settings.load()
@@ -284,7 +284,9 @@ def main() -> None:
     except Exception as fault:
         if type(fault).__module__.startswith(("click", "typer")) and hasattr(fault, "format_message"):
             sys.exit(_usage(fault, as_json))
-        raise
+        from counterfoil import unexpected
+
+        sys.exit(unexpected.end(fault, as_json))
 
 
 def _usage(fault: Any, as_json: bool) -> int:

@@ -1,11 +1,12 @@
 """The one reader of the environment. Profiles `embedded` (default: files and SQLite on this machine) and `production`."""
 
 import os
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from counterfoil.errors import ConfigError
@@ -45,10 +46,10 @@ class Settings(BaseSettings):
     online_store_url: str | None = None
     prefect_api_url: str | None = None
     pseudonym_key: str = EMBEDDED_KEY
-    threads: int = Field(default_factory=lambda: min(2, os.cpu_count() or 1))
-    service_port: int = 3000
-    prefect_port: int = 4200
-    feature_ttl_days: int = 35
+    threads: int = Field(default_factory=lambda: min(2, os.cpu_count() or 1), ge=1)
+    service_port: int = Field(default=3000, ge=1, le=65535)
+    prefect_port: int = Field(default=4200, ge=1, le=65535)
+    feature_ttl_days: int = Field(default=35, ge=1)
 
     @property
     def landing(self) -> Path:
@@ -87,6 +88,22 @@ class Settings(BaseSettings):
         return self.project if inside and (self.project / ".dvc").is_dir() else self.home
 
 
+MUST_BE = {
+    "profile": "embedded or production",
+    "threads": "a whole number, 1 or more",
+    "service_port": "a whole number from 1 to 65535",
+    "prefect_port": "a whole number from 1 to 65535",
+    "feature_ttl_days": "a whole number of days, 1 or more",
+}
+
+
+def _wrong(error: Mapping[str, Any]) -> str:
+    """Return what is wrong with one variable, as part of a sentence; pydantic's own words where we have none."""
+    name = str(error["loc"][0]) if error["loc"] else ""
+    wanted = f"it must be {MUST_BE[name]}" if name in MUST_BE else error["msg"]
+    return f"COUNTERFOIL_{name.upper()} is {error['input']!r}, but {wanted}"
+
+
 def load() -> Settings:
     """Read the settings, make the environment quiet, and return them.
 
@@ -94,8 +111,8 @@ def load() -> Settings:
     """
     try:
         settings = Settings()
-    except ValueError as fault:
-        raise ConfigError(f"settings are wrong: {fault}; mend the COUNTERFOIL_* variables") from fault
+    except ValidationError as fault:
+        raise ConfigError(f"{'; '.join(map(_wrong, fault.errors()))}; set what is wrong anew") from fault
     if settings.profile == "production" and settings.pseudonym_key == EMBEDDED_KEY:
         raise ConfigError(
             "COUNTERFOIL_PSEUDONYM_KEY is not set: production needs a secret of its own; set it"
