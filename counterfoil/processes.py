@@ -4,10 +4,9 @@ A process is known by its id and the moment it was created: an id that the syste
 """
 
 import contextlib
-import os
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -17,6 +16,7 @@ import psutil
 from filelock import FileLock
 
 from counterfoil.errors import ConflictError, IntegrityError, UnavailableError
+from counterfoil.files import write_durably
 
 STOP_SECONDS = 15.0
 
@@ -45,9 +45,15 @@ class Processes:
         return {process.name: process for process in self._known() if _alive(process)}
 
     def start(
-        self, name: str, command: Sequence[str], *, url: str, detail: str = "", cwd: Path | None = None
+        self,
+        name: str,
+        command: Sequence[str],
+        *,
+        url: str,
+        detail: str = "",
+        env: Mapping[str, str] | None = None,
     ) -> Running:
-        """Start a process of its own session, and remember it.
+        """Start a process of its own session, and remember it. `env` is its whole environment; by default it has ours.
 
         ConflictError when one of that name runs, or its port is taken; UnavailableError when there is no such program.
         """
@@ -57,11 +63,13 @@ class Processes:
                 raise ConflictError(
                     f"{name} runs already, as process {current[name].pid}; stop it with `counterfoil down`"
                 )
-            started = self._spawn(name, command, url, detail, cwd)
+            started = self._spawn(name, command, url, detail, env)
             self._write({**current, name: started})
         return started
 
-    def _spawn(self, name: str, command: Sequence[str], url: str, detail: str, cwd: Path | None) -> Running:
+    def _spawn(
+        self, name: str, command: Sequence[str], url: str, detail: str, env: Mapping[str, str] | None
+    ) -> Running:
         _require_free(name, url)
         log = self.home / "logs" / f"{name}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -72,7 +80,7 @@ class Processes:
                     stdin=subprocess.DEVNULL,
                     stdout=file,
                     stderr=file,
-                    cwd=cwd,
+                    env=env,
                     start_new_session=True,
                 )
         except OSError as fault:
@@ -118,14 +126,8 @@ class Processes:
             ) from fault
 
     def _write(self, processes: dict[str, Running]) -> None:
-        fresh = self.path.with_suffix(".part")
-        with fresh.open("wb") as file:
-            file.write(
-                orjson.dumps([asdict(process) for process in processes.values()], option=orjson.OPT_INDENT_2)
-            )
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(self.path)
+        rows = [asdict(process) for process in processes.values()]
+        write_durably(self.path, orjson.dumps(rows, option=orjson.OPT_INDENT_2))
 
 
 def _alive(process: Running) -> bool:

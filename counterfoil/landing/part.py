@@ -12,9 +12,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from counterfoil import canonical
+from counterfoil.files import sync
 from counterfoil.landing.manifest import DayPart
 from counterfoil.landing.progress import Progress
-from counterfoil.landing.staging import staged, sync
+from counterfoil.landing.staging import staged
 
 GROUP_ROWS = 65_536
 DAY_US = 86_400_000_000

@@ -5,25 +5,29 @@ finishes the renames. Either way the bytes are those of a run that was not kille
 """
 
 import contextlib
-import os
 import shutil
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import filelock
 import orjson
 
 from counterfoil.errors import ConflictError
+from counterfoil.files import write_durably
 from counterfoil.landing import manifest as manifests
 from counterfoil.landing.manifest import Batch, DayPart, Manifest
 from counterfoil.landing.progress import Progress, silent
+from counterfoil.pseudonym import fingerprint, require_same
 from counterfoil.settings import Settings
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Commit:
-    """What a batch changes: its record, the parts that it wrote, files to move into place and files to remove."""
+    """What a batch changes: its record, the parts that it wrote, files to move into place and to remove.
+
+    `key` is the fingerprint of the key of its pseudonyms; a commit file of an earlier version has none.
+    """
 
     batch: Batch
     days: dict[str, DayPart]
@@ -31,6 +35,7 @@ class Commit:
     people: DayPart | None = None
     moves: tuple[str, ...] = ()
     removals: tuple[str, ...] = ()
+    key: str | None = None
 
 
 @contextlib.contextmanager
@@ -61,6 +66,19 @@ def read_manifest(settings: Settings) -> Manifest:
         with contextlib.suppress(ConflictError), locked(settings):  # held: an import is at it right now
             pass
     return manifests.load(settings)
+
+
+def load_for_intake(settings: Settings) -> Manifest:
+    """Return the manifest, inside `locked`, to land more: its key is ours. One that names no key yet takes ours down.
+
+    ConfigError when what lies there has pseudonyms by another key.
+    """
+    manifest = manifests.load(settings)
+    require_same(manifest.key, settings.pseudonym_key, str(settings.landing))
+    if manifest.key is None and manifest.batches:
+        manifest = replace(manifest, key=fingerprint(settings.pseudonym_key))
+        write_durably(manifests.place(settings), manifests.encode(manifest))
+    return manifest
 
 
 def open_stage(settings: Settings, batch: str) -> Path:
@@ -94,32 +112,11 @@ def recover(settings: Settings, progress: Progress = silent) -> None:
             shutil.rmtree(folder)
 
 
-def write_durably(path: Path, content: bytes) -> None:
-    """Write a file so that it is there whole or not at all, also after a loss of power."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(path.name + ".new")
-    with fresh.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(path)
-    sync(path.parent)
-
-
-def sync(path: Path) -> None:
-    """Force a file or folder to the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 def _finish(settings: Settings, folder: Path, what: Commit, progress: Progress) -> None:
     before = manifests.load(settings)
     if before.batch(what.batch.digest) is None:
         _move(settings, folder, what, progress)
-        after = before.plus(what.batch, what.days, what.items, what.people)
+        after = before.plus(what.batch, what.days, what.items, what.people, what.key)
         write_durably(manifests.place(settings), manifests.encode(after))
         progress("manifest", 0)
     shutil.rmtree(folder)
@@ -149,4 +146,5 @@ def _decode(content: bytes) -> Commit:
         people=manifests.part_of(plain["people"]),
         moves=tuple(plain["moves"]),
         removals=tuple(plain["removals"]),
+        key=plain.get("key"),
     )
