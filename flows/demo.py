@@ -1,9 +1,11 @@
 """The demonstration: the whole loop on The Complete Journey, then one answer over HTTP, its receipt, its lineage, the proof."""
 
 import time
+from datetime import datetime
 from typing import Any
 
 import httpx
+import orjson
 
 from counterfoil import canonical, terminal
 from counterfoil.errors import UnavailableError
@@ -29,7 +31,8 @@ def demo(stages: Stages) -> dict[str, Any]:
         raise UnavailableError(
             "nothing was promoted, so nothing can answer: " + " ".join(turned["decision"]["sentences"])
         )
-    answer = _ask(place, release, stages)
+    asked = {"person": HOUSEHOLD, "n": 10, "context": {"time": canonical.utc_text(_present(place, release))}}
+    answer = _ask(place, release, asked, stages)
     with stages.stage("receipt", answer["receipt"]):
         stub = commands.receipt(answer["receipt"])
         lineage = commands.lineage(answer["receipt"])
@@ -39,6 +42,7 @@ def demo(stages: Stages) -> dict[str, Any]:
         "release": release.id,
         "landed": landed,
         "answer": answer,
+        "ask_again": question(f"http://127.0.0.1:{place.settings.service_port}", asked),
         "receipt": stub.id,
         "stub": stub,
         "lineage": lineage,
@@ -49,20 +53,15 @@ def demo(stages: Stages) -> dict[str, Any]:
     }
 
 
-def _ask(place: Place, release: Release, stages: Stages) -> dict[str, Any]:
-    """Ask the service for one household, as of the end of the data: the demonstration's present."""
+def _ask(place: Place, release: Release, asked: dict[str, Any], stages: Stages) -> dict[str, Any]:
+    """Ask the service; one that was not running before is stopped again."""
     processes = Processes(place.settings.home)
     was_running = "service" in processes.running()
     with stages.stage("service", "starts"):
         running = machine.serve(place, release)
     try:
         with stages.stage("answer"):
-            body = {
-                "person": HOUSEHOLD,
-                "n": 10,
-                "context": {"time": canonical.utc_text(_present(place, release))},
-            }
-            reply = httpx.post(f"{running.url}/recommend", json=body, timeout=30)
+            reply = httpx.post(f"{running.url}/recommend", json=asked, timeout=30)
     finally:
         if not was_running:
             processes.stop("service")
@@ -72,7 +71,13 @@ def _ask(place: Place, release: Release, stages: Stages) -> dict[str, Any]:
     return answered
 
 
-def _present(place: Place, release: Release) -> Any:
+def question(url: str, asked: dict[str, Any]) -> str:
+    """Return the shell command that asks a running service this; the moment is in it, for the data's present is long past."""
+    return f"curl -s {url}/recommend -H 'Content-Type: application/json' -d '{orjson.dumps(asked).decode()}'"
+
+
+def _present(place: Place, release: Release) -> datetime:
+    """Return the end of the data that the release knows: the demonstration's present."""
     dataset = place.catalog.get(getattr(place.catalog.get(release.bento), "dataset", ""))
     assert isinstance(dataset, Dataset)
     return dataset.as_of
@@ -96,6 +101,5 @@ def show(shown: dict[str, Any]) -> None:
     terminal.OUT.print(f"receipt {shown['receipt']}; it leads back to:", highlight=False)
     commands.show_lineage(shown["lineage"])
     commands.show_verified(shown["verification"])
-    terminal.OUT.print(
-        f"{shown['seconds']:.0f} s in all. Ask again: `counterfoil up`, then `counterfoil receipt show {shown['receipt']}`."
-    )
+    terminal.OUT.print(f"{shown['seconds']:.0f} s in all. To ask again, `counterfoil up`, then:")
+    terminal.OUT.print(shown["ask_again"], highlight=False, markup=False, soft_wrap=True)
