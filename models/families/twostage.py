@@ -18,7 +18,9 @@ from models.data import Query, Ranking, TrainingSet
 from models.families import dense
 from models.family import Family, Model
 from models.rank import booster, pool, signals
+from models.rank import habits as habit
 from models.rank.booster import BoosterConfig
+from models.rank.habits import Habits
 
 PEOPLE_PER_PART = 512
 
@@ -27,7 +29,9 @@ PEOPLE_PER_PART = 512
 class TwoStageConfig(Checked):
     """Retrievers by name with the length of their lists, how the ranker grows, and bounds on what it learns from.
 
-    `negatives` candidates that were not taken are kept per person and cut-off; `rows` bounds the whole frame.
+    `negatives` candidates that were not taken are kept per person and cut-off; `rows` bounds the whole frame. A share of
+    people is asked about a second time as `strangers`, without history and features, another one as `undescribed`, without
+    features, so that the ranker learns what to answer when these are missing.
     """
 
     family: ClassVar[str] = "twostage"
@@ -35,6 +39,8 @@ class TwoStageConfig(Checked):
     depths: tuple[int, ...] = (200, 50, 50)
     ranker: BoosterConfig = field(default_factory=BoosterConfig)
     negatives: int = bounds(60, 1, 10_000)
+    strangers: float = bounds(0.05, 0.0, 1.0)
+    undescribed: float = bounds(0.05, 0.0, 1.0)
     rows: int = bounds(600_000, 1_000, 10_000_000)
 
 
@@ -46,11 +52,13 @@ class TwoStage:
         config: TwoStageConfig,
         retrievers: Mapping[str, Model],
         ranker: booster.Booster,
+        habits: Habits,
         category_I: np.ndarray,
     ) -> None:
         self.config = config
         self.retrievers = retrievers
         self.ranker = ranker
+        self.habits = habits
         self.category_I = category_I
 
     def recommend(self, query: Query, k: int) -> Ranking:
@@ -83,10 +91,11 @@ class TwoStage:
         return self.ranker.names, out
 
     def save(self, folder: Path) -> None:
-        """Write `twostage.json`, `ranker.ubj`, `category.npy` and one sub folder per retriever."""
+        """Write `twostage.json`, `ranker.ubj`, `habits.npy`, `category.npy` and one sub folder per retriever."""
         about = {"config": self.config, "signals": self.ranker.names}
         artefact.write_json(folder / "twostage.json", about)
         artefact.write_array(folder / "category.npy", self.category_I)
+        self.habits.save(folder / "habits.npy")
         self.ranker.save(folder / "ranker.ubj")
         for name, model in self.retrievers.items():
             (folder / name).mkdir()
@@ -99,7 +108,13 @@ class TwoStage:
         return pool.best(candidates, score_N, k, self.config.retrievers)
 
     def _signals(self, candidates: pool.Pool, query: Query) -> np.ndarray:
-        names, value_NF = signals.signals(candidates, query, self.category_I, self.config.retrievers)
+        names, value_NF = signals.signals(
+            candidates,
+            query,
+            category_I=self.category_I,
+            habits=self.habits,
+            retrievers=self.config.retrievers,
+        )
         if names != self.ranker.names:
             odd = sorted(set(names) ^ set(self.ranker.names)) or ["their order"]
             raise ConfigError(
@@ -120,11 +135,24 @@ def fit(config: TwoStageConfig, training: TrainingSet, seed: int) -> TwoStage:
         cutoffs={},
         features=training.cutoffs[earliest_us],
     )
-    names, value_NF, label_N, group_N = frame(config, training, _fit_retrievers(config, blind, seed), seed)
+    examples = frame(config, training, _fit_retrievers(config, blind, seed), seed)
     ranker = booster.grow(
-        value_NF, label_N, group_N, names=names, config=config.ranker, seed=seed, threads=training.threads
+        examples.value_NF,
+        examples.label_N,
+        examples.group_N,
+        names=examples.names,
+        config=config.ranker,
+        seed=seed,
+        threads=training.threads,
     )
-    return TwoStage(config, _fit_retrievers(config, training, seed), ranker, training.category_I)
+    del examples
+    return TwoStage(
+        config,
+        _fit_retrievers(config, training, seed),
+        ranker,
+        habit.learn(training.interactions, training.until_us, training.horizon_us, training.category_I),
+        training.category_I,
+    )
 
 
 def load(folder: Path) -> TwoStage:
@@ -133,7 +161,8 @@ def load(folder: Path) -> TwoStage:
     config: TwoStageConfig = build(TwoStageConfig, about["config"], "twostage")
     retrievers = {name: _family(name).load(folder / name) for name in config.retrievers}
     ranker = booster.load(folder / "ranker.ubj", tuple(about["signals"]))
-    return TwoStage(config, retrievers, ranker, artefact.read_array(folder / "category.npy", np.int32))
+    category_I = artefact.read_array(folder / "category.npy", np.int32)
+    return TwoStage(config, retrievers, ranker, habit.load(folder / "habits.npy"), category_I)
 
 
 def propose(retrievers: Mapping[str, Model], depths: tuple[int, ...], query: Query) -> pool.Pool:
@@ -145,38 +174,88 @@ def propose(retrievers: Mapping[str, Model], depths: tuple[int, ...], query: Que
     return pool.merge(lists, query.people, query.items)
 
 
-def frame(
-    config: TwoStageConfig, training: TrainingSet, retrievers: Mapping[str, Model], seed: int
-) -> tuple[tuple[str, ...], np.ndarray, np.ndarray, np.ndarray]:
-    """Return signal names, signals [N, F], labels [N] and group numbers [N] of the people who took something after a cut-off."""
+@dataclass(frozen=True, kw_only=True)
+class Frame:
+    """What the ranker learns from: signals of candidates, sorted by group (one person at one cut-off), and who was taken."""
+
+    names: tuple[str, ...]
+    value_NF: np.ndarray  # float32
+    label_N: np.ndarray  # float32, 0 or 1
+    group_N: np.ndarray  # int64
+
+
+def frame(config: TwoStageConfig, training: TrainingSet, retrievers: Mapping[str, Model], seed: int) -> Frame:
+    """Return the candidates of the people who took something after a cut-off; ConfigError when none of them was taken."""
     random = np.random.default_rng(seed)
     people_most = max(1, config.rows // len(training.cutoffs) // (config.negatives + 10))
-    names: tuple[str, ...] = ()
-    values, labels, groups, groups_so_far = [], [], [], 0
+    parts: list[Frame] = []
+    groups = 0
     for cutoff_us in sorted(training.cutoffs):
+        habits = habit.learn(training.interactions, cutoff_us, training.horizon_us, training.category_I)
         after = training.interactions.between(cutoff_us, cutoff_us + training.horizon_us)
         people = np.unique(after.person_N)
         if len(people) > people_most:
             people = np.sort(random.choice(people, people_most, replace=False))
+        known_R, described_R, people = _ask_again(people, config, random)
         for start in range(0, len(people), PEOPLE_PER_PART):
-            part_R = people[start : start + PEOPLE_PER_PART]
-            query = training.query(part_R, cutoff_us)
+            part_R = slice(start, start + PEOPLE_PER_PART)
+            query = replace(
+                training.query(known_R[part_R], cutoff_us),
+                features=training.cutoffs[cutoff_us].rows(described_R[part_R]),
+            )
             candidates = propose(retrievers, config.depths, query)
-            taken = after.rows(part_R)
+            taken = after.rows(people[part_R])
             label_N = np.isin(candidates.key_N, taken.person_N.astype(np.int64) * query.items + taken.item_N)
             kept_N = _sample(candidates, label_N, config.negatives, random)
-            candidates = candidates.where(kept_N)
-            names, value_NF = signals.signals(candidates, query, training.category_I, config.retrievers)
-            values.append(value_NF)
-            labels.append(label_N[kept_N])
-            groups.append(candidates.row_N + groups_so_far)
-            groups_so_far += len(part_R)
-    if not any(label_N.any() for label_N in labels):
+            parts.append(
+                _part(config, training, candidates.where(kept_N), query, habits, label_N[kept_N], groups)
+            )
+            groups += query.people
+    if not any(part.label_N.any() for part in parts):
         raise ConfigError(
             f"no retriever of {', '.join(config.retrievers)} proposed anything that was taken after a cut-off; "
             "the ranker has nothing to learn from: give it more history or other retrievers"
         )
-    return names, np.concatenate(values), np.concatenate(labels).astype(np.float32), np.concatenate(groups)
+    return Frame(
+        names=parts[0].names,
+        value_NF=np.concatenate([part.value_NF for part in parts]),
+        label_N=np.concatenate([part.label_N for part in parts]),
+        group_N=np.concatenate([part.group_N for part in parts]),
+    )
+
+
+def _ask_again(
+    people: np.ndarray, config: TwoStageConfig, random: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return, with the second askings at the end, whose history is given, whose features are (-1: nobody's), and who it is."""
+    strangers = random.choice(people, int(np.ceil(config.strangers * len(people))), replace=False)
+    undescribed = random.choice(people, int(np.ceil(config.undescribed * len(people))), replace=False)
+    nobody, unread = np.full(len(strangers), -1), np.full(len(undescribed), -1)
+    return (
+        np.concatenate([people, nobody, undescribed]),
+        np.concatenate([people, nobody, unread]),
+        np.concatenate([people, strangers, undescribed]),
+    )
+
+
+def _part(
+    config: TwoStageConfig,
+    training: TrainingSet,
+    candidates: pool.Pool,
+    query: Query,
+    habits: Habits,
+    label_N: np.ndarray,
+    groups: int,
+) -> Frame:
+    names, value_NF = signals.signals(
+        candidates, query, category_I=training.category_I, habits=habits, retrievers=config.retrievers
+    )
+    return Frame(
+        names=names,
+        value_NF=value_NF,
+        label_N=label_N.astype(np.float32),
+        group_N=candidates.row_N + groups,
+    )
 
 
 def _sample(

@@ -21,7 +21,7 @@ class BoosterConfig(Checked):
     columns: float = bounds(0.7, 0.01, 1.0)
     rows: float = bounds(0.8, 0.01, 1.0)
     bins: int = bounds(128, 2, 1024)
-    pairs: int = bounds(10, 1, 1000)
+    pairs: int = bounds(20, 1, 1000)
 
 
 class Booster:

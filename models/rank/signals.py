@@ -1,7 +1,7 @@
 """Signals: one row of float32 per candidate, computed alike for training and for serving. No learning here.
 
-Three kinds: what the retrievers said, the features that came with the question (any names, any number), and what the
-person's own history says about the item and its category. NaN means absent.
+Four kinds: what the retrievers said, the features that came with the question (any names, any number), what the person's own
+history says about the item and its category, and how everybody treats the item (habits.py). NaN means absent.
 Shapes: P people, N candidates, H interactions of the histories, G distinct (person, thing) groups, F signals.
 """
 
@@ -12,6 +12,7 @@ from functools import cached_property
 import numpy as np
 
 from models.data import DAY_US, Features, Query
+from models.rank.habits import Habits
 from models.rank.pool import Pool
 
 HALF_LIVES_DAYS = (7, 20, 45, 90, 180)
@@ -86,12 +87,13 @@ class Groups:
 
 
 def signals(
-    pool: Pool, query: Query, category_I: np.ndarray, retrievers: Sequence[str]
+    pool: Pool, query: Query, *, category_I: np.ndarray, habits: Habits, retrievers: Sequence[str]
 ) -> tuple[tuple[str, ...], np.ndarray]:
     """Return the names of the signals and their values, float32 [N, F]; `category_I` may be empty, -1 means none."""
     past = Past.of(query)
     person = _person(pool, past)
     pair = _pair(pool, past)
+    habit = habits.of(pool.item_N)
     columns: Columns = {
         **{f"{name}.score": pool.score_NS[:, s] for s, name in enumerate(retrievers)},
         **{f"{name}.rank": pool.rank_NS[:, s] for s, name in enumerate(retrievers)},
@@ -99,6 +101,8 @@ def signals(
         **pair,
         **person,
         **_category(pool, past, category_I, pair),
+        **habit,
+        "habit.due": pair["own.days_since_last"] / np.maximum(habit["habit.gap_days"], 1.0),
         **{
             f"own.per_basket_{days}d": pair[f"own.decayed_{days}d"]
             / np.maximum(person[f"own.baskets_{days}d"], 1e-6)
