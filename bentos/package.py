@@ -12,6 +12,7 @@ from typing import Any
 from bentos import bundle, formats, golden, manifest, snapshot
 from counterfoil import canonical
 from counterfoil.errors import IntegrityError
+from counterfoil.pseudonym import fingerprint
 from counterfoil.settings import Settings
 from counterfoil.types import Candidate
 
@@ -76,6 +77,7 @@ def package(
             dataset,
             feature_service,
             {"tag": model_tag, "sha256": model_sha256},
+            fingerprint(settings.pseudonym_key),
         )
         sha256 = manifest.write(source)
         tag = bundle.tag_of(use_case, sha256)
@@ -94,6 +96,7 @@ def _stage(
     dataset: Path,
     feature_service: str,
     model_entry: dict[str, str],
+    key: str,
 ) -> None:
     """Lay out the bento's source folder: code, item snapshot, golden rows, description, requirements."""
     from models.dataset import read
@@ -113,6 +116,7 @@ def _stage(
         "dataset": candidate.dataset,
         "feature_service": feature_service,
         "model": model_entry,
+        "key": key,
         **{name: data.about[name] for name in ("as_of_us", "person_names", "item_names", "pair_names")},
         **{name: data.about[name] for name in ("history_kinds", "history_cap")},
     }

@@ -26,6 +26,7 @@ from bentos.release import Released
 from bentos.seam import Seam, failure
 from bentos.startup import Loaded, await_probe, parse, start_probe
 from counterfoil.errors import IntegrityError
+from counterfoil.pseudonym import require_same
 from counterfoil.receipts import Receipts
 from counterfoil.settings import Settings
 
@@ -50,6 +51,7 @@ def begin(
 ) -> Serving:
     """Check, parse and prove a bento, and make what serves it. IntegrityError when it is not what was released.
 
+    ConfigError when people have other pseudonyms here than in the data that it was made from.
     `people` makes the online store's client while the child process parses: both take seconds.
     """
     opened = open_bundle(bento)
@@ -57,6 +59,7 @@ def begin(
         raise IntegrityError(
             f"{bento} is {opened.tag}, but the release names {released.bento}; name the bento of the release"
         )
+    require_same(opened.about.get("key"), settings.pseudonym_key, released.bento)
     child = start_probe(opened)
     people.warm()
     await_probe(child, opened)

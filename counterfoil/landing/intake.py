@@ -17,9 +17,10 @@ from counterfoil.importers.sql import literal, parquet
 from counterfoil.landing import held, part, staging
 from counterfoil.landing import offer as offers
 from counterfoil.landing.engine import connect
-from counterfoil.landing.manifest import Batch, DayPart, Manifest, load
+from counterfoil.landing.manifest import Batch, DayPart, Manifest
 from counterfoil.landing.offer import CONTRACTS, KEPT, SOUND, Offer
 from counterfoil.landing.progress import Progress, silent
+from counterfoil.pseudonym import fingerprint
 from counterfoil.settings import Settings
 
 
@@ -48,12 +49,13 @@ def land(source: Source, settings: Settings, progress: Progress | None = None) -
     """Bring a source into the landing folder, exactly once.
 
     Raises ContractError when the files cannot be read as what they should be (nothing has changed then),
-    ConflictError when another import is under way, IntegrityError when files that landed before were altered.
+    ConflictError when another import is under way, IntegrityError when files that landed before were altered, ConfigError
+    when people landed before by another pseudonym key.
     """
     started = time.perf_counter()
     tell = progress or silent
     with staging.locked(settings, tell):
-        manifest = load(settings)
+        manifest = staging.load_for_intake(settings)
         known = manifest.batch(source.digest)
         batch = known or Intake(source, settings, manifest, tell).run()
     return landed(batch, already=known is not None, seconds=time.perf_counter() - started)
@@ -122,6 +124,7 @@ class Intake:
             people=catalogue.get("people"),
             moves=(*map(part.day_file, days), *(f"{name}.parquet" for name in catalogue), *moves),
             removals=tuple(removals),
+            key=fingerprint(self.settings.pseudonym_key),
         )
 
     def _stage_days(self, offer: Offer) -> dict[str, DayPart]:

@@ -42,12 +42,16 @@ class Batch:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Manifest:
-    """Days in order, items, people, and the batches in the order in which they came."""
+    """Days in order, items, people, and the batches in the order in which they came.
+
+    `key` is the fingerprint of the key by which people are pseudonyms here; None before anything landed.
+    """
 
     days: dict[str, DayPart] = field(default_factory=dict)
     items: DayPart | None = None
     people: DayPart | None = None
     batches: tuple[Batch, ...] = ()
+    key: str | None = None
 
     @property
     def rows(self) -> int:
@@ -56,7 +60,7 @@ class Manifest:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of what the files hold; the history of batches stays out."""
+        """SHA-256 of what the files hold; the history of batches and the key stay out."""
         return canonical.sha256({"days": self.days, "items": self.items, "people": self.people})
 
     def batch(self, digest: str) -> Batch | None:
@@ -64,7 +68,12 @@ class Manifest:
         return next((b for b in self.batches if b.digest == digest), None)
 
     def plus(
-        self, batch: Batch, parts: Mapping[str, DayPart], items: DayPart | None, people: DayPart | None
+        self,
+        batch: Batch,
+        parts: Mapping[str, DayPart],
+        items: DayPart | None,
+        people: DayPart | None,
+        key: str | None,
     ) -> "Manifest":
         """Return the manifest after a batch that wrote these parts."""
         return Manifest(
@@ -72,6 +81,7 @@ class Manifest:
             items=items or self.items,
             people=people or self.people,
             batches=(*self.batches, batch),
+            key=self.key or key,
         )
 
 
@@ -109,6 +119,7 @@ def decode(plain: dict[str, Any]) -> Manifest:
         items=part_of(plain["items"]),
         people=part_of(plain["people"]),
         batches=tuple(batch_of(b) for b in plain["batches"]),
+        key=plain.get("key"),  # manifests before the key was noted have none
     )
 
 

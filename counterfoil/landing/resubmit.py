@@ -13,7 +13,7 @@ from counterfoil.importers.table import open_table
 from counterfoil.landing import held, part, staging
 from counterfoil.landing import offer as offers
 from counterfoil.landing.intake import Intake, Landed, landed
-from counterfoil.landing.manifest import Manifest, load
+from counterfoil.landing.manifest import Manifest
 from counterfoil.landing.offer import Offer
 from counterfoil.landing.progress import Progress, silent
 from counterfoil.settings import Settings
@@ -30,12 +30,13 @@ def resubmit(
 
     `fixed` is a table (CSV, Parquet, JSON lines) with the contract's columns and `row`, the number that quarantine shows.
     A person's pseudonym, as quarantine shows it, stays; any other name is made one. Rows that are not in `fixed`, or break the
-    contract again, stay. Raises UnknownError when nothing of the batch is in quarantine, ContractError when `fixed` does not fit.
+    contract again, stay. Raises UnknownError when nothing of the batch is in quarantine, ContractError when `fixed` does not fit,
+    ConfigError when the pseudonym key is another one than before.
     """
     started = time.perf_counter()
     tell = progress or silent
     with staging.locked(settings, tell):
-        manifest = load(settings)
+        manifest = staging.load_for_intake(settings)
         source = _source(settings, batch, fixed, manifest)
         known = manifest.batch(source.digest)
         done = known or Resubmission(source, settings, manifest, tell, held.place(settings, batch)).run()
