@@ -3,6 +3,7 @@
 Everything that a question needs is kept, so that the check runs without the dataset.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,9 @@ def write(data: DatasetFolder, model: Model, folder: Path) -> None:
     spread = by_length[np.linspace(0, len(by_length) - 1, min(PEOPLE, len(by_length))).astype(int)]
     people_R = np.concatenate([spread, [-1]]).astype(np.int64)
     history = known.rows(people_R).last(data.about["history_cap"])
-    query = Query(history=history, as_of_us=as_of_us, features=data.features(as_of_us).rows(people_R))
+    # A dataset knows people and pairs as of the holdout's start, items as of now: together they ask all that a ranker reads.
+    features = replace(data.features(data.about["holdout_from_us"]), item_IF=data.features(as_of_us).item_IF)
+    query = Query(history=history, as_of_us=as_of_us, features=features.rows(people_R))
     ranking = model.recommend(query, TOP)
     arrays = {
         "indptr": history.indptr,

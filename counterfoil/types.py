@@ -248,6 +248,19 @@ class Bento(Noun):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class OnlineRows(Noun):
+    """What the online store was brought to: people's rows as of a moment, the digest of the partition they came from."""
+
+    kind: ClassVar[str] = "online"
+    use_case: str
+    dataset: str
+    as_of: datetime
+    feature_service: str
+    sha256: str
+    rows: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Release(Noun):
     """What serves: a bento, decided by a decision, at a stage and share, from one epoch on."""
 

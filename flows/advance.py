@@ -28,9 +28,9 @@ def advance(case: UseCase, as_of: datetime, steps: Steps) -> Advanced:
 
     Raises GateError when the data may not be learned from; the champion then goes on serving.
     """
-    days = steps.days(as_of)
-    verdicts = steps.validate(days)
-    dataset = steps.snapshot(case.name, case.features, as_of, days, steps.tables(), steps.require(verdicts))
+    days, tables = steps.days(as_of), steps.tables()
+    verdicts = steps.validate(days, tables)
+    dataset = steps.snapshot(case.name, case.features, as_of, days, tables, steps.require(verdicts))
     snapshot_verdict = steps.inspect(dataset, steps.champion(case, dataset))
     steps.require((snapshot_verdict,))
     candidates = tuple(
@@ -43,7 +43,7 @@ def advance(case: UseCase, as_of: datetime, steps: Steps) -> Advanced:
     defending = steps.evaluate(dataset, defender, label="champion") if defender else None
     refitted = refits(case, dataset, evaluations, steps)
     decision = steps.decide(case, dataset, snapshot_verdict, evaluations, defending, refitted)
-    steps.materialise(dataset)
+    steps.materialise(dataset, steps.online())
     release = None
     if decision.verb == "promote":
         release = steps.release(case, decision, steps.package(case, dataset, decision))

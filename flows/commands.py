@@ -8,7 +8,7 @@ from counterfoil.catalog import Outcome, codec
 from counterfoil.catalog.lineage import backwards, summary
 from counterfoil.errors import InputError, UnavailableError, UnknownError
 from counterfoil.terminal import Stages
-from counterfoil.types import Candidate, Decision, Evaluation, Receipt
+from counterfoil.types import Candidate, Decision, Evaluation, OnlineRows, Receipt
 from flows.place import Place, open_place
 
 
@@ -167,8 +167,27 @@ def lineage(noun_id: str) -> dict[str, Any]:
         for step in steps
     ]
     if stub is not None:
+        chain.extend(_online_rows(place, stub))
         chain.insert(0, {"id": stub.id, "kind": "receipt", "depth": 0, "made": [], "time": stub.time})
     return {"of": noun_id, "chain": chain}
+
+
+def _online_rows(place: Place, stub: Receipt) -> list[dict[str, Any]]:
+    """Return the chain of the person's features: they may come from a later dataset than the model's."""
+    rows = [rows for rows in place.catalog.find(OnlineRows, stub.use_case) if rows.as_of == stub.feature_time]
+    if not rows:
+        return []
+    return [
+        {
+            "id": step.noun.id,
+            "kind": step.noun.kind,
+            "depth": step.depth + 1,
+            "made": [stub.id],
+            **summary(step.noun),
+        }
+        for step in backwards(place.catalog, rows[0].id)
+        if step.noun.kind in ("online", "dataset")
+    ]
 
 
 def show_lineage(walked: dict[str, Any]) -> None:
@@ -213,6 +232,8 @@ def show_verified(found: dict[str, Any]) -> None:
     )
     for fault in found["faults"]:
         terminal.OUT.print(f"[red]altered[/] {fault}", highlight=False)
+    for note in found["notes"]:
+        terminal.OUT.print(f"[dim]note[/] {note}", highlight=False)
     terminal.OUT.print(
         "[bold green]verified[/]" if found["verified"] else f"[bold red]{len(found['faults'])} faults[/]"
     )

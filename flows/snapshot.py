@@ -128,15 +128,10 @@ def _write_features(
     settings: Settings, spec: FeatureSpec, when: tuple[datetime, ...], as_of: datetime, folder: Path
 ) -> dict[str, list[str]]:
     """Build the partitions of every moment, ask Feast for them point in time, and write them in index numbers."""
-    from feature_repo import repo
     from feature_repo.build import build
-    from feature_repo.offline import frames_at
     from feature_repo.transforms import ITEM_FEATURES, PAIR_FEATURES, PERSON_FEATURES
 
-    ids = {
-        kind: pq.read_table(folder / f"{table}.parquet", columns=["id"])["id"]
-        for kind, table in (("person", "people"), ("item", "items"))
-    }
+    _require_one_history(settings, spec)
     for moment in (*when, as_of):
         build(
             settings.landing,
@@ -146,42 +141,68 @@ def _write_features(
             history_kinds=spec.history_kinds,
             threads=settings.threads,
         )
-    store = repo.apply(settings)
-    people, items = ids["person"].to_pylist(), ids["item"].to_pylist()
-    frames = {
-        kind: pa.Table.from_pandas(frame, preserve_index=False)
-        for kind, frame in frames_at(settings, when, people, items, store=store).items()
+    ids = {
+        kind: pq.read_table(folder / f"{table}.parquet", columns=["id"])["id"].combine_chunks()
+        for kind, table in (("person", "people"), ("item", "items"))
     }
-    # Serving needs the items as they are at the as-of; of people it asks the online store.
-    newest = pa.Table.from_pandas(
-        frames_at(settings, (as_of,), [], items, _no_pairs(), store=store)["item"], preserve_index=False
-    )
-    names: dict[str, tuple[str, ...]] = {
-        "person": PERSON_FEATURES,
-        "item": ITEM_FEATURES,
-        "pair": PAIR_FEATURES,
-    }
-    frames["item"] = pa.concat_tables(
-        [
-            frames["item"].select(["moment", "item", *ITEM_FEATURES]),
-            newest.select(["moment", "item", *ITEM_FEATURES]),
-        ]
-    )
+    frames = _frames(settings, spec, when, as_of, ids["person"].to_pylist(), ids["item"].to_pylist())
+    names = {"person": PERSON_FEATURES, "item": ITEM_FEATURES, "pair": PAIR_FEATURES}
     for kind, keys in (("person", ("person",)), ("item", ("item",)), ("pair", ("person", "item"))):
-        numbered = {
-            key: pc.index_in(frames[kind][key], value_set=ids[key].combine_chunks()).cast(pa.int32())
-            for key in keys
-        }
-        columns = {"moment": frames[kind]["moment"].cast(MOMENT), **numbered}
-        columns |= {name: frames[kind][name].cast(pa.float32()) for name in names[kind]}
-        table = pa.table(columns).filter(
-            pc.and_kleene(*[pc.is_valid(columns[key]) for key in (keys * 2)[:2]])
-        )
-        _write(
-            table.sort_by([("moment", "ascending"), *((key, "ascending") for key in keys)]),
-            folder / f"{kind}_features.parquet",
-        )
+        _write(_numbered(frames[kind], keys, ids, names[kind]), folder / f"{kind}_features.parquet")
     return {f"{kind}_names": list(found) for kind, found in names.items()}
+
+
+def _require_one_history(settings: Settings, spec: FeatureSpec) -> None:
+    """Refuse a second kind of history in one home: partitions and online rows are told apart by moment and person alone.
+
+    InputError names both; another home holds the other.
+    """
+    told = settings.features / "history.json"
+    wanted = {"cap": spec.history_cap, "kinds": sorted(spec.history_kinds)}
+    if told.is_file() and orjson.loads(told.read_bytes()) != wanted:
+        raise InputError(
+            f"{spec.service} wants histories of {wanted}, but this home's features are built of {told.read_text()};"
+            " use another COUNTERFOIL_HOME for it, or give both use cases the same history"
+        )
+    told.parent.mkdir(parents=True, exist_ok=True)
+    told.write_bytes(orjson.dumps(wanted))
+
+
+def _frames(
+    settings: Settings,
+    spec: FeatureSpec,
+    when: tuple[datetime, ...],
+    as_of: datetime,
+    people: list[str],
+    items: list[str],
+) -> dict[str, pa.Table]:
+    """Ask Feast. Of pairs all that the capped histories hold, since serving computes all of them too."""
+    from feature_repo import repo
+    from feature_repo.offline import frames_at, pairs_at
+
+    store = repo.apply(settings)
+    pairs = pairs_at(settings, when, per_person=spec.history_cap)
+    found = frames_at(settings, when, people, items, pairs, store=store)
+    frames = {kind: pa.Table.from_pandas(frame, preserve_index=False) for kind, frame in found.items()}
+    # Serving needs the items as they are at the as-of; of people it asks the online store.
+    newest = frames_at(settings, (as_of,), [], items, _no_pairs(), store=store)["item"]
+    frames["item"] = pa.concat_tables(
+        [frames["item"], pa.Table.from_pandas(newest, preserve_index=False).cast(frames["item"].schema)]
+    )
+    return frames
+
+
+def _numbered(
+    frame: pa.Table, keys: tuple[str, ...], ids: dict[str, pa.Array], names: tuple[str, ...]
+) -> pa.Table:
+    """Return the frame with index numbers for ids, sorted; rows of anybody or anything outside the snapshot are left out."""
+    numbers = {key: pc.index_in(frame[key], value_set=ids[key]).cast(pa.int32()) for key in keys}
+    columns = {"moment": frame["moment"].cast(MOMENT), **numbers}
+    columns |= {name: frame[name].cast(pa.float32()) for name in names}
+    table = pa.table(columns)
+    for key in keys:
+        table = table.filter(pc.is_valid(table[key]))
+    return table.sort_by([("moment", "ascending"), *((key, "ascending") for key in keys)])
 
 
 def _no_items() -> str:

@@ -34,6 +34,7 @@ class Steps:
     evaluate: Callable[..., Any]
     decide: Callable[..., Decision]
     package: Callable[..., Any]
+    online: Callable[[], dict[str, str]]
     materialise: Callable[..., Any]
     release: Callable[..., Any]
 
@@ -57,7 +58,8 @@ def steps(place: Place, recorder: Recorder, wrap: Wrap = lambda verb: verb) -> S
         evaluate=recorded(verbs.evaluate),
         decide=recorded(verbs.decide),
         package=recorded(verbs.package, present=partial(verbs.packaged, place)),
-        materialise=recorded(verbs.materialise, many=True, lasts=partial(verbs.materialised, place)),
+        online=partial(verbs.online, place),
+        materialise=recorded(verbs.materialise, lasts=partial(verbs.materialised, place)),
         release=recorded(verbs.release),
     )
 

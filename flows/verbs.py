@@ -19,6 +19,7 @@ from counterfoil.types import (
     FamilyConfig,
     FeatureSpec,
     Noun,
+    OnlineRows,
     Release,
     UseCase,
     Verdict,
@@ -46,8 +47,11 @@ def tables(place: Place) -> dict[str, str]:
     return {name: part.sha256 for name, part in parts.items() if part is not None}
 
 
-def validate(place: Place, days: Mapping[str, str]) -> Made:
-    """Hold every landed day against the contract; one verdict per day, good or bad."""
+def validate(place: Place, days: Mapping[str, str], tables: Mapping[str, str]) -> Made:
+    """Hold every landed day against the contract; one verdict per day, good or bad.
+
+    `tables` says which items the events are held against: other items, other verdicts.
+    """
     from flows.gate import validate_days
 
     verdicts = validate_days(place.settings.landing, days)
@@ -99,6 +103,7 @@ def snapshot(
     folder = emptied(place.folder(use_case, "dataset"))
     with measured() as cost:
         about = write_dataset(place.settings, spec, as_of, days, folder)
+        _require_same(place, as_of, days, tables)
         stored = place.store.put(folder)
     dataset = Dataset(
         use_case=use_case,
@@ -117,6 +122,24 @@ def snapshot(
         seconds=cost.seconds,
     )
     return Made(nouns=(dataset,), stored=(stored,))
+
+
+def _require_same(
+    place: Place, as_of: datetime, expected_days: Mapping[str, str], expected_tables: Mapping[str, str]
+) -> None:
+    """Refuse a snapshot of bytes that the gate has not seen. ConflictError when something landed meanwhile, or was altered."""
+    landing = place.settings.landing
+    paths = {
+        landing / "events" / f"day={day}" / "events.parquet": sha256 for day, sha256 in expected_days.items()
+    }
+    paths |= {landing / f"{name}.parquet": sha256 for name, sha256 in expected_tables.items()}
+    now = (days(place, as_of), tables(place))
+    if now != (dict(expected_days), dict(expected_tables)) or any(
+        not path.is_file() or canonical.file_digest(path) != sha256 for path, sha256 in paths.items()
+    ):
+        raise ConflictError(
+            "data landed, or was altered, while the snapshot was written; run again to take what is there now"
+        )
 
 
 def inspect(place: Place, dataset: Dataset, champion: Candidate | None) -> Made:
@@ -147,8 +170,10 @@ def champion(place: Place, case: UseCase, dataset: Dataset) -> Candidate | None:
     earlier = [release for release in _decisions(place, case.name) if release.dataset == dataset.id]
     if earlier:
         return _candidate(place, earlier[0].champion)
-    _require_not_later(place, decision, dataset)
-    return _candidate(place, decision.winner)
+    serving = _candidate(place, decision.winner)
+    if serving is not None:
+        _require_not_later(place, serving, dataset)
+    return serving
 
 
 def defender(
@@ -156,16 +181,23 @@ def defender(
 ) -> Candidate | None:
     """Return the candidate that these must beat, or None: the champion, unless it is one of them.
 
-    Deciding twice is deciding once: a champion among the contenders does not defend against itself, but who it beat does.
+    Deciding twice is deciding once: where the very contenders of the champion's decision come again, who it beat defends.
+    InputError when the defender learned from days that this dataset holds out.
     """
-    return _candidate(place, _to_beat(place, case.name, {candidate.id for candidate in candidates}))
+    contenders = {candidate.id for candidate in candidates}
+    beat = _candidate(place, _to_beat(place, case.name, contenders))
+    if beat is not None and beat.id not in contenders:
+        _require_not_later(place, beat, dataset)
+    return beat
 
 
 def _to_beat(place: Place, use_case: str, contenders: set[str]) -> str | None:
     decision = _serving(place, use_case)
     if decision is None:
         return None
-    return decision.champion if decision.winner in contenders else decision.winner
+    decided = {place.catalog.get(name).candidate for name in decision.evaluations}  # type: ignore[attr-defined]
+    again = decision.winner in contenders and contenders <= decided
+    return decision.champion if again else decision.winner
 
 
 def _serving(place: Place, use_case: str) -> Decision | None:
@@ -184,8 +216,8 @@ def _candidate(place: Place, name: str | None) -> Candidate | None:
     return None if name is None else place.catalog.get(name)  # type: ignore[return-value]
 
 
-def _require_not_later(place: Place, decision: Decision, dataset: Dataset) -> None:
-    learned_from = place.catalog.get(decision.dataset)
+def _require_not_later(place: Place, candidate: Candidate, dataset: Dataset) -> None:
+    learned_from = place.catalog.get(candidate.dataset)
     assert isinstance(learned_from, Dataset)
     if learned_from.holdout_from > dataset.holdout_from:
         raise InputError(
@@ -355,8 +387,19 @@ def bento_folder(place: Place, tag: str) -> Path:
     return place.settings.bentos / "bentos" / tag.replace(":", "/")
 
 
-def materialise(place: Place, dataset: Dataset) -> Made:
-    """Bring the online store to what was known at the dataset's as-of; serving goes on meanwhile."""
+def online(place: Place) -> dict[str, str]:
+    """Return which online store this is, as a digest (its address may hold a password), and how long its rows live."""
+    return {
+        "store": canonical.sha256(place.settings.online_store_url or "this home"),
+        "ttl_days": str(place.settings.feature_ttl_days),
+    }
+
+
+def materialise(place: Place, dataset: Dataset, target: Mapping[str, str]) -> Made:
+    """Bring the online store to what was known at the dataset's as-of; serving goes on meanwhile.
+
+    `target` says which store: another one is not there yet.
+    """
     from feature_repo import build, online
 
     features = place.settings.features
@@ -371,8 +414,16 @@ def materialise(place: Place, dataset: Dataset) -> Made:
             threads=place.settings.threads,
         )
     online.apply(place.settings)
-    online.materialise(place.settings, dataset.as_of)
-    return Made(nouns=())
+    rows = online.materialise(place.settings, dataset.as_of)
+    made = OnlineRows(
+        use_case=dataset.use_case,
+        dataset=dataset.id,
+        as_of=dataset.as_of,
+        feature_service=dataset.feature_service,
+        sha256=canonical.file_digest(build.partition(features, online.VIEW, dataset.as_of)),
+        rows=rows,
+    )
+    return Made(nouns=(made,))
 
 
 def materialised(place: Place) -> bool:

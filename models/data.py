@@ -179,7 +179,8 @@ class Ranking:
 class TrainingSet:
     """What a family may learn from: interactions before `until_us`, and features at earlier cut-offs with their labels.
 
-    `cutoffs` maps a moment c (ascending) to the features known at c; the labels are the interactions in [c, c + horizon).
+    `cutoffs` maps a moment c (ascending) to the features known at c; the labels are the `labels` in [c, c + horizon): by default
+    the interactions themselves, else those of other kinds (what was bought, where people learn from what was viewed).
     The last moment + horizon never passes `until_us`. `features` are those at `until_us`, for scoring only.
     """
 
@@ -191,6 +192,12 @@ class TrainingSet:
     category_I: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int32))  # -1: none
     threads: int = 2
     history_cap: int = 1000
+    other_labels: Interactions | None = None
+
+    @property
+    def labels(self) -> Interactions:
+        """Interactions that count as success."""
+        return self.interactions if self.other_labels is None else self.other_labels
 
     def query(self, people_R: np.ndarray, at_us: int) -> Query:
         """Return the question that would have been asked for these people at `at_us` (a cut-off, or `until_us`)."""

@@ -88,6 +88,7 @@ class DatasetFolder:
             category_I=self.category_I,
             threads=self.threads,
             history_cap=self.about["history_cap"],
+            other_labels=self.labels.between(None, until_us),
         )
 
     def holdout(self) -> Holdout:

@@ -73,7 +73,7 @@ class Recommend:
         person = self.people.find(name, moment)
         stages.done("person")
         history = history_of(person, self.items, as_of_us, self.about["history_cap"])
-        features = features_of(person, history, self.items, self.about, as_of_us)
+        features = features_of(person, self.items, self.about, as_of_us, self.about["history_cap"])
         stages.done("features")
         rules = self.catalogue.rules(request.filters, history, as_of_us)
         stages.done("rules")

@@ -28,10 +28,14 @@ def history_of(person: Person, items: Snapshot, as_of_us: int, cap: int) -> Inte
 
 
 def features_of(
-    person: Person, history: Interactions, items: Snapshot, about: Mapping[str, list[str]], as_of_us: int
+    person: Person, items: Snapshot, about: Mapping[str, list[str]], as_of_us: int, cap: int
 ) -> Features:
-    """Return person, item and pair features at `as_of_us`, named and ordered as the model learned them."""
-    pairs = pair_features(history.item_N, history.time_N, history.weight_N, as_of_us)
+    """Return person, item and pair features at `as_of_us`, named and ordered as the model learned them.
+
+    Pairs are computed of the whole history, and those with items of the catalogue kept: a share of baskets is of all baskets.
+    """
+    pairs = pair_features(*_whole(person, items, as_of_us, cap), as_of_us)
+    kept_R = np.flatnonzero(pairs.item_R < len(items))
     columns = [PAIR_FEATURES.index(name) for name in about["pair_names"]]
     values = [person.features.get(name, np.nan) for name in about["person_names"]]
     return Features(
@@ -40,10 +44,25 @@ def features_of(
         pair_names=tuple(about["pair_names"]),
         person_PF=np.array([values], np.float32),
         item_IF=items.item_IF,
-        pair_person_N=np.zeros(len(pairs.item_R), np.int32),
-        pair_item_N=pairs.item_R.astype(np.int32),
-        pair_NF=pairs.feature_RF[:, columns],
+        pair_person_N=np.zeros(len(kept_R), np.int32),
+        pair_item_N=pairs.item_R[kept_R].astype(np.int32),
+        pair_NF=pairs.feature_RF[kept_R][:, columns],
     )
+
+
+def _whole(
+    person: Person, items: Snapshot, as_of_us: int, cap: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return items, times, quantities of the latest `cap` interactions; items outside the catalogue get numbers after it."""
+    strangers: dict[str, int] = {}
+    numbers = [
+        items.index[name] if name in items.index else strangers.setdefault(name, len(items) + len(strangers))
+        for name in person.item_ids
+    ]
+    item_N = np.array(numbers, np.int32)
+    kept_N = np.flatnonzero((person.time_us_N < as_of_us) & (person.quantity_N > 0))
+    order_N = kept_N[np.lexsort((item_N[kept_N], person.time_us_N[kept_N]))][-cap:]
+    return item_N[order_N], person.time_us_N[order_N], person.quantity_N[order_N]
 
 
 def question(

@@ -12,10 +12,20 @@ import orjson
 
 from counterfoil import canonical
 from counterfoil.errors import IntegrityError
-from counterfoil.types import Bento, Candidate, Dataset, Decision, Evaluation, Noun, Release, Verdict
+from counterfoil.types import (
+    Bento,
+    Candidate,
+    Dataset,
+    Decision,
+    Evaluation,
+    Noun,
+    OnlineRows,
+    Release,
+    Verdict,
+)
 
 NOUNS: dict[str, type[Noun]] = {
-    noun.kind: noun for noun in (Verdict, Dataset, Candidate, Evaluation, Decision, Bento, Release)
+    noun.kind: noun for noun in (Verdict, Dataset, Candidate, Evaluation, Decision, Bento, OnlineRows, Release)
 }
 
 

@@ -55,12 +55,13 @@ def _whole(policy: Policy) -> Iterator[Expectation]:
     )  # fmt: skip
     stranger = unknown_item()
     known = (
-        ("known", CRITICAL, policy.items_known_critical),
-        ("all_known", WARNING, policy.items_known_warning),
+        # A shop that never gave a catalogue is warned; one that did must name what it sells.
+        ("known", "item.catalogued_share", CRITICAL, policy.items_known_critical),
+        ("all_known", "item.known_share", WARNING, policy.items_known_warning),
     )
-    for name, severity, share in known:
+    for name, metric, severity, share in known:
         yield Expectation(
-            name=name, column="item", metric="item.known_share", says=f"{share:.1%} or more of the items in items.parquet",
+            name=name, column="item", metric=metric, says=f"{share:.1%} or more of the items in items.parquet",
             severity=severity, unit="share", minimum=share, predicate=stranger.predicate, counts=stranger.metric,
         )  # fmt: skip
 

@@ -44,7 +44,12 @@ def validate_days(
     with connect(policy.threads, as_of) as con:
         load_items(con, landing)
         counts = _counts(con, parts, rules, policy, progress or silent)
-        rows = {day: _metrics(day, parts[day], days[day], counts, policy) for day in sorted(days)}
+        rows = {
+            day: _metrics(
+                day, parts[day], days[day], counts, policy, catalogue=(landing / "items.parquet").exists()
+            )
+            for day in sorted(days)
+        }
         suite = day_suite(policy, rules)
         findings = evaluate(frame(rows, suite), suite)
         samples = row_samples(con, parts, findings, policy.samples)
@@ -95,10 +100,13 @@ def _counts(
     return profile_days(con, list(parts.values()), counted, chunk_rows=policy.chunk_rows, done=done)
 
 
-def _metrics(day: str, part: Table, sha256: str, counts: Mapping[str, Profile], policy: Policy) -> Profile:
+def _metrics(
+    day: str, part: Table, sha256: str, counts: Mapping[str, Profile], policy: Policy, *, catalogue: bool
+) -> Profile:
     """Return the whole profile of an asked day: its counts, its bytes, its place among the days before."""
     row = counts[day] | compare(day, counts, policy)
     items = row["item.filled"]
     row["item.known_share"] = 1.0 - row["item.unknown"] / items if items else 1.0
+    row["item.catalogued_share"] = row["item.known_share"] if catalogue else 1.0
     row["as_recorded"] = float(part.path.exists() and canonical.file_digest(part.path) == sha256)
     return row

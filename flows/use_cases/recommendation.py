@@ -31,7 +31,12 @@ RECOMMENDATION = UseCase(
     gate=Gate(
         primary="ndcg@10",
         margin=0.002,
-        guardrails={"coverage@10": 0.5, "novelty@10": 0.9},
+        guardrails={
+            "coverage@10": 0.5,
+            "novelty@10": 0.9,
+            "ndcg@10[light people]": 0.95,
+            "ndcg@10[regular people]": 0.95,
+        },
         ceilings={"artefact_bytes": 2e9, "score_ms": 200.0},
         min_units=100,
         noise_seeds=(1,),

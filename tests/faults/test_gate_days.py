@@ -284,8 +284,15 @@ def test_a_truncated_file_and_changed_bytes_and_an_absent_file_are_refused(tmp_p
     assert {"readable", "as_recorded", "rows_at_least"} <= critical(absent)
 
 
-def test_no_catalogue_of_items_refuses_every_day(tmp_path: Path) -> None:
+def test_a_shop_without_a_catalogue_is_warned(tmp_path: Path) -> None:
     sha256 = write_day(tmp_path, "2026-03-02", clean_day(date(2026, 3, 2), np.random.default_rng(1)))
+    (verdict,) = validate_days(tmp_path, {"2026-03-02": sha256})
+    assert (critical(verdict), warned(verdict)) == (set(), {"item all_known"})
+
+
+def test_a_catalogue_that_cannot_be_read_refuses_every_day(tmp_path: Path) -> None:
+    sha256 = write_day(tmp_path, "2026-03-02", clean_day(date(2026, 3, 2), np.random.default_rng(1)))
+    (tmp_path / "items.parquet").write_bytes(b"PAR1 torn")
     (verdict,) = validate_days(tmp_path, {"2026-03-02": sha256})
     assert critical(verdict) == {"item known"}
 

@@ -31,6 +31,7 @@ from counterfoil.types import (
     Decision,
     Evaluation,
     Noun,
+    OnlineRows,
     Release,
     Verdict,
 )
@@ -201,6 +202,15 @@ NOUNS: dict[str, st.SearchStrategy] = {
     ),
     "bento": st.builds(
         Bento, **plain, candidate=names, dataset=names, tag=words, sha256=names, feature_service=names
+    ),
+    "online": st.builds(
+        OnlineRows,
+        use_case=names,
+        dataset=names,
+        as_of=moments,
+        feature_service=names,
+        sha256=names,
+        rows=counts,
     ),
     "release": st.builds(
         Release,

@@ -63,7 +63,7 @@ def test_histories_are_sorted_by_time_then_item_and_capped_to_the_latest(items: 
 def test_features_come_in_the_models_order_and_absent_ones_are_nan(items: Snapshot) -> None:
     person = buyer((12, "coffee"), (22, "coffee"), (3, "tea"))
     history = history_of(person, items, AS_OF_US, 1000)
-    features = features_of(person, history, items, ABOUT, AS_OF_US)
+    features = features_of(person, items, ABOUT, AS_OF_US, 1000)
     assert features.person_PF[0, 0] == 1.5 and np.isnan(features.person_PF[0, 1])
     assert features.pair_item_N.tolist() == [2, 3]
     assert features.pair_NF[:, PAIR_FEATURES.index("times_bought")].tolist() == [2.0, 1.0]
@@ -142,7 +142,7 @@ def reasons(
     items: Snapshot, person: Person, item: str, sources: tuple[str, ...] = ("als",), at_us: int = AS_OF_US
 ):
     history = history_of(person, items, at_us, 1000)
-    features = features_of(person, history, items, ABOUT, at_us)
+    features = features_of(person, items, ABOUT, at_us, 1000)
     given = Reasons(items, ["purchase"])
     return given.of(np.array([ITEMS.index(item)]), [sources], history, features, person.affinity, at_us)[0]
 
