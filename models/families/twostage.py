@@ -192,7 +192,7 @@ def frame(config: TwoStageConfig, training: TrainingSet, retrievers: Mapping[str
     groups = 0
     for cutoff_us in sorted(training.cutoffs):
         habits = habit.learn(training.interactions, cutoff_us, training.horizon_us, training.category_I)
-        after = training.interactions.between(cutoff_us, cutoff_us + training.horizon_us)
+        after = training.labels.between(cutoff_us, cutoff_us + training.horizon_us)
         people = np.unique(after.person_N)
         if len(people) > people_most:
             people = np.sort(random.choice(people, people_most, replace=False))
