@@ -126,6 +126,13 @@ def load() -> Settings:
     return settings
 
 
+def of_children(settings: Settings) -> dict[str, str]:
+    """Return the environment for a child process that is to work on this very home, whatever folder it runs in."""
+    folders = {name: os.environ[name] for name in ("PREFECT_HOME", "BENTOML_HOME") if name in os.environ}
+    absolute = {name: str(Path(folder).absolute()) for name, folder in folders.items()}
+    return {**os.environ, **absolute, "COUNTERFOIL_HOME": str(settings.home.absolute())}
+
+
 def use_prefect(api_url: str) -> None:
     """Point this process and its children at a running Prefect server."""
     os.environ["PREFECT_API_URL"] = api_url
