@@ -5,6 +5,7 @@ done is remembered by the recording seam, not by Prefect's cache.
 """
 
 import logging
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from counterfoil import canonical
 from counterfoil.catalog import Outcome, Recorder
 from counterfoil.errors import ConfigError, GateError, InputError, IntegrityError
 from counterfoil.types import UseCase
+from flows import machine
 from flows.advance import Advanced, advance
 from flows.place import Place, open_place
 from flows.running import as_of_or_latest, only_run
@@ -77,8 +79,13 @@ def may_pass(_task: Any, _run: Any, state: Any) -> bool:
 def advance_flow(
     use_case_name: str = "recommendation", as_of: str | None = None, sources: Sequence[dict[str, str]] = ()
 ) -> dict[str, Any]:
-    """Land what is waiting, then turn the loop once. `sources` are `{"kind": .., "path": ..}`, as for `data import`."""
+    """Land what is waiting in the inbox, then `sources` (`{"kind": .., "path": ..}`, as for `data import`), then turn the loop.
+
+    What cannot be read is refused: a failed task, a row of the table `<use case>-inbox`, and a reason beside the file; the loop
+    turns with the rest, for yesterday's good events are worth more than a stop over a torn file.
+    """
     place = open_place()
+    land_inbox(place, use_case_name)
     for source in sources:
         as_task(land)(source)
     return turn(place, use_case(use_case_name), as_of)
@@ -138,6 +145,31 @@ def land(source: dict[str, str]) -> dict[str, Any]:
     return landed
 
 
+def land_inbox(place: Place, name: str) -> None:
+    """Land what waits in the inbox, a task per entry, and leave a table of what became of each."""
+    from flows import inbox
+
+    rows: list[dict[str, Any]] = []
+    for entry in inbox.waiting(place):
+
+        def land(entry: inbox.Entry = entry) -> dict[str, Any]:
+            done: dict[str, Any] = canonical.plain(inbox.land_entry(place, entry))
+            return done
+
+        row = {"kind": entry.kind, "name": entry.path.name}
+        try:
+            landed = as_task(land)()
+        except InputError as reason:
+            rows.append({**row, "refused": str(reason)})
+        else:
+            counts = {column: landed[column] for column in ("batch", "landed", "duplicates", "quarantined")}
+            rows.append({**row, **counts, "refused": ""})
+    if rows:
+        create_table_artifact(
+            rows, key=f"{name}-inbox", description="What was waiting, and what became of it"
+        )
+
+
 def turn(place: Place, case: UseCase, as_of: str | None, watch: Recorder | None = None) -> dict[str, Any]:
     """Turn the loop inside a flow run, and leave its progress and its tables as artifacts."""
     moment = as_of_or_latest(place, as_of)
@@ -157,7 +189,28 @@ def turn(place: Place, case: UseCase, as_of: str | None, watch: Recorder | None 
         advanced = advance(case, moment, steps(place, memory, wrap=as_task))
     update_progress_artifact(progress, 100.0)
     _tables(case.name, advanced, memory.outcomes)
+    _follow(place, case.name, memory)
     return summary(advanced)
+
+
+def _follow(place: Place, use_case_name: str, memory: Recorder) -> None:
+    """Switch the service that runs here to the champion; also when a run before this one died between release and switch."""
+    champion = machine.behind(place, use_case_name)
+    if champion is None:
+        return
+
+    def follow() -> str | None:
+        return machine.follow(place, use_case_name)
+
+    if memory.on_start:
+        memory.on_start("follow", champion.tag)
+    started = time.perf_counter()
+    as_task(follow)()
+    if memory.on_end:
+        seconds = time.perf_counter() - started
+        memory.on_end(
+            Outcome(verb="follow", label=champion.tag, skipped=False, seconds=seconds, nouns=(champion.id,))
+        )
 
 
 def summary(advanced: Advanced) -> dict[str, Any]:
