@@ -28,7 +28,7 @@ check: setup
 	$(BIN)/python -m pytest tests/rules
 
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-slow: setup
 	$(BIN)/python -m pytest -m slow --timeout 3600

@@ -3,6 +3,7 @@
 import ast
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -116,3 +117,9 @@ def test_pins_that_keep_prefect_alive() -> None:
     assert tuple(map(int, lock["fastapi"].split(".")[:2])) < (0, 151)
     assert lock["sqlalchemy"].startswith("2.0.")
     assert "xgboost" not in lock and "xgboost-cpu" in lock
+
+
+def test_the_readmes_tree_is_the_tree() -> None:
+    """`make tree` writes it anew."""
+    done = subprocess.run([sys.executable, "infra/tree.py", "--check"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, f"run `make tree`: {done.stderr}"
