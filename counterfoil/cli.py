@@ -274,7 +274,9 @@ def main() -> None:
     as_json = "--json" in sys.argv
     try:
         settings.load()
-        app(standalone_mode=False)
+        ended = app(standalone_mode=False)
+        if isinstance(ended, int):  # what `typer.Exit` was raised with: outside standalone mode it is returned
+            sys.exit(ended)
     except CounterfoilError as fault:
         sys.exit(terminal.fail(fault, as_json))
     except typer.Exit as done:

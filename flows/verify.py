@@ -1,11 +1,10 @@
 """Everything provable, proven: digests of nouns, versions, bentos and landed files recomputed, what was altered named.
 
-What it cannot see: a record that was altered together with its own digest. The ledger will.
+Edges, verbs done, releases and receipts are held against each other in flows/agree.py. What neither can see: a record that was
+altered together with its own digest, and a record that is gone with all that names it. The ledger will.
 """
 
-import re
 from collections.abc import Callable, Iterator
-from itertools import pairwise
 from typing import Any
 
 import orjson
@@ -14,32 +13,39 @@ from counterfoil import canonical
 from counterfoil.catalog import codec
 from counterfoil.catalog.catalog import row_of
 from counterfoil.errors import CounterfoilError
-from counterfoil.types import Bento
+from counterfoil.types import Bento, Verdict
+from flows import agree
 from flows.place import Place
 from flows.verbs import bento_folder
 
-NAMED = re.compile(rf'"((?:{"|".join(codec.NOUNS)})-[0-9a-f]{{16}})"')
 Found = Iterator[list[str]]
 
 
 def verify(place: Place, progress: Callable[[str, int], None] = lambda what, count: None) -> dict[str, Any]:
-    """Return how many of each kind were checked, and one sentence per fault; no fault means that nothing was altered."""
+    """Return how many of each kind were checked, and one sentence per fault; no fault means that nothing was altered.
+
+    `notes` are sentences about what is no fault: days that changed after they were last judged.
+    """
     checked: dict[str, int] = {}
     faults: list[str] = []
-    for kind, check in (
+    checks: tuple[tuple[str, Callable[[Place], Found]], ...] = (
+        ("done", agree.done),  # before the nouns: a run that goes on meanwhile adds to both
         ("nouns", _nouns),
-        ("releases", _releases),
+        ("edges", agree.edges),
+        ("releases", agree.releases),
         ("versions", _versions),
         ("bentos", _bentos),
         ("landed files", _landed),
-    ):
+        ("receipts", agree.receipts),
+    )
+    for kind, check in checks:
         count = 0
         for found in check(place):
             count += 1
             faults.extend(found)
             progress(kind, count)
         checked[kind] = count
-    return {"verified": not faults, "checked": checked, "faults": faults}
+    return {"verified": not faults, "checked": checked, "faults": faults, "notes": _notes(place)}
 
 
 def _nouns(place: Place) -> Found:
@@ -49,7 +55,7 @@ def _nouns(place: Place) -> Found:
         if not _sound(row):
             yield [f"{name} in the catalog is not what was recorded"]
             continue
-        named = sorted(set(NAMED.findall(row["body"])) - rows.keys())
+        named = sorted(agree.named(row["body"]) - rows.keys())
         yield [f"{name} was made from {missing}, which is not in the catalog any more" for missing in named]
 
 
@@ -62,27 +68,6 @@ def _sound(row: dict[str, Any]) -> bool:
         return False
     same = all(row[name] == ours[name] for name in ("id", "kind", "use_case", "address"))
     return same and canonical.sha256(body) == row["body_sha256"]
-
-
-def _releases(place: Place) -> Found:
-    """Hold each release's row against its noun, and the champions' times of service against each other."""
-    rows = sorted(place.catalog.releases(), key=lambda row: (row["use_case"], row["epoch"]))
-    for row in rows:
-        try:
-            noun = place.catalog.get(row["id"])
-            fields = ("use_case", "epoch", "share", "valid_from")
-            yield (
-                []
-                if all(getattr(noun, name) == row[name] for name in fields)
-                else [f"the release table says otherwise of {row['id']} than its record"]
-            )
-        except (CounterfoilError, ValueError, TypeError, AttributeError):
-            yield [f"the release table names {row['id']}, which cannot be read from the catalog"]
-    for before, after in pairwise(row for row in rows if row["stage"] == "champion"):
-        if before["use_case"] == after["use_case"] and before["valid_to"] != after["valid_from"]:
-            yield [
-                f"{before['id']} served until {before['valid_to']}, but {after['id']} began {after['valid_from']}"
-            ]
 
 
 def _versions(place: Place) -> Found:
@@ -117,14 +102,16 @@ def _readable_bentos(place: Place) -> Iterator[Bento]:
 
 
 def _landed(place: Place) -> Found:
-    from counterfoil.landing import read_manifest
+    from counterfoil.landing import is_recorded, read_manifest
 
     landing = place.settings.landing
     try:
         manifest = read_manifest(place.settings)
-    except CounterfoilError as fault:
+    except (CounterfoilError, AttributeError) as fault:
         yield [str(fault)]
         return
+    if not is_recorded(place.settings):
+        yield ["the manifest of what has landed was altered: it does not list what its digest says"]
     parts = {
         landing / "events" / f"day={day}" / "events.parquet": part.sha256
         for day, part in manifest.days.items()
@@ -138,3 +125,27 @@ def _landed(place: Place) -> Found:
             yield [f"landed file {relative} is missing"]
         else:
             yield [] if canonical.file_digest(path) == recorded else [f"landed file {relative} was altered"]
+
+
+def _notes(place: Place) -> list[str]:
+    """Say which days are of other bytes than their newest verdict judged: late events do that, the next run judges anew."""
+    from counterfoil.landing import read_manifest
+
+    try:
+        days = read_manifest(place.settings).days
+    except (CounterfoilError, AttributeError):
+        return []  # said as a fault before
+    judged: dict[str, Verdict] = {}
+    for row in place.catalog.rows():
+        if row["kind"] == Verdict.kind and _sound(row):
+            verdict = codec.decode(Verdict.kind, row["body"])
+            assert isinstance(verdict, Verdict)
+            judged[verdict.subject.removeprefix("day:")] = verdict
+    changed = [day for day, part in days.items() if day in judged and judged[day].sha256 != part.sha256]
+    gone = sorted(
+        v.subject for v in judged.values() if v.subject.startswith("day:") and v.subject[4:] not in days
+    )
+    return [
+        *(f"day {day} changed since it was last judged; the next run judges it anew" for day in changed),
+        *(f"{subject} was judged once, and is not among what has landed" for subject in gone),
+    ]

@@ -145,6 +145,22 @@ class Catalog:
             query = select(tables.NOUN).order_by(tables.NOUN.c.recorded_at, tables.NOUN.c.id)
             yield from map(dict, connection.execute(query).mappings())
 
+    def edges(self) -> list[tuple[str, str]]:
+        """Return (child, parent) of every edge."""
+        with self.reader.connect() as connection:
+            query = select(tables.EDGE.c.child, tables.EDGE.c.parent).order_by(
+                tables.EDGE.c.child, tables.EDGE.c.parent
+            )
+            return [(row[0], row[1]) for row in connection.execute(query)]
+
+    def all_done(self) -> list[dict[str, Any]]:
+        """Return every verb that was done: its key, its name, and the ids of what it returned, as text."""
+        with self.reader.connect() as connection:
+            query = select(tables.DONE.c.key, tables.DONE.c.verb, tables.DONE.c.nouns).order_by(
+                tables.DONE.c.key
+            )
+            return [dict(row) for row in connection.execute(query).mappings()]
+
     def addresses(self) -> list[str]:
         """Return every stored address that was recorded."""
         with self.reader.connect() as connection:

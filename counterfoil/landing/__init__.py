@@ -2,7 +2,7 @@
 
 from counterfoil.landing.held import Quarantined, quarantine, quarantined_rows
 from counterfoil.landing.intake import Landed, land
-from counterfoil.landing.manifest import Batch, DayPart, Manifest
+from counterfoil.landing.manifest import Batch, DayPart, Manifest, is_recorded
 from counterfoil.landing.resubmit import resubmit
 from counterfoil.landing.staging import read_manifest
 
@@ -12,6 +12,7 @@ __all__ = [
     "Landed",
     "Manifest",
     "Quarantined",
+    "is_recorded",
     "land",
     "quarantine",
     "quarantined_rows",

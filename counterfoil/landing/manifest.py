@@ -101,6 +101,15 @@ def load(settings: Settings) -> Manifest:
         ) from fault
 
 
+def is_recorded(settings: Settings) -> bool:
+    """Say whether the digest that the manifest's file holds is that of what it lists; so it is when nothing has landed."""
+    path = place(settings)
+    if not path.exists():
+        return True
+    plain = orjson.loads(path.read_bytes())
+    return bool(plain.get("digest") == decode(plain).digest)
+
+
 def place(settings: Settings) -> Path:
     """Return where the manifest lies."""
     return settings.landing / "manifest.json"

@@ -4,14 +4,17 @@ import json
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from counterfoil import cli
+from counterfoil import canonical, cli
+from counterfoil.receipts import Receipts
+from counterfoil.types import Receipt, ReceiptItem
 from flows.place import Place
 from flows.verify import verify
-from tests.loop_shop import place_of
+from tests.loop_shop import END, land_shop, place_of, small_case, turn, write_shop
 
 
 @pytest.fixture
@@ -56,6 +59,56 @@ def a_cached(place: Place, family: str, name: str) -> Path:
 
 def bento(place: Place, pattern: str) -> Path:
     return next(path for path in sorted((place.settings.bentos / "bentos").rglob(pattern)) if path.is_file())
+
+
+def answered(place: Place, **changes: object) -> Path:
+    """Write two receipts of the serving release, the second one changed; return the file."""
+    release = place.catalog.champion("small")
+    assert release is not None
+    receipts = Receipts(place.settings.receipts)
+    for change in ({}, changes):
+        values: dict = {
+            "id": receipts.new_id(END),
+            "time": END,
+            "use_case": release.use_case,
+            "release": release.id,
+            "bento": release.tag,
+            "epoch": release.epoch,
+            "person": "p00000000000000000000",
+            "request": {"n": 1},
+            "items": (ReceiptItem(item="i001", score=0.5, sources=("popularity",), reasons=("others",)),),
+            "rules": (),
+            "features": {},
+            "feature_time": None,
+            "degraded": (),
+        }
+        receipts.write(Receipt(**{**values, **change}))
+    receipts.close()
+    [path] = place.settings.receipts.glob("*/*.jsonl")
+    return path
+
+
+def changed(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def relanded(place: Place) -> None:
+    """Alter a day's file together with its entry in the manifest."""
+    day = flip(next((place.settings.landing / "events").rglob("events.parquet")))
+    path = place.settings.landing / "manifest.json"
+    plain = json.loads(path.read_bytes())
+    plain["days"][day.parent.name.removeprefix("day=")]["sha256"] = canonical.file_digest(day)
+    path.write_text(json.dumps(plain))
+
+
+def unsigned(place: Place) -> None:
+    """Take the digest out of the manifest."""
+    path = place.settings.landing / "manifest.json"
+    plain = json.loads(path.read_bytes())
+    del plain["digest"]
+    path.write_text(json.dumps(plain))
 
 
 ALTERED: dict[str, tuple[Callable[[Place], object], str]] = {
@@ -129,6 +182,81 @@ ALTERED: dict[str, tuple[Callable[[Place], object], str]] = {
         lambda place: sql(place, "UPDATE release SET share = 0.25"),
         "the release table says otherwise of release-",
     ),
+    "which stage a release has": (
+        lambda place: sql(place, "UPDATE release SET stage = 'shadow'"),
+        "the release table says otherwise of release-",
+    ),
+    "the serving release is retired, though none follows": (
+        lambda place: sql(place, "UPDATE release SET stage = 'retired'"),
+        "the release table says otherwise of release-",
+    ),
+    "the serving release is ended": (
+        lambda place: sql(place, "UPDATE release SET valid_to = '2030-01-01 00:00:00.000000'"),
+        "is the newest champion, but served only until 2030-01-01",
+    ),
+    "the epoch of a release": (
+        lambda place: sql(place, "UPDATE release SET epoch = 7"),
+        "the release table says otherwise of release-",
+    ),
+    "the release table is empty": (
+        lambda place: sql(place, "DELETE FROM release"),
+        "the release table does not name release-",
+    ),
+    "every edge is gone": (lambda place: sql(place, "DELETE FROM edge"), "the edge by which release-"),
+    **{
+        f"the edges from {kind} are gone": (
+            lambda place, kind=kind: sql(place, f"DELETE FROM edge WHERE child LIKE '{kind}-%'"),
+            f"the edge by which {kind}-",
+        )
+        for kind in ("dataset", "candidate", "evaluation", "decision", "bento", "release")
+    },
+    "one edge is gone": (
+        lambda place: sql(
+            place,
+            "DELETE FROM edge WHERE rowid IN (SELECT rowid FROM edge WHERE parent LIKE 'verdict-%' LIMIT 1)",
+        ),
+        "was made from verdict-",
+    ),
+    **{
+        f"what {verb} returned": (
+            lambda place, verb=verb: sql(place, "UPDATE done SET nouns = '[]' WHERE verb = ?", verb),
+            f"the record that {verb} was done",
+        )
+        for verb in ("validate", "snapshot", "inspect", "fit", "evaluate", "decide", "package", "release")
+    },
+    "a verb returned what is not known": (
+        lambda place: sql(
+            place, "UPDATE done SET nouns = '[\"candidate-0123456789abcdef\"]' WHERE verb = 'fit'"
+        ),
+        "names candidate-0123456789abcdef, which is not in the catalog",
+    ),
+    "a verb returned what another verb did": (
+        lambda place: sql(
+            place,
+            "UPDATE done SET nouns = (SELECT nouns FROM done WHERE verb = 'snapshot') WHERE verb = 'fit'",
+        ),
+        "which is no candidate",
+    ),
+    "what a verb returned is no JSON": (
+        lambda place: sql(place, "UPDATE done SET nouns = '[' WHERE verb = 'decide'"),
+        "the record that decide was done",
+    ),
+    "a receipt": (
+        lambda place: changed(answered(place), '"score":0.5', '"score":0.9'),
+        "has the wrong checksum",
+    ),
+    "a receipt of a release that is not known": (
+        lambda place: answered(place, release="release-0123456789abcdef"),
+        "was answered by release-0123456789abcdef, which is not in the catalog",
+    ),
+    "a receipt of another epoch": (lambda place: answered(place, epoch=9), "epoch 9"),
+    "a receipt of another bento": (lambda place: answered(place, bento="small:0"), "it names small:0"),
+    "a receipt in another file": (
+        lambda place: answered(place).rename(place.settings.receipts / "2024-01-25" / "other.jsonl"),
+        "lies in other.jsonl, where it was not written",
+    ),
+    "a landed day together with its manifest": (relanded, "the manifest of what has landed was altered"),
+    "the digest of the manifest": (unsigned, "the manifest of what has landed was altered"),
     "a model in the cache": (
         lambda place: flip(a_cached(place, "repurchase", "model.json")),
         "was altered",
@@ -185,6 +313,22 @@ def test_what_was_altered_is_named(place: Place, name: str) -> None:
 def test_a_single_flipped_bit_is_a_single_fault(place: Place) -> None:
     flip(next((place.settings.landing / "events").rglob("events.parquet")))
     assert len(verify(place)["faults"]) == 1
+
+
+def test_a_home_that_answers_and_turns_again_has_no_fault(place: Place) -> None:
+    answered(place)
+    land_shop(place.settings, write_shop(place.settings.home / "late", days=range(24, 27)))
+    turn(place, small_case(), END + timedelta(days=3))
+    found = verify(place)
+    assert (found["faults"], found["notes"], found["checked"]["receipts"]) == ([], [], 2)
+
+
+def test_a_day_that_changed_since_it_was_judged_is_a_note_and_no_fault(place: Place) -> None:
+    late = write_shop(place.settings.home / "late", days=range(21, 22), people=151)
+    land_shop(place.settings, late)
+    found = verify(place)
+    assert (found["verified"], found["faults"]) == (True, [])
+    assert found["notes"] == ["day 2024-01-22 changed since it was last judged; the next run judges it anew"]
 
 
 def ends_with(

@@ -1,0 +1,225 @@
+"""What must agree: edges with bodies, what was done with what is known, releases and receipts with what was recorded."""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from counterfoil.catalog import codec
+from counterfoil.errors import CounterfoilError
+from counterfoil.types import Noun, Receipt, Release
+from flows.place import Place
+
+NAMED = re.compile(rf'"((?:{"|".join(codec.NOUNS)})-[0-9a-f]{{16}})"')
+Found = Iterator[list[str]]
+# What a noun is made from without anything in between; what else it names is further back.
+DIRECT = {
+    "verdict": ("subject",),
+    "candidate": ("dataset",),
+    "evaluation": ("candidate", "dataset"),
+    "dataset": ("verdicts",),
+    "decision": ("dataset", "evaluations"),
+    "bento": ("dataset",),
+    "online": ("dataset",),
+    "release": ("bento", "decision"),
+}
+# What a verb returns. A verb that is not here may return anything; `materialise` once returned nothing.
+RETURNS = {
+    "validate": "verdict",
+    "snapshot": "dataset",
+    "inspect": "verdict",
+    "fit": "candidate",
+    "evaluate": "evaluation",
+    "decide": "decision",
+    "package": "bento",
+    "release": "release",
+}
+
+
+def named(body: str) -> set[str]:
+    """Return the ids of nouns that a body names."""
+    return set(NAMED.findall(body))
+
+
+def done(place: Place) -> Found:
+    """Hold what each verb is said to have returned against what is known: it exists, is of its kind, and is not nothing."""
+    finished = place.catalog.all_done()
+    kinds = {row["id"]: row["kind"] for row in place.catalog.rows()}
+    unjudged = _judged(place) - {name for row in finished for name in _ids(row["nouns"])}
+    for row in finished:
+        ids = _ids(row["nouns"])
+        what = f"the record that {row['verb']} was done ({row['key'][:12]})"
+        wanted = RETURNS.get(row["verb"])
+        if not ids and wanted is not None and (row["verb"] != "validate" or unjudged):
+            yield [f"{what} names nothing that it returned"]
+            continue
+        yield [
+            *(f"{what} names {name}, which is not in the catalog" for name in ids if name not in kinds),
+            *(
+                f"{what} names {name}, which is no {wanted}"
+                for name in ids
+                if wanted is not None and kinds.get(name, wanted) != wanted
+            ),
+        ]
+
+
+def _ids(text: str) -> list[str]:
+    try:
+        ids = orjson.loads(text)
+    except ValueError:
+        return ["something that cannot be read"]
+    return [str(name) for name in ids] if isinstance(ids, list) else [str(ids)]
+
+
+def _judged(place: Place) -> set[str]:
+    """Return the ids of days' verdicts; those of a gate that broke are found anew, and their ids forgotten."""
+    found = set()
+    for row in place.catalog.rows():
+        body = _plain(row["body"]) if row["kind"] == "verdict" else {}
+        if str(body.get("subject")).startswith("day:") and not body.get("faulted"):
+            found.add(row["id"])
+    return found
+
+
+def edges(place: Place) -> Found:
+    """See that what a noun names is what it was made from, by its edges."""
+    rows = list(place.catalog.rows())
+    parents: dict[str, set[str]] = defaultdict(set)
+    for child, parent in place.catalog.edges():
+        parents[child].add(parent)
+    known = {row["id"] for row in rows}
+    reach: dict[str, set[str]] = {}
+    for row in rows:
+        name, body = row["id"], _plain(row["body"])
+        direct = {wanted for field in DIRECT.get(row["kind"], ()) for wanted in named(_text(body.get(field)))}
+        missing = {wanted for wanted in direct if wanted not in parents[name]}
+        others = named(row["body"]) - direct
+        if others:
+            missing |= others - _reach(name, parents, reach)
+        yield [
+            f"the edge by which {name} was made from {wanted} is gone" for wanted in sorted(missing & known)
+        ]
+
+
+def _reach(name: str, parents: dict[str, set[str]], reach: dict[str, set[str]]) -> set[str]:
+    """Return all that a noun was made from, however far back."""
+    if name not in reach:
+        found: set[str] = set()
+        waiting = [name]
+        while waiting:
+            fresh = parents.get(waiting.pop(), set()) - found
+            found |= fresh
+            waiting.extend(fresh)
+        reach[name] = found
+    return reach[name]
+
+
+def _text(value: Any) -> str:
+    return orjson.dumps(value).decode()
+
+
+def _plain(body: str) -> dict[str, Any]:
+    """Return a body as it was recorded; one that cannot be read is empty, and named elsewhere."""
+    try:
+        plain = orjson.loads(body)
+    except ValueError:
+        return {}
+    return plain if isinstance(plain, dict) else {}
+
+
+def releases(place: Place) -> Found:
+    """Hold the release table against the nouns, row by row, and the champions' times of service against each other."""
+    nouns = list(_release_nouns(place))
+    rows = {row["id"]: row for row in place.catalog.releases()}
+    for name in rows.keys() - {noun.id for noun in nouns}:
+        if _read(place, name) is None:
+            yield [f"the release table names {name}, which cannot be read from the catalog"]
+    for noun in nouns:
+        row = rows.get(noun.id)
+        later = any(other.use_case == noun.use_case and other.epoch > noun.epoch for other in nouns)
+        if row is None:
+            yield [f"the release table does not name {noun.id} any more"]
+        else:
+            yield (
+                []
+                if _same(row, noun, later)
+                else [f"the release table says otherwise of {noun.id} than its record"]
+            )
+    champions = [noun for noun in nouns if noun.stage == "champion" and noun.id in rows]
+    for use_case in sorted({noun.use_case for noun in champions}):
+        yield _terms([noun for noun in champions if noun.use_case == use_case], rows)
+
+
+def _release_nouns(place: Place) -> Iterator[Release]:
+    """Yield the releases whose record can be read, oldest first; of the others the check of nouns has spoken."""
+    ids = [row["id"] for row in place.catalog.rows() if row["kind"] == Release.kind]
+    found = [noun for noun in (_read(place, name) for name in ids) if isinstance(noun, Release)]
+    yield from sorted(found, key=lambda noun: (noun.use_case, noun.epoch))
+
+
+def _read(place: Place, name: str) -> Noun | None:
+    try:
+        return place.catalog.get(name)
+    except (CounterfoilError, ValueError, TypeError, AttributeError):
+        return None
+
+
+def _same(row: dict[str, Any], noun: Release, later: bool) -> bool:
+    """Say whether a row is its noun's; one that a later epoch followed may be retired."""
+    same = all(getattr(noun, field) == row[field] for field in ("use_case", "epoch", "share", "valid_from"))
+    return same and (row["stage"] == noun.stage or (later and row["stage"] == "retired"))
+
+
+def _terms(champions: list[Release], rows: dict[str, dict[str, Any]]) -> list[str]:
+    """Return a sentence per champion of one use case whose service does not end when the next one's begins."""
+    faults = []
+    for before, after in pairwise(champions):
+        if rows[before.id]["valid_to"] != rows[after.id]["valid_from"]:
+            faults.append(
+                f"{before.id} served until {rows[before.id]['valid_to']}, but {after.id} began {rows[after.id]['valid_from']}"
+            )
+    last = champions[-1].id
+    if rows[last]["valid_to"] is not None:
+        faults.append(f"{last} is the newest champion, but served only until {rows[last]['valid_to']}")
+    return faults
+
+
+def receipts(place: Place) -> Found:
+    """Recompute the checksum of every receipt, and hold the release that it names against the catalog."""
+    seen: dict[str, Noun | None] = {}
+    for path in sorted(place.settings.receipts.glob("*/*.jsonl")):
+        yield from _segment(place, path, seen)
+
+
+def _segment(place: Place, path: Path, seen: dict[str, Noun | None]) -> Found:
+    from counterfoil.receipts import segment, store
+
+    try:
+        for payload in segment.payloads(path):
+            stub = store.decode(payload)
+            if stub.release not in seen:
+                seen[stub.release] = _read(place, stub.release)
+            yield [*_of_this_segment(stub, path), *_held(stub, seen[stub.release])]
+    except (CounterfoilError, OSError, ValueError, KeyError, TypeError, AttributeError) as fault:
+        yield [f"a receipt was altered: {fault}"]
+
+
+def _of_this_segment(stub: Receipt, path: Path) -> list[str]:
+    if stub.id.startswith(f"receipt-{path.stem}-"):
+        return []
+    return [f"{stub.id} lies in {path.name}, where it was not written"]
+
+
+def _held(stub: Receipt, release: Noun | None) -> list[str]:
+    if not isinstance(release, Release):
+        return [f"{stub.id} was answered by {stub.release}, which is not in the catalog"]
+    said = (stub.use_case, stub.bento, stub.epoch)
+    if said == (release.use_case, release.tag, release.epoch):
+        return []
+    return [
+        f"{stub.id} says otherwise of {stub.release} than the catalog: it names {stub.bento}, epoch {stub.epoch}"
+    ]
