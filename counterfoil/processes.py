@@ -42,7 +42,7 @@ class Processes:
 
     def running(self) -> dict[str, Running]:
         """Return those that live, by name."""
-        return {process.name: process for process in self._known() if _alive(process)}
+        return {process.name: process for process in self._known() if lives(process.pid, process.created)}
 
     def start(
         self,
@@ -94,7 +94,7 @@ class Processes:
         """Wait until the process answers; UnavailableError with the end of its log when it died or took too long."""
         until = time.monotonic() + seconds
         while time.monotonic() < until:
-            if not _alive(started):
+            if not lives(started.pid, started.created):
                 break
             with contextlib.suppress(httpx.HTTPError):
                 if ready(httpx.get(started.url + path, timeout=5)):
@@ -111,7 +111,7 @@ class Processes:
             process = self.running().get(name)
             if process is None:
                 return False
-            _end(process.pid, patience_seconds)
+            end(process.pid, patience_seconds)
             self._write({other: kept for other, kept in self.running().items() if other != name})
         return True
 
@@ -130,15 +130,17 @@ class Processes:
         write_durably(self.path, orjson.dumps(rows, option=orjson.OPT_INDENT_2))
 
 
-def _alive(process: Running) -> bool:
+def lives(pid: int, created: float) -> bool:
+    """Say whether the process of that id and that moment of creation still runs."""
     try:
-        found = psutil.Process(process.pid)
-        return abs(found.create_time() - process.created) < 1 and found.status() != psutil.STATUS_ZOMBIE
+        found = psutil.Process(pid)
+        return abs(found.create_time() - created) < 1 and found.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
 
 
-def _end(pid: int, patience_seconds: float) -> None:
+def end(pid: int, patience_seconds: float = STOP_SECONDS) -> None:
+    """End a process and its children: politely, then firmly."""
     with contextlib.suppress(psutil.NoSuchProcess):
         top = psutil.Process(pid)
         family = [top, *top.children(recursive=True)]

@@ -23,7 +23,7 @@ from counterfoil import canonical
 from counterfoil.catalog import Outcome, Recorder
 from counterfoil.errors import ConfigError, GateError, InputError, IntegrityError
 from counterfoil.types import UseCase
-from flows import machine
+from flows import ephemeral, machine
 from flows.advance import Advanced, advance
 from flows.place import Place, open_place
 from flows.running import as_of_or_latest, only_run
@@ -109,6 +109,7 @@ def advance_here(
         result_serializer="json",
     )
     def watched() -> dict[str, Any]:
+        ephemeral.remember(place.settings.home)
         memory = recorder(place)
         memory.on_start, memory.on_end = on_start, on_end
         for source in sources:
@@ -127,6 +128,7 @@ def advance_here(
 
     for name, level in QUIET_LOGS.items():
         logging.getLogger(name).setLevel(level)
+    ephemeral.end_orphan(place.settings.home)
     made: dict[str, Any] = watched()
     return made
 
@@ -186,6 +188,7 @@ def turn(place: Place, case: UseCase, as_of: str | None, watch: Recorder | None 
 
     memory.on_end = on_end
     with only_run(place, case.name):
+        ephemeral.close_dead_runs(f"{case.name} as of ")
         advanced = advance(case, moment, steps(place, memory, wrap=as_task))
     update_progress_artifact(progress, 100.0)
     _tables(case.name, advanced, memory.outcomes)
