@@ -275,7 +275,9 @@ def main() -> None:
     try:
         settings.load()
         ended = app(standalone_mode=False)
-        if isinstance(ended, int):  # what `typer.Exit` was raised with: outside standalone mode it is returned
+        if isinstance(
+            ended, int
+        ):  # what `typer.Exit` was raised with: outside standalone mode it is returned
             sys.exit(ended)
     except CounterfoilError as fault:
         sys.exit(terminal.fail(fault, as_json))

@@ -25,7 +25,8 @@ from counterfoil.types import (
 )
 
 NOUNS: dict[str, type[Noun]] = {
-    noun.kind: noun for noun in (Verdict, Dataset, Candidate, Evaluation, Decision, Bento, OnlineRows, Release)
+    noun.kind: noun
+    for noun in (Verdict, Dataset, Candidate, Evaluation, Decision, Bento, OnlineRows, Release)
 }
 
 

@@ -40,7 +40,9 @@ def test_no_module_can_run_code_from_data(path: Path) -> None:
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_only_the_settings_read_the_environment(path: Path) -> None:
     if path != ROOT / "counterfoil" / "settings.py":
-        assert not re.search(r"os\.environ\b(?!\s*,)|os\.getenv", _code(path)), "read the environment in counterfoil/settings.py"
+        assert not re.search(r"os\.environ\b(?!\s*,)|os\.getenv", _code(path)), (
+            "read the environment in counterfoil/settings.py"
+        )
 
 
 def _code(path: Path) -> str:
@@ -55,7 +57,9 @@ def test_every_module_says_what_lives_in_it(path: Path) -> None:
 
 def test_no_room_is_a_junk_drawer() -> None:
     junk = {"utils", "util", "helpers", "common", "misc", "manager"}
-    assert not [path for path in SOURCES if junk & {part.removesuffix(".py") for part in path.relative_to(ROOT).parts}]
+    assert not [
+        path for path in SOURCES if junk & {part.removesuffix(".py") for part in path.relative_to(ROOT).parts}
+    ]
 
 
 def test_tests_are_no_package() -> None:
@@ -70,7 +74,11 @@ def test_the_readme_names_every_command() -> None:
 
     readme = (ROOT / "README.md").read_text()
     top = get_command(app)
-    missing = [name for name, command in top.commands.items() if not command.hidden and f"counterfoil {name}" not in readme]  # type: ignore[attr-defined]
+    missing = [
+        name
+        for name, command in top.commands.items()
+        if not command.hidden and f"counterfoil {name}" not in readme
+    ]  # type: ignore[attr-defined]
     assert not missing
 
 
@@ -107,8 +115,16 @@ def test_the_newest_migration_is_the_one_that_is_expected() -> None:
 
 def test_no_path_of_one_machine_is_tracked() -> None:
     pattern = re.compile(r"(?<![\w.])/(?:work|root|home/\w+)/")
-    texts = {name: (ROOT / name) for name in TRACKED if name.endswith((".py", ".md", ".toml", ".yaml", ".lock", "Makefile"))}
-    assert not [name for name, path in texts.items() if path.is_file() and pattern.search(path.read_text(errors="replace"))]
+    texts = {
+        name: (ROOT / name)
+        for name in TRACKED
+        if name.endswith((".py", ".md", ".toml", ".yaml", ".lock", "Makefile"))
+    }
+    assert not [
+        name
+        for name, path in texts.items()
+        if path.is_file() and pattern.search(path.read_text(errors="replace"))
+    ]
 
 
 def test_pins_that_keep_prefect_alive() -> None:
@@ -121,5 +137,7 @@ def test_pins_that_keep_prefect_alive() -> None:
 
 def test_the_readmes_tree_is_the_tree() -> None:
     """`make tree` writes it anew."""
-    done = subprocess.run([sys.executable, "infra/tree.py", "--check"], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "infra/tree.py", "--check"], cwd=ROOT, capture_output=True, text=True
+    )
     assert done.returncode == 0, f"run `make tree`: {done.stderr}"
