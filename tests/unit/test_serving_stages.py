@@ -62,7 +62,6 @@ def test_histories_are_sorted_by_time_then_item_and_capped_to_the_latest(items: 
 
 def test_features_come_in_the_models_order_and_absent_ones_are_nan(items: Snapshot) -> None:
     person = buyer((12, "coffee"), (22, "coffee"), (3, "tea"))
-    history = history_of(person, items, AS_OF_US, 1000)
     features = features_of(person, items, ABOUT, AS_OF_US, 1000)
     assert features.person_PF[0, 0] == 1.5 and np.isnan(features.person_PF[0, 1])
     assert features.pair_item_N.tolist() == [2, 3]
