@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import resource
 import socket
 import subprocess
 import sys
@@ -24,10 +25,11 @@ FAMILIES = {"popularity", "repurchase", "itemknn", "als", "sasrec", "twostage"}
 
 @dataclass(frozen=True, kw_only=True)
 class Demo:
-    """What the demonstration printed, how long it took, and the most memory that it and its children held at once."""
+    """What the demonstration printed, what it took, and the most memory that it and its children held at once."""
 
     shown: dict[str, Any]
     seconds: float
+    cpu_seconds: float
     peak_bytes: int
 
 
@@ -40,7 +42,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
     environment = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
     environment |= {"COUNTERFOIL_HOME": str(home), "COUNTERFOIL_SERVICE_PORT": str(free_port())}
     command = [str(Path(sys.executable).parent / "counterfoil"), "demo", "--json"]
-    started = time.monotonic()
+    started, worked = time.monotonic(), cpu_of_children()
     with (home.parent / "stderr").open("wb") as said:
         process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=said)
         watch = Watch(process.pid)
@@ -49,7 +51,12 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
     seconds = time.monotonic() - started
     watch.join()
     assert process.returncode == 0, (home.parent / "stderr").read_text(errors="replace")[-3000:]
-    return Demo(shown=json.loads(out), seconds=seconds, peak_bytes=watch.peak_bytes)
+    return Demo(
+        shown=json.loads(out),
+        seconds=seconds,
+        cpu_seconds=cpu_of_children() - worked,
+        peak_bytes=watch.peak_bytes,
+    )
 
 
 class Watch(threading.Thread):
@@ -68,6 +75,11 @@ class Watch(threading.Thread):
                 return
             self.peak_bytes = max(self.peak_bytes, sum(held(process) for process in family))
             time.sleep(0.1)
+
+
+def cpu_of_children() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def held(process: psutil.Process) -> int:
@@ -89,7 +101,9 @@ def contender(demo: Demo, family: str) -> dict[str, Any]:
 
 
 def test_it_keeps_to_its_time_and_its_memory(demo: Demo) -> None:
-    assert demo.seconds <= MOST_SECONDS
+    assert demo.seconds <= MOST_SECONDS, (
+        f"{demo.cpu_seconds:.0f} s of work took {demo.seconds:.0f} s: is the machine busy?"
+    )
     assert demo.peak_bytes <= MOST_BYTES
     assert demo.shown["seconds"] <= demo.seconds
 

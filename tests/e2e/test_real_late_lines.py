@@ -19,6 +19,8 @@ from flows.place import Place
 from tests.loop_shop import ran, small_case, turn
 from tests.real_history import real_set
 
+pytestmark = pytest.mark.timeout(600)
+
 MARCH = datetime(2011, 3, 1, tzinfo=UTC)
 LATE_DAY = "2011-01-18"
 LATE_INVOICES = 10
