@@ -126,7 +126,7 @@ class _Learner:
         self.config = config
         self.random = np.random.default_rng(seed)
         self.sequences = Sequences(training.interactions, length=config.length, ahead=config.ahead)
-        self.network = Network(config)
+        self.network = _network(config)
         initialise(self.network, seed)
         self.network.repeat.initialise()
         count_I = np.bincount(training.interactions.item_N, minlength=training.interactions.items).astype(
@@ -237,10 +237,16 @@ def _embeddings(items: int, width: int, seed: int) -> Tensor:
     return torch.empty(items, width).normal_(0.0, width**-0.5 / 2, generator=random)
 
 
+def _network(config: SasRecConfig) -> Network:
+    """Make a network; torch draws first weights from its global generator, which is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        return Network(config)
+
+
 def load(folder: Path) -> SasRec:
     """Read what `save` wrote; IntegrityError when it is not that."""
     config: SasRecConfig = build(SasRecConfig, artefact.read_json(folder / "config.json"), "sasrec")
-    network = Network(config)
+    network = _network(config)
     try:
         weights = load_file(folder / "weights.safetensors")
         embedding_ID, bias_I = weights.pop("embedding"), weights.pop("bias")

@@ -14,11 +14,11 @@ from models.config import Checked, bounds
 class BoosterConfig(Checked):
     """How trees are grown; `pairs` is the length of the top list whose order is learned (LambdaMART@k)."""
 
-    trees: int = bounds(200, 1, 10_000)
+    trees: int = bounds(150, 1, 10_000)
     depth: int = bounds(5, 1, 12)
-    rate: float = bounds(0.05, 1e-4, 1.0)
+    rate: float = bounds(0.07, 1e-4, 1.0)
     min_child_weight: float = bounds(20.0, 0.0, 1e9)
-    columns: float = bounds(0.7, 0.01, 1.0)
+    columns: float = bounds(0.5, 0.01, 1.0)
     rows: float = bounds(0.8, 0.01, 1.0)
     bins: int = bounds(128, 2, 1024)
     pairs: int = bounds(20, 1, 1000)

@@ -170,11 +170,8 @@ def _category(pool: Pool, past: Past, category_I: np.ndarray, pair: Columns) -> 
     """Return how much and how lately the person took of the item's category, and the item's part in that."""
     if not len(category_I):
         return {}
-    width = int(category_I.max(initial=-1)) + 2
-    # the last code stands for: no category, or an item that came after the fit
-    code_I = np.full(pool.items, width - 1, np.int64)
-    code_I[: len(category_I)] = np.where(category_I < 0, width - 1, category_I)
-    code_N, code_H = code_I[pool.item_N], code_I[past.item_H]
+    code_N, code_H = _codes(category_I, pool.item_N), _codes(category_I, past.item_H)
+    width = int(max(code_N.max(initial=0), code_H.max(initial=0))) + 1
     shelf = Groups(past.row_H * width + code_H, pool.row_N * width + code_N)
     taken = {days: shelf.total(past.decay[days]) for days in CATEGORY_HALF_LIVES_DAYS}
     return {
@@ -185,3 +182,9 @@ def _category(pool: Pool, past: Past, category_I: np.ndarray, pair: Columns) -> 
         },
         "own.category_days_since_last": shelf.latest(past.age_H),
     }
+
+
+def _codes(category_I: np.ndarray, item_N: np.ndarray) -> np.ndarray:
+    """Return 1 + the category, int64 [N]; 0 where an item has none or came after the fit."""
+    known_N = item_N < len(category_I)
+    return np.where(known_N, category_I[np.where(known_N, item_N, 0)].astype(np.int64) + 1, 0)
