@@ -14,7 +14,7 @@ import numpy as np
 from counterfoil.errors import ConfigError
 from models import artefact
 from models.config import Checked, bounds, build
-from models.data import Query, Ranking, TrainingSet
+from models.data import Interactions, Query, Ranking, TrainingSet
 from models.families import dense
 from models.family import Family, Model
 from models.rank import booster, pool, signals
@@ -30,8 +30,8 @@ class TwoStageConfig(Checked):
     """Retrievers by name with the length of their lists, how the ranker grows, and bounds on what it learns from.
 
     `negatives` candidates that were not taken are kept per person and cut-off; `rows` bounds the whole frame. A share of
-    people is asked about a second time as `strangers`, without history and features, another one as `undescribed`, without
-    features, so that the ranker learns what to answer when these are missing.
+    people is asked about a second time as `strangers`, without history and features, another one as `newcomers`, without
+    features and with the last part of the history only, so that the ranker learns what to answer when these are missing.
     """
 
     family: ClassVar[str] = "twostage"
@@ -40,7 +40,7 @@ class TwoStageConfig(Checked):
     ranker: BoosterConfig = field(default_factory=BoosterConfig)
     negatives: int = bounds(60, 1, 10_000)
     strangers: float = bounds(0.05, 0.0, 1.0)
-    undescribed: float = bounds(0.05, 0.0, 1.0)
+    newcomers: float = bounds(0.05, 0.0, 1.0)
     rows: int = bounds(600_000, 1_000, 10_000_000)
 
 
@@ -199,8 +199,10 @@ def frame(config: TwoStageConfig, training: TrainingSet, retrievers: Mapping[str
         known_R, described_R, people = _ask_again(people, config, random)
         for start in range(0, len(people), PEOPLE_PER_PART):
             part_R = slice(start, start + PEOPLE_PER_PART)
+            asked = training.query(known_R[part_R], cutoff_us)
             query = replace(
-                training.query(known_R[part_R], cutoff_us),
+                asked,
+                history=_shorten(asked.history, described_R[part_R] < 0, random),
                 features=training.cutoffs[cutoff_us].rows(described_R[part_R]),
             )
             candidates = propose(retrievers, config.depths, query)
@@ -224,17 +226,30 @@ def frame(config: TwoStageConfig, training: TrainingSet, retrievers: Mapping[str
     )
 
 
+def _shorten(history: Interactions, short_R: np.ndarray, random: np.random.Generator) -> Interactions:
+    """Keep of the rows that are to be short only the latest few interactions, as of somebody who is new here.
+
+    How many is drawn log-uniformly between one and all.
+    """
+    count_R = np.diff(history.indptr)
+    kept_R = np.where(
+        short_R, np.exp(random.random(len(count_R)) * np.log(count_R + 1.0)).astype(int), count_R
+    )
+    from_end_N = np.repeat(history.indptr[1:], count_R) - np.arange(len(history))
+    return history.where(from_end_N <= kept_R[history.person_N])
+
+
 def _ask_again(
     people: np.ndarray, config: TwoStageConfig, random: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return, with the second askings at the end, whose history is given, whose features are (-1: nobody's), and who it is."""
     strangers = random.choice(people, int(np.ceil(config.strangers * len(people))), replace=False)
-    undescribed = random.choice(people, int(np.ceil(config.undescribed * len(people))), replace=False)
-    nobody, unread = np.full(len(strangers), -1), np.full(len(undescribed), -1)
+    newcomers = random.choice(people, int(np.ceil(config.newcomers * len(people))), replace=False)
+    nobody, unread = np.full(len(strangers), -1), np.full(len(newcomers), -1)
     return (
-        np.concatenate([people, nobody, undescribed]),
+        np.concatenate([people, nobody, newcomers]),
         np.concatenate([people, nobody, unread]),
-        np.concatenate([people, strangers, undescribed]),
+        np.concatenate([people, strangers, newcomers]),
     )
 
 
