@@ -1,4 +1,4 @@
-"""Ten invoices of a real January day reach the shop's file in March: a new version of the data, and the old one still there."""
+"""Ten invoices of a real January day reach the shop's file in February: a new version of the data, the old one still there."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from tests.real_history import real_set
 
 pytestmark = pytest.mark.timeout(600)
 
-MARCH = datetime(2011, 3, 1, tzinfo=UTC)
+FEBRUARY = datetime(2011, 2, 1, tzinfo=UTC)
 LATE_DAY = "2011-01-18"
 LATE_INVOICES = 10
 
@@ -53,10 +53,10 @@ def winter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Winter]:
 
 
 def write_lines(folder: Path) -> None:
-    """Cut the shop's file at March: all lines; those that are on time; the last invoices of the late day."""
+    """Cut the shop's file at February: all lines; those that are on time; the last invoices of the late day."""
     lines = pq.read_table(real_set("uci_online_retail") / "online_retail.parquet")
     lines = lines.filter(
-        pc.less(lines["InvoiceDate"], pa.scalar(MARCH.replace(tzinfo=None), pa.timestamp("us")))
+        pc.less(lines["InvoiceDate"], pa.scalar(FEBRUARY.replace(tzinfo=None), pa.timestamp("us")))
     )
     known = pc.and_(
         pc.equal(pc.strftime(lines["InvoiceDate"], "%Y-%m-%d"), LATE_DAY), pc.is_valid(lines["CustomerID"])
@@ -77,10 +77,10 @@ def live(folder: Path) -> Winter:
     place, case = open_place(), small_case()
     on_time = land(open_source("uci-online-retail", folder / "on-time.parquet"), place.settings)
     days_before = day_digests(place.settings)
-    first, _ = turn(place, case, MARCH)
+    first, _ = turn(place, case, FEBRUARY)
     late = land(open_source("uci-online-retail", folder / "late.parquet"), place.settings)
-    second, outcomes = turn(place, case, MARCH)
-    _, again = turn(place, case, MARCH)
+    second, outcomes = turn(place, case, FEBRUARY)
+    _, again = turn(place, case, FEBRUARY)
     return Winter(
         place=place,
         folder=folder,
@@ -113,7 +113,7 @@ def test_late_lines_land_in_their_own_day_and_in_no_other(winter: Winter) -> Non
 
 def test_they_make_a_new_version_of_the_same_moment(winter: Winter) -> None:
     first, second = winter.first.dataset, winter.second.dataset
-    assert first.as_of == second.as_of == MARCH
+    assert first.as_of == second.as_of == FEBRUARY
     assert second.id != first.id
     assert second.sha256 != first.sha256
     assert second.rows == first.rows + winter.late.landed
