@@ -2,7 +2,8 @@
 
     python prefect_turns.py HOME BAD_DAY_FOLDER
 
-HOME holds a loop that was turned once. It is turned with one contender more, then again, then with a bad day landed.
+HOME holds a loop that was turned once and whose bentos were lost. It is turned again, then with one contender more, then with a
+bad day landed.
 """
 
 import asyncio
@@ -35,7 +36,6 @@ def main(home: Path, bad_day: Path) -> dict[str, Any]:
     """Run everything and return what the server says about it."""
     settings.load()
     from prefect import flow
-    from prefect.states import StateType
 
     from flows import lifecycle
     from models.families.itemknn import ItemKnnConfig
@@ -44,11 +44,12 @@ def main(home: Path, bad_day: Path) -> dict[str, Any]:
     from tests.loop_shop import END, land_shop, place_of, small_case
 
     place = place_of(home)
-    case = small_case(contenders=(PopularityConfig(), RepurchaseConfig(), ItemKnnConfig()))
+    case = small_case()
+    wider = small_case(contenders=(PopularityConfig(), RepurchaseConfig(), ItemKnnConfig()))
 
     @flow(name="small", flow_run_name="small as of {as_of}", persist_result=True, result_serializer="json")
-    def small(as_of: str) -> dict[str, Any]:
-        return lifecycle.turn(place, case, as_of)
+    def small(as_of: str, more: bool = False) -> dict[str, Any]:
+        return lifecycle.turn(place, wider if more else case, as_of)
 
     @flow(name="fails in the world", persist_result=True, result_serializer="json")
     def in_the_world() -> str:
@@ -59,16 +60,16 @@ def main(home: Path, bad_day: Path) -> dict[str, Any]:
     def by_its_input() -> None:
         lifecycle.as_task(land)("a hat")
 
-    first, again = small(END.isoformat()), small(END.isoformat())
+    first, more = small(END.isoformat()), small(END.isoformat(), more=True)
     land_shop(place.settings, bad_day)
-    refused = small("latest", return_state=True)
+    again = small("latest")
     told = small((END.replace(day=END.day + 1)).isoformat(), return_state=True)
     world, by_input = in_the_world(), by_its_input(return_state=True)
     champion = place.catalog.champion(case.name)
     return {
         "first": first,
+        "more": more,
         "again": again,
-        "refused_is_today": refused.type == StateType.COMPLETED,
         "gate": type(_fault(told)).__name__,
         "gate_is_ours": isinstance(_fault(told), GateError),
         "champion": champion.id if champion else None,

