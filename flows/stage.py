@@ -13,7 +13,7 @@ from counterfoil.errors import InputError
 from counterfoil.types import UseCase
 from flows import pure, verbs
 from flows.place import Place, open_place
-from flows.running import as_of_or_latest
+from flows.running import as_of_or_latest, only_run
 from flows.snapshot import write_dataset
 from flows.use_cases import use_case
 
@@ -21,8 +21,16 @@ PARAMS = "params.yaml"
 
 
 def run(verb: str, use_case_name: str, family: str | None) -> None:
-    """Run one stage. InputError when there is no such verb, or the family is not a contender."""
+    """Run one stage. InputError when there is no such verb, or the family is not a contender.
+
+    ConflictError while the loop is turned here: it works in the same folders.
+    """
     place, case = open_place(), use_case(use_case_name)
+    with only_run(place, case.name):
+        _run(place, case, verb, family)
+
+
+def _run(place: Place, case: UseCase, verb: str, family: str | None) -> None:
     folder = place.settings.work / case.name
     if verb == "snapshot":
         _snapshot(place, case, folder)

@@ -112,6 +112,19 @@ def test_one_turn_of_a_use_case_at_a_time(place: Place) -> None:
         pass
 
 
+def test_dvcs_stages_wait_for_no_turn_but_say_so(home: Path) -> None:
+    """Both work in the same folders."""
+    from flows import stage
+
+    with (
+        only_run(place_of(home), "recommendation"),
+        pytest.raises(ConflictError, match="already being advanced"),
+    ):
+        stage.run("compare", "recommendation", None)
+    with pytest.raises(InputError, match="is no stage"):
+        stage.run("bake", "recommendation", None)
+
+
 def test_another_process_is_seen_and_a_dead_one_is_forgotten(place: Place) -> None:
     root = Path(__file__).resolve().parents[2]
     holder = subprocess.Popen(
