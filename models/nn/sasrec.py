@@ -24,6 +24,7 @@ from models.nn.encoder import ByteDropout, Encoder, initialise
 from models.nn.repeat import Repeat, same
 from models.nn.rows import RowAdam
 from models.nn.sequences import Batch, Sequences
+from models.nn.threads import one_thread
 
 ENCODED_AT_ONCE = 128
 
@@ -51,7 +52,6 @@ class SasRec:
         self.network = network.eval()
         self.embedding_ID = embedding_ID
         self.bias_I = bias_I
-        self._item_DI = embedding_ID.numpy().T
         self._bias_I = bias_I.numpy()
 
     def recommend(self, query: Query, k: int) -> Ranking:
@@ -60,7 +60,8 @@ class SasRec:
         Who has no history gets the learned prior; items that came after the fit rank last.
         """
         dense.check(query, k, len(self._bias_I))
-        return dense.rank(query, k, SasRecConfig.family, self._score)
+        with one_thread():
+            return dense.rank(query, k, SasRecConfig.family, self._score)
 
     def save(self, folder: Path) -> None:
         """Write `config.json` and `weights.safetensors`."""
@@ -81,12 +82,12 @@ class SasRec:
             row_R = some[start : start + ENCODED_AT_ONCE]
             part = known.rows(row_R)
             state_RD, repeat_N = self._encode(part)
-            score_PI[row_R, :learned] += state_RD @ self._item_DI
+            score_PI[row_R, :learned] += torch.mm(state_RD, self.embedding_ID.T).numpy()
             np.add.at(score_PI, (row_R[part.person_N], part.item_N), repeat_N)
         return score_PI
 
     @torch.inference_mode()
-    def _encode(self, known: Interactions) -> tuple[np.ndarray, np.ndarray]:
+    def _encode(self, known: Interactions) -> tuple[Tensor, np.ndarray]:
         """Return the last states of people with a history, float32 [R, D], and per interaction what repeats add to its item.
 
         An item that was taken several times has its sum at the first.
@@ -102,21 +103,13 @@ class SasRec:
         same_RLL, first_RL = same(item)
         mass_RL = (self.network.repeat.lags(item.shape[1])[last_R][:, None, :] @ same_RLL)[:, 0]
         repeat_RL = self.network.repeat(state_RD, mass_RL) * first_RL
-        return state_RD.numpy(), repeat_RL.numpy()[inside_RL]
+        return state_RD, repeat_RL.numpy()[inside_RL]
 
 
 def fit(config: SasRecConfig, training: TrainingSet, seed: int) -> SasRec:
-    """Learn from every person's sequence; ConfigError when heads do not divide the width.
-
-    One thread, whatever the training set allows: steps are small, two threads that wait for each other on a busy
-    machine cost eight times the processor seconds (measured), and the bytes do not depend on the machine's cores.
-    """
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    """Learn from every person's sequence; ConfigError when heads do not divide the width."""
+    with one_thread():
         return _Learner(config, training, seed).learn()
-    finally:
-        torch.set_num_threads(before)
 
 
 class _Learner:
