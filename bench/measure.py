@@ -29,12 +29,13 @@ from flows.place import open_place
 from counterfoil.importers import open_source
 from counterfoil.landing import land
 from flows import verbs
+from flows.gate import validate_days
 from flows.running import as_of_or_latest
 place = open_place()
 started = time.perf_counter()
 landed = land(open_source("complete-journey"), place.settings)
 days = verbs.days(place, as_of_or_latest(place, None))
-verbs.require(verbs.validate(place, days).nouns)
+verbs.require(place, validate_days(place.settings.landing, days))
 print(landed.landed, time.perf_counter() - started)
 """
 
