@@ -12,6 +12,7 @@ from typing import Any
 
 from counterfoil.catalog import Recorder
 from counterfoil.types import Candidate, Dataset, Decision, UseCase, Verdict
+from flows import champion as champions
 from flows import verbs
 from flows.place import Place, code_digests
 
@@ -52,8 +53,8 @@ def steps(place: Place, recorder: Recorder, wrap: Wrap = lambda verb: verb) -> S
         require=partial(verbs.require, place),
         snapshot=recorded(verbs.snapshot),
         inspect=recorded(verbs.inspect, present=verbs.believed),
-        champion=partial(verbs.champion, place),
-        defender=partial(verbs.defender, place),
+        champion=partial(champions.champion, place),
+        defender=partial(champions.defender, place),
         fit=recorded(verbs.fit),
         evaluate=recorded(verbs.evaluate),
         decide=recorded(verbs.decide),

@@ -10,6 +10,7 @@ import pytest
 from counterfoil.catalog.lineage import backwards
 from counterfoil.errors import ConflictError, GateError, InputError
 from counterfoil.types import Candidate, Decision, Evaluation, Gate, Release
+from flows import champion as champions
 from flows import verbs
 from flows.advance import Advanced, advance
 from flows.place import CODE, Place, code_digests, source_digest
@@ -258,7 +259,7 @@ def test_a_release_is_refused_when_another_came_in_since_the_decision(later: Pla
             dataset=tomorrow.dataset.id,
             verb="promote",
             winner=tomorrow.candidates[winner].id,
-            champion=verbs.defender(later, small_case(), tomorrow.dataset, ()).id,
+            champion=champions.defender(later, small_case(), tomorrow.dataset, ()).id,
             evaluations=(),
             comparisons=(),
             sentences=(f"for {winner}",),

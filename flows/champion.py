@@ -1,0 +1,75 @@
+"""Who serves, and who must be beaten: reads of the catalog that the loop's verbs and its composition ask."""
+
+from collections.abc import Sequence
+
+from counterfoil.errors import InputError
+from counterfoil.types import Candidate, Dataset, Decision, UseCase
+from flows.place import Place
+
+
+def champion(place: Place, case: UseCase, dataset: Dataset) -> Candidate | None:
+    """Return the candidate whose data this dataset is held against: who served before anything was released from it, or None.
+
+    InputError when the champion learned from days that this dataset holds out: no fair comparison is left.
+    """
+    decision = _serving(place, case.name)
+    if decision is None:
+        return None
+    earlier = [release for release in _decisions(place, case.name) if release.dataset == dataset.id]
+    if earlier:
+        return _candidate(place, earlier[0].champion)
+    serving = _candidate(place, decision.winner)
+    if serving is not None:
+        _require_not_later(place, serving, dataset)
+    return serving
+
+
+def defender(
+    place: Place, case: UseCase, dataset: Dataset, candidates: Sequence[Candidate]
+) -> Candidate | None:
+    """Return the candidate that these must beat, or None: the champion, unless it is one of them.
+
+    Deciding twice is deciding once: where the very contenders of the champion's decision come again, who it beat defends.
+    InputError when the defender learned from days that this dataset holds out.
+    """
+    contenders = {candidate.id for candidate in candidates}
+    beat = _candidate(place, to_beat(place, case.name, contenders))
+    if beat is not None and beat.id not in contenders:
+        _require_not_later(place, beat, dataset)
+    return beat
+
+
+def to_beat(place: Place, use_case: str, contenders: set[str]) -> str | None:
+    """Return the id of the candidate that these contenders must beat, or None."""
+    decision = _serving(place, use_case)
+    if decision is None:
+        return None
+    decided = {place.catalog.get(name).candidate for name in decision.evaluations}  # type: ignore[attr-defined]
+    again = decision.winner in contenders and contenders <= decided
+    return decision.champion if again else decision.winner
+
+
+def _serving(place: Place, use_case: str) -> Decision | None:
+    """Return the decision by which somebody serves now."""
+    release = place.catalog.champion(use_case)
+    return None if release is None else place.catalog.get(release.decision)  # type: ignore[return-value]
+
+
+def _decisions(place: Place, use_case: str) -> list[Decision]:
+    """Return the decisions that led to a release, newest first."""
+    releases = [place.catalog.get(row["id"]) for row in place.catalog.releases(use_case)]
+    return [place.catalog.get(release.decision) for release in releases]  # type: ignore[attr-defined, misc]
+
+
+def _candidate(place: Place, name: str | None) -> Candidate | None:
+    return None if name is None else place.catalog.get(name)  # type: ignore[return-value]
+
+
+def _require_not_later(place: Place, candidate: Candidate, dataset: Dataset) -> None:
+    learned_from = place.catalog.get(candidate.dataset)
+    assert isinstance(learned_from, Dataset)
+    if learned_from.holdout_from > dataset.holdout_from:
+        raise InputError(
+            f"the champion of {dataset.use_case} learned from what happened until {learned_from.holdout_from.date()}, and as of"
+            f" {dataset.as_of.date()} the days from {dataset.holdout_from.date()} on are held out; choose a later --as-of"
+        )
