@@ -19,7 +19,9 @@ app = typer.Typer(
 )
 data = typer.Typer(no_args_is_help=True, help="Bring events, items and people in.")
 receipt = typer.Typer(no_args_is_help=True, help="Answers and their stubs.")
+bench = typer.Typer(no_args_is_help=True, help="Measure by the protocols of published figures.")
 app.add_typer(data, name="data")
+app.add_typer(bench, name="bench")
 app.add_typer(receipt, name="receipt")
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
@@ -230,6 +232,72 @@ def models(use_case: Annotated[str | None, typer.Argument()] = None, json: Json 
     from flows import commands
 
     terminal.emit(commands.list_models(use_case), json, commands.show_models)
+
+
+@app.command()
+def tune(
+    use_case: Annotated[str, typer.Argument(help="Which use case; its newest dataset is searched on.")],
+    family: Annotated[str, typer.Argument(help="Which family's space is searched.")],
+    minutes: Annotated[
+        float | None, typer.Option(help="Budget; default: 10, unless --trials is given.")
+    ] = None,
+    trials: Annotated[int | None, typer.Option(help="How many trials; the same number repeats exactly.")] = None,
+    json: Json = False,
+) -> None:
+    """Search a family's settings by validation, and fit the best as a candidate; again goes on."""
+    from flows import tune as tuning
+
+    if minutes is None and trials is None:
+        minutes = 10.0
+    with terminal.stages() as stages:
+        told = tuning.run(use_case, family, minutes, trials, stages)
+    terminal.emit(told, json, tuning.show)
+
+
+@bench.command("models")
+def bench_models(
+    families: Annotated[str, typer.Option(help="Names of families, parted by commas.")],
+    data: Annotated[Path | None, typer.Option(help="File or folder; complete-journey needs none.")] = None,
+    format: Annotated[
+        str,
+        typer.Option(
+            help="s3rec (person, then items), sessions, interactions, or any kind that can be imported."
+        ),
+    ] = "interactions",
+    protocol: Annotated[str, typer.Option(help="leave-one-out, time or next-item.")] = "leave-one-out",
+    seeds: Annotated[int, typer.Option(min=1, help="How many seeds; figures are means.")] = 1,
+    budget: Annotated[float, typer.Option(min=0, help="Minutes of tuning on validation per family.")] = 0.0,
+    refit: Annotated[
+        bool, typer.Option("--refit/--no-refit", help="leave-one-out: learn from the validation items too.")
+    ] = False,
+    repeats: Annotated[
+        bool | None,
+        typer.Option(
+            "--repeats/--no-repeats",
+            help="Whether what people had may be asked for; default: as the data are.",
+        ),
+    ] = None,
+    cut: Annotated[
+        str, typer.Option(help="time: share of the events that is learned from, or a day.")
+    ] = "0.9",
+    lists: Annotated[Path | None, typer.Option(help="Write the top lists here (Parquet).")] = None,
+    json: Json = False,
+) -> None:
+    """Measure families on any data: full ranking, no sampled negatives."""
+    from flows import benchmark
+    from flows.benchmark.sets import Terms
+
+    terms = Terms(path=data, format=format, protocol=protocol, refit=refit, repeats=repeats, cut=cut)  # type: ignore[arg-type]
+    asked = benchmark.Benchmark(
+        terms=terms,
+        families=tuple(name.strip() for name in families.split(",") if name.strip()),
+        seeds=seeds,
+        budget_minutes=budget,
+        lists=lists,
+    )
+    with terminal.stages() as stages:
+        report = benchmark.run(asked, stages)
+    terminal.emit(report, json, benchmark.show)
 
 
 @app.command()

@@ -34,19 +34,28 @@ class About:
     last_time: datetime
 
 
-def moments(spec: FeatureSpec, as_of: datetime) -> tuple[datetime, ...]:
-    """Return the training cut-offs, ascending, then the start of the holdout. Label windows never overlap the holdout."""
+def moments(spec: FeatureSpec, as_of: datetime, holdout_from: datetime | None = None) -> tuple[datetime, ...]:
+    """Return the training cut-offs, ascending, then the start of the holdout. Label windows never overlap the holdout.
+
+    The holdout is the last horizon before `as_of`, unless told to begin elsewhere.
+    """
     horizon = timedelta(days=spec.horizon_days)
-    holdout_from = as_of - horizon
+    holdout_from = holdout_from or as_of - horizon
     return (*(holdout_from - horizon * back for back in range(spec.cutoffs, 0, -1)), holdout_from)
 
 
 def write_dataset(
-    settings: Settings, spec: FeatureSpec, as_of: datetime, days: Mapping[str, str], folder: Path
+    settings: Settings,
+    spec: FeatureSpec,
+    as_of: datetime,
+    days: Mapping[str, str],
+    folder: Path,
+    *,
+    holdout_from: datetime | None = None,
 ) -> About:
     """Write a dataset folder and say what it covers. InputError when there is too little history for the spec's moments."""
     first = datetime.fromisoformat(min(days)).replace(tzinfo=UTC)
-    when = moments(spec, as_of)
+    when = moments(spec, as_of, holdout_from)
     if when[0] <= first:
         need = as_of - when[0]
         raise InputError(
@@ -98,7 +107,12 @@ def _write_tables(
         f"SELECT t.id, k.* EXCLUDE (id) FROM (SELECT item AS id FROM taken UNION SELECT id FROM ({known})) t"
         f" LEFT JOIN ({known}) k ON k.id = t.id ORDER BY t.id"
     ).to_arrow_table()
-    people = con.sql("SELECT DISTINCT person AS id FROM taken ORDER BY 1").to_arrow_table()
+    # Of what a shop knows of people, a dataset holds their segment alone: that is what figures are told apart by.
+    described = settings.landing / "people.parquet"
+    told = f"SELECT id, segment FROM read_parquet('{described}')" if described.is_file() else _nobody()
+    people = con.sql(
+        f"SELECT t.id, k.segment FROM (SELECT DISTINCT person AS id FROM taken) t LEFT JOIN ({told}) k USING (id) ORDER BY 1"
+    ).to_arrow_table()
     con.register("items_in_order", items.append_column("number", pa.array(range(len(items)), pa.int32())))
     con.register("people_in_order", people.append_column("number", pa.array(range(len(people)), pa.int32())))
     interactions = con.sql(
@@ -211,6 +225,10 @@ def _no_items() -> str:
         + ", ".join(f"NULL::{'VARCHAR' if f.type == 'text' else 'DOUBLE'} AS {f.name}" for f in ITEM.fields)
         + " WHERE false"
     )
+
+
+def _nobody() -> str:
+    return "SELECT NULL::VARCHAR AS id, NULL::VARCHAR AS segment WHERE false"
 
 
 def _no_pairs() -> pa.Table:

@@ -8,6 +8,7 @@ Times are microseconds since 1970, UTC, int64.
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 from scipy.sparse import csr_matrix
@@ -77,6 +78,11 @@ class Interactions:
             items=self.items,
         )
 
+    def by_person(self) -> tuple[np.ndarray, ...]:
+        """Return each person's distinct items, ascending."""
+        bounds = zip(self.indptr, self.indptr[1:], strict=False)
+        return tuple(np.unique(self.item_N[start:stop]) for start, stop in bounds)
+
     def matrix(self, value_N: np.ndarray | None = None) -> csr_matrix:
         """Return a float32 matrix [P, I]; several interactions with one item are added up (ones by default)."""
         data_N = np.ones(len(self), np.float32) if value_N is None else value_N.astype(np.float32)
@@ -127,11 +133,30 @@ class Features:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Content:
+    """What the catalogue says of its items, one entry per item; empty text and NaN where nothing is said.
+
+    `category_I` holds whole paths ("Dairy > Cheese"); `image_I` holds paths of picture files.
+    """
+
+    title_I: tuple[str, ...]
+    text_I: tuple[str, ...]
+    category_I: tuple[str, ...]
+    brand_I: tuple[str, ...]
+    image_I: tuple[str, ...]
+    price_I: np.ndarray  # float32
+
+    def __len__(self) -> int:
+        return len(self.title_I)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Query:
     """A question to a model: rank items for these people, at this moment, from what was known before it.
 
     `history` has one row per asked person (empty for somebody unknown). `allowed_I` masks the catalogue;
-    `exclude` holds, per row, items that must not be answered (None: nothing is left out).
+    `exclude` holds, per row, items that must not be answered (None: nothing is left out). `content` describes the catalogue, the
+    items that came after the fit too (None: nothing is known of them).
     """
 
     history: Interactions
@@ -139,6 +164,7 @@ class Query:
     features: Features
     allowed_I: np.ndarray | None = None  # bool
     exclude: tuple[np.ndarray, ...] | None = None
+    content: Content | None = None
 
     @property
     def people(self) -> int:
@@ -150,16 +176,19 @@ class Query:
         """Size of the catalogue, I."""
         return self.history.items
 
+    def rows(self, rows_R: np.ndarray) -> "Query":
+        """Return the question for these rows of it."""
+        return replace(
+            self,
+            history=self.history.rows(rows_R),
+            features=self.features.rows(rows_R),
+            exclude=None if self.exclude is None else tuple(self.exclude[row] for row in rows_R),
+        )
+
     def parts(self, size: int) -> Iterator["Query"]:
         """Yield the question in parts of at most `size` people, in order."""
         for start in range(0, self.people, size):
-            rows_R = np.arange(start, min(start + size, self.people))
-            yield replace(
-                self,
-                history=self.history.rows(rows_R),
-                features=self.features.rows(rows_R),
-                exclude=None if self.exclude is None else self.exclude[start : start + size],
-            )
+            yield self.rows(np.arange(start, min(start + size, self.people)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,12 +205,27 @@ class Ranking:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Trial:
+    """A question with its right answers, kept from learning: per row of the query what was taken, distinct items, never none."""
+
+    query: Query
+    truth: tuple[np.ndarray, ...]
+
+
+Inner = Literal["time", "last", "sessions"]
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainingSet:
     """What a family may learn from: interactions before `until_us`, and features at earlier cut-offs with their labels.
 
     `cutoffs` maps a moment c (ascending) to the features known at c; the labels are the `labels` in [c, c + horizon): by default
     the interactions themselves, else those of other kinds (what was bought, where people learn from what was viewed).
     The last moment + horizon never passes `until_us`. `features` are those at `until_us`, for scoring only.
+
+    `validation` is a trial that is not among the interactions, for choosing by: who chooses by it does not learn from it. Where
+    there is none, `inner` says how one is cut from the interactions (models/splits.py). Where `repeats` is false,
+    nobody is asked for what they had already.
     """
 
     interactions: Interactions
@@ -193,6 +237,10 @@ class TrainingSet:
     threads: int = 2
     history_cap: int = 1000
     other_labels: Interactions | None = None
+    content: Content | None = None
+    validation: Trial | None = None
+    inner: Inner = "time"
+    repeats: bool = True
 
     @property
     def labels(self) -> Interactions:
@@ -202,5 +250,11 @@ class TrainingSet:
     def query(self, people_R: np.ndarray, at_us: int) -> Query:
         """Return the question that would have been asked for these people at `at_us` (a cut-off, or `until_us`)."""
         features = self.features if at_us == self.until_us else self.cutoffs[at_us]
-        history = self.interactions.between(None, at_us).rows(people_R).last(self.history_cap)
-        return Query(history=history, as_of_us=at_us, features=features.rows(people_R))
+        before = self.interactions.between(None, at_us).rows(people_R)
+        return Query(
+            history=before.last(self.history_cap),
+            as_of_us=at_us,
+            features=features.rows(people_R),
+            exclude=None if self.repeats else before.by_person(),
+            content=self.content,
+        )

@@ -1,11 +1,12 @@
 """A dataset version on disk, read into arrays. Writing one is the snapshot's work (flows/snapshot.py).
 
 A dataset folder holds: `dataset.json` (moments, horizon, names), `items.parquet` and `people.parquet` (row = index),
-`interactions.parquet` (person, item, time, kind, quantity, price; sorted), and `{person,item,pair}_features.parquet` with one
+`interactions.parquet` (person, item, time, kind, quantity, price; sorted), of people the shop's own `segment` where it has one, and `{person,item,pair}_features.parquet` with one
 block of rows per `moment`: the training cut-offs, the start of the holdout, and the as-of.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from models.data import DAY_US, Features, Interactions, Query, TrainingSet
+from models.data import DAY_US, Content, Features, Interactions, Query, TrainingSet
+from models.splits import Split, fair
+
+MOST_SEGMENTS = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +43,7 @@ class DatasetFolder:
     about: dict[str, Any]
     item_ids: np.ndarray
     person_ids: np.ndarray
+    segment_P: np.ndarray  # text; None for who is in none
     category_I: np.ndarray
     history: Interactions
     labels: Interactions
@@ -89,7 +94,24 @@ class DatasetFolder:
             threads=self.threads,
             history_cap=self.about["history_cap"],
             other_labels=self.labels.between(None, until_us),
+            content=self.content,
         )
+
+    def split(self, *, repeats: bool) -> Split:
+        """Return what may be learned, and the trial: the people known at the holdout's start, and what they took after it.
+
+        Without `repeats` nobody is asked for what they had.
+        """
+        training = replace(self.training(), repeats=repeats)
+        start_us, end_us = self.about["holdout_from_us"], self.about["as_of_us"]
+        after = self.labels.between(start_us, end_us)
+        people_P = np.intersect1d(after.person_N, training.interactions.person_N)
+        return fair(training, people_P, after, start_us)
+
+    @cached_property
+    def content(self) -> Content:
+        """What the catalogue says of its items."""
+        return read_content(self.path / "items.parquet")
 
     def holdout(self) -> Holdout:
         """Return the units, what they took from the holdout's start to the as-of, and the question to ask."""
@@ -105,12 +127,13 @@ class DatasetFolder:
         return Holdout(
             unit_P=unit_P,
             truth=truth,
-            query=Query(history=history, as_of_us=start_us, features=self.features(start_us).rows(unit_P)),
-            slices={
-                "new people": known_P == 0,
-                "light people": (known_P > 0) & (known_P < 100),
-                "regular people": known_P >= 100,
-            },
+            query=Query(
+                history=history,
+                as_of_us=start_us,
+                features=self.features(start_us).rows(unit_P),
+                content=self.content,
+            ),
+            slices=_by_history(known_P) | _by_segment(self.segment_P[unit_P]),
         )
 
 
@@ -118,7 +141,7 @@ def read(folder: Path, *, threads: int = 2) -> DatasetFolder:
     """Open a dataset folder. FileNotFoundError when a part is missing."""
     about = orjson.loads((folder / "dataset.json").read_bytes())
     items = pq.read_table(folder / "items.parquet", columns=["id", "category"])
-    people = pq.read_table(folder / "people.parquet", columns=["id"])
+    people = pq.read_table(folder / "people.parquet")
     interactions = pq.read_table(
         folder / "interactions.parquet", columns=["person", "item", "time", "kind", "quantity"]
     )
@@ -128,11 +151,57 @@ def read(folder: Path, *, threads: int = 2) -> DatasetFolder:
         about=about,
         item_ids=items["id"].to_numpy(zero_copy_only=False),
         person_ids=people["id"].to_numpy(zero_copy_only=False),
+        segment_P=_segments(people),
         category_I=_category_codes(items["category"]),
         history=_interactions(interactions, about["history_kinds"], **shape),
         labels=_interactions(interactions, about["label_kinds"], **shape),
         threads=threads,
     )
+
+
+def read_content(path: Path) -> Content:
+    """Read what an `items.parquet` says of items, in its order."""
+    held = pq.read_schema(path).names
+    wanted = [name for name in ("title", "text", "category", "brand", "image", "price") if name in held]
+    table = pq.read_table(path, columns=wanted)
+
+    def texts(name: str) -> tuple[str, ...]:
+        return tuple(pc.fill_null(table[name], "").to_pylist()) if name in wanted else ("",) * len(table)
+
+    return Content(
+        title_I=texts("title"),
+        text_I=texts("text"),
+        category_I=texts("category"),
+        brand_I=texts("brand"),
+        image_I=texts("image"),
+        price_I=table["price"].cast(pa.float32()).to_numpy(),
+    )
+
+
+def _by_history(known_P: np.ndarray) -> dict[str, np.ndarray]:
+    """Cut people by how much was known of them: nothing, less than the median of those of whom anything was, or as much."""
+    usual = np.median(known_P[known_P > 0]) if known_P.any() else 1
+    return {
+        "new people": known_P == 0,
+        "light people": (known_P > 0) & (known_P < usual),
+        "regular people": (known_P > 0) & (known_P >= usual),
+    }
+
+
+def _by_segment(segment_P: np.ndarray) -> dict[str, np.ndarray]:
+    """Cut people by the shop's own segment, the largest ones; who is in none is in no slice."""
+    named = segment_P[[name is not None for name in segment_P]].astype(str)
+    names, counts = np.unique(named, return_counts=True)
+    largest = sorted(names[np.lexsort((names, -counts))][:MOST_SEGMENTS])
+    return {f"segment {name}": np.array([one == name for one in segment_P], bool) for name in largest}
+
+
+def _segments(people: pa.Table) -> np.ndarray:
+    held = "segment" in people.column_names
+    out_P = np.full(len(people), None, object)
+    if held:
+        out_P[:] = people["segment"].to_pylist()
+    return out_P
 
 
 def _interactions(table: pa.Table, kinds: list[str], people: int, items: int) -> Interactions:

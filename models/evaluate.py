@@ -7,7 +7,7 @@ apart (`score_ms`), since it is never the same twice. Shapes: P units, K list le
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -17,18 +17,36 @@ import pyarrow.parquet as pq
 from counterfoil.errors import InputError, IntegrityError
 from models.data import Query, Ranking
 from models.family import Model
-from models.metrics import beyond
+from models.metrics import beyond, tail
 from models.metrics.accuracy import ACCURACY, hits, taken
+from models.metrics.calibration import miscalibration
 
 TIMED_PEOPLE = 21
 
 
 @dataclass(frozen=True, kw_only=True)
 class Units:
-    """One value per unit and metric, float64 [P] each; `unit_P` says who (person index, int32)."""
+    """One value per unit and metric, float64 [P] each; `unit_P` says who (person index, int32).
+
+    `values` has metrics by name, also `ndcg@10[tail items]`: right answers among rare items alone, NaN for who took none.
+    `slices` says who belongs to a slice of people, bool [P] each.
+    """
 
     unit_P: np.ndarray
     values: dict[str, np.ndarray]
+    slices: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def of(self, name: str) -> np.ndarray | None:
+        """Return a metric, or a metric on a slice ("ndcg@10[new people]"), float64 [P], NaN for who is not in it.
+
+        None when nothing was measured by that name.
+        """
+        if name in self.values:
+            return self.values[name]
+        metric, _, slice_ = name.removesuffix("]").partition("[")
+        if metric not in self.values or slice_ not in self.slices:
+            return None
+        return np.where(self.slices[slice_], self.values[metric], np.nan)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,11 +86,17 @@ def evaluate(
     ranking = model.recommend(query, k)
     batch_ms = (time.perf_counter() - started) * 1000 / max(1, query.people)
     _check_ranking(ranking, query)
-    values = _per_unit(ranking.item_PK, truth, train_popularity_I, category_I, k)
+    values = _per_unit(ranking.item_PK, truth, query, train_popularity_I, category_I, k)
+    by_items = _by_items(ranking.item_PK, truth, train_popularity_I, k)
+    masks = {name: np.asarray(mask_P, bool) for name, mask_P in slices.items()}
+    flat = {f"{metric}[{name}]": value_P for name, part in by_items.items() for metric, value_P in part.items()}
     return Scores(
-        units=Units(unit_P=_units(query, unit_P), values=values),
+        units=Units(unit_P=_units(query, unit_P), values=values | flat, slices=masks),
         metrics=_aggregate(ranking.item_PK, values, query, truth, train_popularity_I, k),
-        slices={name: _slice(values, np.asarray(mask_P, bool)) for name, mask_P in slices.items()},
+        slices={
+            **{name: _slice(values, mask_P) for name, mask_P in masks.items()},
+            **{name: _slice(part, _any_finite(part)) for name, part in by_items.items()},
+        },
         ranking=ranking,
         score_ms=_one_person_ms(model, query, k),
         batch_ms=batch_ms,
@@ -80,10 +104,12 @@ def evaluate(
 
 
 def write_units(scores: Scores, path: Path) -> None:
-    """Write one row per unit (`unit`, then a column per metric by name); the same scores give the same bytes."""
+    """Write one row per unit (`unit`, a column per metric by name, a bool column per slice); the same scores give the same bytes."""
     columns = {"unit": pa.array(scores.units.unit_P, pa.int32())}
     for name in sorted(scores.units.values):
         columns[name] = pa.array(scores.units.values[name], pa.float64())
+    for name in sorted(scores.units.slices):
+        columns[name] = pa.array(scores.units.slices[name], pa.bool_())
     half = path.with_name(path.name + ".part")
     with half.open("wb") as file:
         pq.write_table(pa.table(columns), file, compression="zstd", store_schema=False)
@@ -96,8 +122,12 @@ def read_units(path: Path) -> Units:
     """Read what `write_units` wrote; IntegrityError when it is not that."""
     try:
         table = pq.read_table(path)
-        values = {name: table[name].to_numpy() for name in table.column_names if name != "unit"}
-        return Units(unit_P=table["unit"].to_numpy(), values=values)
+        columns = {name: table[name].to_numpy() for name in table.column_names if name != "unit"}
+        return Units(
+            unit_P=table["unit"].to_numpy(),
+            values={name: column_P for name, column_P in columns.items() if column_P.dtype != bool},
+            slices={name: column_P for name, column_P in columns.items() if column_P.dtype == bool},
+        )
     except (OSError, KeyError, pa.ArrowInvalid) as error:
         raise IntegrityError(
             f"{path.name} cannot be read ({error}); restore the evaluation by its digest"
@@ -107,6 +137,7 @@ def read_units(path: Path) -> Units:
 def _per_unit(
     item_PK: np.ndarray,
     truth: Sequence[np.ndarray],
+    query: Query,
     popularity_I: np.ndarray,
     category_I: np.ndarray | None,
     k: int,
@@ -115,9 +146,24 @@ def _per_unit(
     values = {f"{name}@{k}": metric(hit_PK, taken_P, k) for name, metric in ACCURACY.items()}
     values[f"novelty@{k}"] = beyond.novelty(item_PK, popularity_I)
     values[f"popularity@{k}"] = beyond.popularity(item_PK, popularity_I)
+    values[f"serendipity@{k}"] = beyond.serendipity(item_PK, hit_PK, popularity_I, k)
     if category_I is not None and len(category_I):
         values[f"diversity@{k}"] = beyond.diversity(item_PK, category_I)
+        values[f"miscalibration@{k}"] = miscalibration(item_PK, query.history, category_I)
     return values
+
+
+def _by_items(
+    item_PK: np.ndarray, truth: Sequence[np.ndarray], popularity_I: np.ndarray, k: int
+) -> dict[str, dict[str, np.ndarray]]:
+    """Return accuracy per unit where only popular, or only rare items count as right answers."""
+    head_I = tail.head(popularity_I)
+    parts = {"head items": head_I, "tail items": ~head_I}
+    return {name: tail.restricted(item_PK, truth, kept_I, k) for name, kept_I in parts.items()}
+
+
+def _any_finite(values: Mapping[str, np.ndarray]) -> np.ndarray:
+    return np.isfinite(np.stack(list(values.values()))).any(axis=0)
 
 
 def _aggregate(
@@ -131,6 +177,9 @@ def _aggregate(
     catalogue = query.items if query.allowed_I is None else int(query.allowed_I.sum())
     out = _means(values)
     out[f"coverage@{k}"] = beyond.coverage(item_PK, catalogue)
+    inequality = beyond.gini(item_PK, catalogue)
+    if np.isfinite(inequality):
+        out[f"gini@{k}"] = inequality
     ratio = beyond.popularity_ratio(item_PK, truth, popularity_I)
     if np.isfinite(ratio):
         out[f"popularity_ratio@{k}"] = ratio
@@ -155,13 +204,7 @@ def _one_person_ms(model: Model, query: Query, k: int) -> float:
     """Time answers for single people, evenly spread over the question, and return the median."""
     times_ms = []
     for row in np.unique(np.linspace(0, query.people - 1, TIMED_PEOPLE).astype(int)):
-        rows_R = np.array([row])
-        one = replace(
-            query,
-            history=query.history.rows(rows_R),
-            features=query.features.rows(rows_R),
-            exclude=None if query.exclude is None else (query.exclude[row],),
-        )
+        one = query.rows(np.array([row]))
         started = time.perf_counter()
         model.recommend(one, k)
         times_ms.append((time.perf_counter() - started) * 1000)

@@ -5,16 +5,19 @@ favourites again and again, sometimes another item of the taste, rarely anything
 the more popular. The last item is never taken by anybody.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from models.data import DAY_US, Features, Interactions, Query, TrainingSet
+from models.data import DAY_US, Content, Features, Interactions, Query, TrainingSet
 
 START_US = 1_500_000_000_000_000
 ITEM_NAMES = ("popularity_7d", "popularity_28d", "buyers_28d", "age_days")
 PERSON_NAMES = ("purchases_28d", "recency_days")
 PAIR_NAMES = ("times", "since_last_days")
+TASTES = ("citrus mint", "cedar resin", "vanilla cocoa", "lavender rose", "pepper clove", "amber musk")
+GOODS = ("soap", "candle", "oil", "tea", "balm", "cream", "salt", "mist", "wax", "sachet", "bar")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,11 +61,25 @@ def shop(
         category_I=(np.arange(items) % tastes).astype(np.int32),
         threads=threads,
         history_cap=200,
+        content=content([item % tastes for item in range(items)]),
     )
     after = everything.between(until_us, None)
     truth = tuple(np.unique(after.item_N[after.person_N == person]) for person in range(people))
     return Shop(
         training=training, query=training.query(np.arange(people), until_us), truth=truth, tastes=tastes
+    )
+
+
+def content(taste_I: Sequence[int]) -> Content:
+    """Describe items of these tastes: words of the taste beside words that say nothing, shelves, brands, prices; no pictures."""
+    words = [TASTES[taste % len(TASTES)] for taste in taste_I]
+    return Content(
+        title_I=tuple(f"{GOODS[item % len(GOODS)]} of {told}" for item, told in enumerate(words)),
+        text_I=tuple(f"for home and travel, number {item}, {told}" for item, told in enumerate(words)),
+        category_I=tuple(f"scents > {told.split()[0]}" for told in words),
+        brand_I=tuple(f"house of {told.split()[1]}" for told in words),
+        image_I=("",) * len(words),
+        price_I=np.array([5.0 + 10.0 * taste for taste in taste_I], np.float32),
     )
 
 
@@ -141,20 +158,6 @@ def features(everything: Interactions, moment_us: int) -> Features:
     )
 
 
-def no_features(people: int, items: int) -> Features:
-    """Return features without a single column or pair, as of a question that brings none."""
-    return Features(
-        person_names=(),
-        item_names=(),
-        pair_names=(),
-        person_PF=np.zeros((people, 0), np.float32),
-        item_IF=np.zeros((items, 0), np.float32),
-        pair_person_N=np.zeros(0, np.int32),
-        pair_item_N=np.zeros(0, np.int32),
-        pair_NF=np.zeros((0, 0), np.float32),
-    )
-
-
 def with_strangers(query: Query, count: int) -> Query:
     """Return the question with `count` more people about whom nothing is known, at the end."""
     rows_R = np.append(np.arange(query.people), np.full(count, -1))
@@ -162,13 +165,26 @@ def with_strangers(query: Query, count: int) -> Query:
 
 
 def with_new_items(query: Query, count: int) -> Query:
-    """Return the question with `count` more items in the catalogue that nobody took and no feature describes."""
+    """Return the question with `count` more items in the catalogue that nobody took, and of which nothing is known."""
     item_IF = query.features.item_IF
     unknown_IF = np.full((count, item_IF.shape[1]), np.nan, np.float32)
     return replace(
         query,
         history=replace(query.history, items=query.items + count),
         features=replace(query.features, item_IF=np.concatenate([item_IF, unknown_IF])),
+        content=None if query.content is None else _with_silence(query.content, count),
+    )
+
+
+def _with_silence(known: Content, count: int) -> Content:
+    nothing = ("",) * count
+    return Content(
+        title_I=known.title_I + nothing,
+        text_I=known.text_I + nothing,
+        category_I=known.category_I + nothing,
+        brand_I=known.brand_I + nothing,
+        image_I=known.image_I + nothing,
+        price_I=np.append(known.price_I, np.full(count, np.nan, np.float32)),
     )
 
 

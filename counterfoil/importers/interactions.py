@@ -17,18 +17,18 @@ KIND = "interactions"
 VERSION = 1
 BASE = "TIMESTAMPTZ '2020-01-01 00:00:00+00'"
 NAMES: dict[str, tuple[str, ...]] = {
-    "person": ("user_id", "uid", "user", "userid", "reviewerid", "customer_id", "person"),
-    "item": ("item_id", "sid", "iid", "item", "itemid", "movie_id", "product_id", "asin"),
+    "person": ("user_id", "uid", "user", "userid", "reviewerid", "customer_id", "customerid", "person"),
+    "item": ("item_id", "sid", "iid", "item", "itemid", "movie_id", "product_id", "stockcode", "asin"),
     "rating": ("rating", "overall", "score", "stars"),
     "behavior": ("behavior", "behaviour", "event", "kind", "action"),
-    "time": ("timestamp", "time", "ts", "unix_time", "date"),
-    "session": ("session_id", "session"),
+    "time": ("timestamp", "time", "ts", "unix_time", "date", "invoicedate"),
+    "session": ("session_id", "session", "invoiceno"),
     "quantity": ("quantity", "qty"),
     "title": ("title", "movie_title", "name", "item_name"),
     "text": ("text", "description"),
     "category": ("category", "i_category", "class", "genre", "genres"),
     "brand": ("brand", "manufacturer"),
-    "price": ("price",),
+    "price": ("price", "unitprice"),
     "age": ("age",),
     "segment": ("segment", "occupation"),
     "country": ("country",),

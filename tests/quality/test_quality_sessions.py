@@ -17,12 +17,14 @@ from counterfoil.importers import open_source
 from counterfoil.landing import Landed, land, read_manifest
 from counterfoil.settings import Settings
 from counterfoil.types import FeatureSpec
+from flows.benchmark.sets import History, landed_history
 from models.data import Interactions
 from models.evaluate import evaluate
 from models.families import config_from, family
 from models.family import Model
+from models.splits import laid_out, question
 from tests.landing_shop import settings_of
-from tests.real_history import History, landed_history, question, real_set, training_on
+from tests.real_history import real_set, training_on
 
 NAME = "diginetica_gce_gnn"
 ITEMKNN = {
@@ -55,7 +57,7 @@ class Sessions:
     ) -> tuple[float, float]:
         """Return P@20 and MRR@20 in percent over every n-th of the 60,858 pairs."""
         rows_R = np.arange(0, self.prefixes.people, every)
-        query = question((prefixes or self.prefixes).rows(rows_R))
+        query = question(laid_out((prefixes or self.prefixes).rows(rows_R)), repeats=True)
         clicks_I = self.history.interactions.matrix().getnnz(axis=0)
         found = evaluate(model, query, tuple(self.target_P[rows_R][:, None]), {}, clicks_I, k=20).metrics
         return 100 * found["hit_rate@20"], 100 * found["mrr@20"]

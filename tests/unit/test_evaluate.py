@@ -13,7 +13,8 @@ from counterfoil.errors import InputError, IntegrityError
 from models.data import Query, Ranking
 from models.evaluate import evaluate, read_units, write_units
 from models.families import family
-from tests.shop_data import START_US, interactions, no_features, shop
+from models.splits import no_features
+from tests.shop_data import START_US, interactions, shop
 
 
 @dataclass(frozen=True)

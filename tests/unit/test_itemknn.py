@@ -8,7 +8,8 @@ from scipy.sparse import csr_matrix
 
 from models.data import DAY_US, Query
 from models.families.itemknn import ItemKnn, ItemKnnConfig, neighbours
-from tests.shop_data import START_US, interactions, no_features
+from models.splits import no_features
+from tests.shop_data import START_US, interactions
 
 TAKEN_PI = np.array([[1, 2, 0, 0], [3, 1, 1, 0], [0, 1, 1, 0], [2, 0, 0, 0]], np.float32)
 PLAIN = ItemKnnConfig(weighting="cosine", shrink=0.0, neighbours=10)

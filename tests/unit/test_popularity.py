@@ -8,7 +8,8 @@ import pytest
 from counterfoil.errors import IntegrityError
 from models.data import Features, Query
 from models.families.popularity import FAMILY, Popularity, PopularityConfig, load
-from tests.shop_data import START_US, interactions, no_features, shop
+from models.splits import no_features
+from tests.shop_data import START_US, interactions, shop
 
 
 def question(rows: int, **columns: list[float]) -> Query:

@@ -6,7 +6,8 @@ import pytest
 from counterfoil.errors import ConfigError
 from models.data import DAY_US, Query
 from models.families.repurchase import Repurchase, RepurchaseConfig, decay
-from tests.shop_data import START_US, interactions, no_features
+from models.splits import no_features
+from tests.shop_data import START_US, interactions
 
 
 def question(days_ago: dict[int, list[float]], people: int = 1, items: int = 5) -> Query:

@@ -16,7 +16,8 @@ from models.nn.repeat import Repeat, same
 from models.nn.rows import RowAdam
 from models.nn.sasrec import sampled_softmax
 from models.nn.sequences import Sequences
-from tests.shop_data import START_US, interactions, no_features, shop
+from models.splits import no_features
+from tests.shop_data import START_US, interactions, shop
 
 TINY = SasRecConfig(length=12, width=8, steps=20, negatives=8, batch=4)
 

@@ -14,7 +14,8 @@ from models.families.twostage import TwoStageConfig
 from models.family import best_of
 from models.rank import booster, habits, pool, signals
 from models.rank.booster import BoosterConfig
-from tests.shop_data import START_US, interactions, no_features, shop
+from models.splits import no_features
+from tests.shop_data import START_US, interactions, shop
 
 NAN = np.nan
 NOW_US = START_US + 100 * DAY_US
