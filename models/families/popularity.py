@@ -13,7 +13,8 @@ from models import artefact
 from models.config import Checked, build
 from models.data import Query, Ranking, TrainingSet
 from models.families import dense
-from models.family import Family, best_of
+from models.families.prior import Prior
+from models.family import Family
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,14 +31,15 @@ class Popularity:
     def __init__(self, config: PopularityConfig, buyers_I: np.ndarray) -> None:
         self.config = config
         self.buyers_I = buyers_I
+        self.sold = Prior(buyers_I, feature=config.feature)
 
     def recommend(self, query: Query, k: int) -> Ranking:
         """Return the `k` most popular items that are allowed and not excluded; InputError for a question that does not fit."""
         dense.check(query, k, len(self.buyers_I))
-        score_I = dense.popularity(query, self.config.feature, self.buyers_I)
         exclude = query.exclude or (np.zeros(0, np.int32),) * query.people
         deepest = k + max((len(items) for items in exclude), default=0)
-        order_L = self._order(score_I, query.allowed_I, deepest)
+        order_L = self.sold.leading(query, deepest)
+        score_I = self.sold.of(query)
         item_PK = np.full((query.people, min(k, query.items)), -1, np.int32)
         for row, excluded in enumerate(exclude):
             kept = order_L[~np.isin(order_L, excluded)] if len(excluded) else order_L
@@ -56,15 +58,6 @@ class Popularity:
         """Write `config.json` and `buyers.npy`."""
         artefact.write_json(folder / "config.json", self.config)
         artefact.write_array(folder / "buyers.npy", self.buyers_I)
-
-    def _order(self, score_I: np.ndarray, allowed_I: np.ndarray | None, deepest: int) -> np.ndarray:
-        """Return the `deepest` best allowed items: by score, then learned count, then lower index."""
-        pool = np.arange(len(score_I)) if allowed_I is None else np.flatnonzero(allowed_I)
-        if deepest < len(pool):
-            scores = score_I[pool]
-            pool = pool[scores >= scores[best_of(scores, deepest)[-1]]]
-        buyers_I = dense.padded(self.buyers_I, len(score_I))
-        return pool[np.lexsort((pool, -buyers_I[pool], -score_I[pool]))][:deepest].astype(np.int32)
 
 
 def fit(config: PopularityConfig, training: TrainingSet, seed: int) -> Popularity:

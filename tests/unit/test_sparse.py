@@ -1,0 +1,66 @@
+"""Ranking few scores above a prior: the very answers of ranking them all, and the prior worked out once per matrix."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.sparse import csr_matrix
+
+from models.data import Query
+from models.families import dense, sparse
+from models.families.prior import Prior
+from models.splits import no_features
+from tests.shop_data import START_US, interactions
+
+PEOPLE, ITEMS = 40, 300
+
+
+def asked(random: np.random.Generator, *, masked: bool, excluding: bool) -> Query:
+    features = replace(
+        no_features(PEOPLE, ITEMS),
+        item_names=("buyers_28d",),
+        item_IF=random.integers(0, 6, (ITEMS, 1)).astype(np.float32),  # many are alike
+    )
+    return Query(
+        history=interactions([], [], [], people=PEOPLE, items=ITEMS),
+        as_of_us=START_US,
+        features=features,
+        allowed_I=random.random(ITEMS) < 0.3 if masked else None,
+        exclude=tuple(random.choice(ITEMS, 40, replace=False) for _ in range(PEOPLE)) if excluding else None,
+    )
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("excluding", [False, True])
+@pytest.mark.parametrize("k", [1, 10, ITEMS + 5])
+def test_answers_as_if_all_were_scored(masked: bool, excluding: bool, k: int) -> None:
+    random = np.random.default_rng(7)
+    query = asked(random, masked=masked, excluding=excluding)
+    score_PI = (random.random((PEOPLE, ITEMS)) * (random.random((PEOPLE, ITEMS)) < 0.05)).astype(np.float32)
+    score_PI[0] = 0.0
+    prior = Prior(np.zeros(ITEMS, np.float32), feature="buyers_28d", weight=0.5)
+    found = sparse.rank(query, k, "few", lambda part: csr_matrix(score_PI), prior)
+    every = dense.rank(query, k, "few", lambda part: score_PI + prior.of(part))
+    np.testing.assert_array_equal(found.item_PK, every.item_PK)
+    np.testing.assert_array_equal(found.score_PK, every.score_PK)
+    np.testing.assert_array_equal(found.source_PK, every.source_PK)
+
+
+def test_looks_deeper_than_what_it_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("models.families.prior.LEADING", 5)
+    query = replace(asked(np.random.default_rng(1), masked=False, excluding=False))
+    order = np.argsort(-query.features.item_IF[:, 0], kind="stable")
+    prior = Prior(np.zeros(ITEMS, np.float32), feature="buyers_28d", weight=0.5)
+    assert prior.leading(query, 3).tolist() == order[:3].tolist()
+    assert prior.leading(query, 200).tolist() == order[:200].tolist()
+    odd_I = np.arange(ITEMS) % 2 == 1
+    assert prior.leading(replace(query, allowed_I=odd_I), 4).tolist() == order[odd_I[order]][:4].tolist()
+
+
+def test_another_matrix_is_another_prior() -> None:
+    random = np.random.default_rng(2)
+    one, other = (asked(random, masked=False, excluding=False) for _ in range(2))
+    prior = Prior(np.zeros(ITEMS, np.float32), feature="buyers_28d", weight=1.0)
+    np.testing.assert_array_equal(prior.of(one), one.features.item_IF[:, 0] / 5)
+    np.testing.assert_array_equal(prior.of(other), other.features.item_IF[:, 0] / 5)
+    assert prior.of(other) is prior.of(other)
