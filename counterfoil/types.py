@@ -110,7 +110,8 @@ class Gate:
     """What a challenger must clear: the primary metric, the margin to beat, and guardrails.
 
     `guardrails` maps a metric to the share of the champion's value that must be kept (0.9 = may lose 10%).
-    `floor` maps a metric to an absolute value; `ceilings` to an absolute upper bound (bytes, milliseconds).
+    `floors` maps a metric to an absolute value; `ceilings` to an absolute upper bound (bytes, milliseconds). A bound may be
+    about a slice ("ndcg@10[new people]"); below `min_slice_units` units a slice has too little evidence to block anybody.
     """
 
     primary: str
@@ -119,6 +120,7 @@ class Gate:
     floors: dict[str, float] = field(default_factory=dict)
     ceilings: dict[str, float] = field(default_factory=dict)
     min_units: int = 100
+    min_slice_units: int = 30
     noise_seeds: tuple[int, ...] = (1, 2)
 
 

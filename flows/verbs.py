@@ -279,7 +279,6 @@ def _contender(place: Place, case: UseCase, evaluation: Evaluation) -> Any:
         units=units.unit_P,
         values=units.values[case.gate.primary],
         metrics=evaluation.metrics,
-        slices=evaluation.slices,
         cost=evaluation.cost,
     )
 
@@ -319,8 +318,10 @@ def packaged(place: Place, bento: Noun) -> bool:
 def bento_folder(place: Place, tag: str) -> Path:
     """Return where BentoML keeps the bento of that tag."""
     return place.settings.bentos / "bentos" / tag.replace(":", "/")
+    from models.guardrails import slices_of
 
 
+    parts = {name: units.of(name) for name in slices_of(case.gate)}
 def online(place: Place) -> dict[str, str]:
     """Return which online store this is, as a digest (its address may hold a password), and how long its rows live."""
     return {
@@ -329,6 +330,7 @@ def online(place: Place) -> dict[str, str]:
     }
 
 
+        parts={name: part_U for name, part_U in parts.items() if part_U is not None},
 def materialise(place: Place, dataset: Dataset, target: Mapping[str, str]) -> Made:
     """Bring the online store to what was known at the dataset's as-of; serving goes on meanwhile.
 

@@ -1,8 +1,9 @@
 """A dataset version on disk, read into arrays. Writing one is the snapshot's work (flows/snapshot.py).
 
-A dataset folder holds: `dataset.json` (moments, horizon, names), `items.parquet` and `people.parquet` (row = index),
-`interactions.parquet` (person, item, time, kind, quantity, price; sorted), of people the shop's own `segment` where it has one, and `{person,item,pair}_features.parquet` with one
-block of rows per `moment`: the training cut-offs, the start of the holdout, and the as-of.
+A dataset folder holds: `dataset.json` (moments, horizon, names), `items.parquet` and `people.parquet` (row = index; of people
+their id and the shop's own `segment`), `interactions.parquet` (person, item, time, kind, quantity, price; sorted), and
+`{person,item,pair}_features.parquet` with one block of rows per `moment`: the training cut-offs, the start of the holdout, and
+the as-of.
 """
 
 from dataclasses import dataclass, replace
@@ -16,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from models import catalogue
 from models.data import DAY_US, Content, Features, Interactions, Query, TrainingSet
 from models.splits import Split, fair
 
@@ -111,7 +113,7 @@ class DatasetFolder:
     @cached_property
     def content(self) -> Content:
         """What the catalogue says of its items."""
-        return read_content(self.path / "items.parquet")
+        return catalogue.of_file(self.path / "items.parquet")
 
     def holdout(self) -> Holdout:
         """Return the units, what they took from the holdout's start to the as-of, and the question to ask."""
@@ -156,25 +158,6 @@ def read(folder: Path, *, threads: int = 2) -> DatasetFolder:
         history=_interactions(interactions, about["history_kinds"], **shape),
         labels=_interactions(interactions, about["label_kinds"], **shape),
         threads=threads,
-    )
-
-
-def read_content(path: Path) -> Content:
-    """Read what an `items.parquet` says of items, in its order."""
-    held = pq.read_schema(path).names
-    wanted = [name for name in ("title", "text", "category", "brand", "image", "price") if name in held]
-    table = pq.read_table(path, columns=wanted)
-
-    def texts(name: str) -> tuple[str, ...]:
-        return tuple(pc.fill_null(table[name], "").to_pylist()) if name in wanted else ("",) * len(table)
-
-    return Content(
-        title_I=texts("title"),
-        text_I=texts("text"),
-        category_I=texts("category"),
-        brand_I=texts("brand"),
-        image_I=texts("image"),
-        price_I=table["price"].cast(pa.float32()).to_numpy(),
     )
 
 

@@ -5,24 +5,26 @@ A contender is promoted only if
 2. the paired bootstrap interval of its lead in the primary metric lies above the bar: the gate's margin or, where
    that is more, what refits with other seeds differ by (a lead that luck can give is none);
 3. it breaks no guardrail, floor or ceiling (models/guardrails.py).
-Intervals are joint: with m contenders each is taken at 1 - 0.05/m (Bonferroni), so that trying many buys no luck. Of
-several that pass, the highest mean wins; equals go to the first by evaluation id. Seconds break no ties, since a
-decision repeated must come out the same.
+Intervals of leads are joint (max-T, models/bootstrap.py), so that trying many contenders buys no luck. Contenders that lie below
+their bar by more standard errors than sqrt(2 log log units) do not count there: they cannot win by luck, and an interval
+widened for them would hide a true lead (Hansen: A test for superior predictive ability, 2005). Of several that pass, the
+highest mean wins; equals go to the first by evaluation id. Seconds break no ties, since a decision repeated must come
+out the same.
 
 Reject: every contender is shown not to clear the bar, or breaks a rule. Hold: the data cannot tell. On a first run
 there is no champion: contenders are compared with the baseline, which itself wins nothing.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
 import numpy as np
 
 from counterfoil.errors import InputError
 from counterfoil.types import Comparison, Gate, Verb
-from models.bootstrap import RESAMPLES, intervals
-from models.guardrails import breaches
+from models.bootstrap import RESAMPLES, joint, percentile, resampled
+from models.guardrails import Held, hold, silent
 
 CONFIDENCE = 0.95
 
@@ -36,15 +38,18 @@ Intervals = Mapping[str, np.ndarray]
 
 @dataclass(frozen=True, kw_only=True)
 class Contender:
-    """One evaluation as the gate sees it: `values` are the primary metric per unit, `units` say whose they are."""
+    """One evaluation as the gate sees it: `values` are the primary metric per unit, `units` say whose they are.
+
+    `parts` holds, per bound of the gate that is about a slice, that metric per unit, NaN for who is not in the slice.
+    """
 
     id: str
     family: str
     units: np.ndarray
     values: np.ndarray
     metrics: Mapping[str, float]
-    slices: Mapping[str, Mapping[str, float]]
     cost: Mapping[str, float]
+    parts: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 class Weighed(NamedTuple):
@@ -86,10 +91,11 @@ def decide(
     reference = champion or _baseline(contenders, baseline)
     rivals = [contender for contender in contenders if contender.id != reference.id]
     fit = [one for one in contenders if not _unfit(gate, one, reference)[1]]
-    interval = _intervals(fit, reference, 1 - (1 - CONFIDENCE) / max(1, len(rivals)), seed, resamples)
-    judged = {
-        one.id: _judge(gate, one, reference, _luck(one, reference, noise), interval) for one in contenders
-    }
+    luck = {one.id: _luck(one, reference, noise) for one in contenders}
+    interval = _intervals(
+        fit, reference, {name: max(gate.margin, by or 0.0) for name, by in luck.items()}, seed, resamples
+    )
+    judged = {one.id: _judge(gate, one, reference, luck[one.id], interval, seed) for one in contenders}
     standings = {rival.id: judged[rival.id].standing for rival in rivals}
     passed = [rival for rival in rivals if standings[rival.id] == PASSES]
     winner = min(passed, key=lambda one: (-judged[one.id].comparison.value, one.id), default=None)
@@ -100,7 +106,7 @@ def decide(
         verb,
         None if winner is None else winner.id,
         tuple(judged[contender.id].comparison for contender in contenders),
-        (*opening, *told, _closing(winner, verb, len(passed), champion)),
+        (*opening, *told, *_silent(gate, reference), _closing(winner, verb, len(passed), champion)),
     )
 
 
@@ -123,7 +129,7 @@ def noise_of(fits: Iterable[tuple[str, float]], seeded: Mapping[str, bool] | Non
 
 
 def _judge(
-    gate: Gate, contender: Contender, reference: Contender, luck: float | None, interval: Intervals
+    gate: Gate, contender: Contender, reference: Contender, luck: float | None, interval: Intervals, seed: int
 ) -> _Judged:
     """Hold one contender against the three rules."""
     standing, unfit = _unfit(gate, contender, reference)
@@ -140,28 +146,41 @@ def _judge(
     )
     bar = max(gate.margin, luck or 0.0)
     told = _bar(gate.margin, luck)
-    broken = () if contender is reference else breaches(gate, contender, reference)
+    held = Held((), ()) if contender is reference else hold(gate, contender, reference, seed=seed)
+    broken = held.breaches
     if lead_high <= bar:
-        return _judged(comparison, OUT, broken, f"does not clear {told}")
+        return _judged(comparison, OUT, broken, f"does not clear {told}", held.doubts)
     if lead_low <= bar:
-        return _judged(
-            comparison, OUT if broken else UNCLEAR, broken, f"may be luck: its interval does not clear {told}"
-        )
+        words = f"may be luck: its interval does not clear {told}"
+        return _judged(comparison, OUT if broken else UNCLEAR, broken, words, held.doubts)
     if broken or luck is not None:
-        return _judged(comparison, OUT if broken else PASSES, broken, f"clears {told}")
+        return _judged(comparison, OUT if broken else PASSES, broken, f"clears {told}", held.doubts)
     unknown = f"{contender.family} was not refitted with other seeds, so how much luck moves it is unknown"
-    return _judged(comparison, UNCLEAR, (unknown,), f"clears {told}")
+    return _judged(comparison, UNCLEAR, (unknown,), f"clears {told}", held.doubts)
 
 
 def _intervals(
-    contenders: Sequence[Contender], reference: Contender, confidence: float, seed: int, resamples: int
+    contenders: Sequence[Contender],
+    reference: Contender,
+    bars: Mapping[str, float],
+    seed: int,
+    resamples: int,
 ) -> Intervals:
-    """Return per contender the intervals of its mean and of its lead, [2, 2]; all share the resamples."""
+    """Return per contender the intervals of its mean (by itself) and of its lead (joint), [2, 2]; all share the resamples."""
     if not contenders:
         return {}
-    rows = [row_U for one in contenders for row_U in (one.values, one.values - reference.values)]
-    found_C2 = intervals(np.stack(rows).astype(np.float64), confidence, seed, resamples)
-    return {one.id: found_C2[2 * place : 2 * place + 2] for place, one in enumerate(contenders)}
+    value_CU = np.stack([one.values for one in contenders]).astype(np.float64)
+    lead_CU = value_CU - reference.values
+    mean_RC = resampled(np.concatenate([value_CU, lead_CU]), seed, resamples)
+    own_RC, lead_RC = mean_RC[:, : len(contenders)], mean_RC[:, len(contenders) :]
+    lead_C, bar_C = lead_CU.mean(axis=1), np.array([bars[one.id] for one in contenders])
+    hopeless = np.sqrt(2 * np.log(np.log(max(lead_CU.shape[1], 16))))
+    counted_C = (lead_C - bar_C > -hopeless * lead_RC.std(axis=0)) & [
+        one.id != reference.id for one in contenders
+    ]
+    leads_C2 = joint(lead_C, lead_RC, CONFIDENCE, counted_C)
+    found_C22 = np.stack([percentile(own_RC, CONFIDENCE), leads_C2], axis=1)
+    return {one.id: found_C22[place] for place, one in enumerate(contenders)}
 
 
 def _alone(contender: Contender, luck: float | None) -> Comparison:
@@ -217,12 +236,14 @@ def _judged(
     standing: Standing,
     reasons: tuple[str, ...],
     words: str,
+    doubts: tuple[str, ...] = (),
 ) -> _Judged:
     figures = f"{comparison.family} {comparison.value:.4f} ({comparison.low:.4f} to {comparison.high:.4f})"
     if comparison.difference is not None:
         lead = f"{comparison.difference:+.4f} ({comparison.difference_low:+.4f} to {comparison.difference_high:+.4f})"
         figures += f", lead {lead},"
     because = f"; but {' and '.join(reasons)}" if reasons else ""
+    because += f"; {' and '.join(doubts)}, which may be luck" if doubts else ""
     return _Judged(
         comparison=replace(comparison, breaches=reasons),
         standing=standing,
@@ -242,12 +263,21 @@ def _opening(gate: Gate, champion: Contender | None, reference: Contender, rival
         first = f"There is no champion yet: contenders are compared by {what} with the baseline {reference.family} instead."
     else:
         first = f"Contenders are compared by {what} with the champion {reference.family}."
-    joint = (
-        f" Intervals hold at 95% for all {rivals} contenders together."
+    together = (
+        f" Intervals of leads hold at 95% for all {rivals} contenders together."
         if rivals > 1
         else " Intervals hold at 95%."
     )
-    return (first + joint,)
+    return (first + together,)
+
+
+def _silent(gate: Gate, reference: Contender) -> tuple[str, ...]:
+    """Say which slices have too few units to block anybody; nothing where each has enough, or nobody at all."""
+    few = {name: units for name, units in silent(gate, reference).items() if units}
+    if not few:
+        return ()
+    named = " and ".join(f"{name} ({units})" for name, units in few.items())
+    return (f"Too few units to speak, the gate wants {gate.min_slice_units}: {named}.",)
 
 
 def _closing(winner: Contender | None, verb: Verb, passed: int, champion: Contender | None) -> str:

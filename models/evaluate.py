@@ -89,7 +89,9 @@ def evaluate(
     values = _per_unit(ranking.item_PK, truth, query, train_popularity_I, category_I, k)
     by_items = _by_items(ranking.item_PK, truth, train_popularity_I, k)
     masks = {name: np.asarray(mask_P, bool) for name, mask_P in slices.items()}
-    flat = {f"{metric}[{name}]": value_P for name, part in by_items.items() for metric, value_P in part.items()}
+    flat = {
+        f"{metric}[{name}]": value_P for name, part in by_items.items() for metric, value_P in part.items()
+    }
     return Scores(
         units=Units(unit_P=_units(query, unit_P), values=values | flat, slices=masks),
         metrics=_aggregate(ranking.item_PK, values, query, truth, train_popularity_I, k),
@@ -104,7 +106,7 @@ def evaluate(
 
 
 def write_units(scores: Scores, path: Path) -> None:
-    """Write one row per unit (`unit`, a column per metric by name, a bool column per slice); the same scores give the same bytes."""
+    """Write one row per unit: `unit`, a column per metric, a bool column per slice. The same scores give the same bytes."""
     columns = {"unit": pa.array(scores.units.unit_P, pa.int32())}
     for name in sorted(scores.units.values):
         columns[name] = pa.array(scores.units.values[name], pa.float64())

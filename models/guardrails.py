@@ -1,14 +1,21 @@
-"""What a contender may not break, whatever its lead: guardrails against the reference, floors, ceilings. No statistics here.
+"""What a contender may not break, whatever its lead: guardrails against the reference, floors, ceilings.
 
 A bound names a metric ("coverage@10"), a metric on a slice ("ndcg@10[new people]") or a cost ("score_ms"). What was not
-measured, or is no finite number, counts as broken; a slice without a single unit has nothing to protect.
+measured, or is no finite number, counts as broken. A figure over everybody or a cost is held against its bound as it is. A
+slice has fewer units, so its figure is the noisier: there a bound is broken when the 95% interval, paired by unit for a
+guardrail, lies beyond it; with fewer units than the gate's `min_slice_units` it speaks neither for nor against.
 """
 
 import math
 from collections.abc import Mapping
-from typing import Protocol
+from typing import NamedTuple, Protocol
+
+import numpy as np
 
 from counterfoil.types import Gate
+from models.bootstrap import intervals
+
+CONFIDENCE = 0.95
 
 
 class Measured(Protocol):
@@ -23,63 +30,119 @@ class Measured(Protocol):
         """Means over all units."""
 
     @property
-    def slices(self) -> Mapping[str, Mapping[str, float]]:
-        """Means over slices, with the number of `units`."""
+    def parts(self) -> Mapping[str, np.ndarray]:
+        """Per bound on a slice that was measured: its metric per unit, NaN for units that are not in the slice."""
 
     @property
     def cost(self) -> Mapping[str, float]:
         """Seconds, bytes, milliseconds."""
 
 
-def breaches(gate: Gate, contender: Measured, reference: Measured) -> tuple[str, ...]:
-    """Return what the contender breaks, one clause each; nothing when it keeps to every bound."""
-    found = [_guardrail(name, share, contender, reference) for name, share in gate.guardrails.items()]
-    found += [_bound(name, floor, contender, below=True) for name, floor in gate.floors.items()]
-    found += [_bound(name, ceiling, contender, below=False) for name, ceiling in gate.ceilings.items()]
-    return tuple(clause for clause in found if clause is not None)
+class Held(NamedTuple):
+    """What came of holding a contender against the gate: what it breaks, and what it may break but for luck; a clause each."""
+
+    breaches: tuple[str, ...]
+    doubts: tuple[str, ...]
 
 
-def _guardrail(name: str, share: float, contender: Measured, reference: Measured) -> str | None:
-    if _empty_slice(name, contender) and _empty_slice(name, reference):
-        return None
+def hold(gate: Gate, contender: Measured, reference: Measured, *, seed: int = 0) -> Held:
+    """Hold a contender, measured on the reference's units, against every bound of the gate."""
+    found = [
+        _guardrail(gate, name, share, contender, reference, seed) for name, share in gate.guardrails.items()
+    ]
+    found += [_bound(gate, name, floor, contender, seed, below=True) for name, floor in gate.floors.items()]
+    found += [
+        _bound(gate, name, ceiling, contender, seed, below=False) for name, ceiling in gate.ceilings.items()
+    ]
+    broken = tuple(clause for clause, certain in found if clause and certain)
+    return Held(broken, tuple(clause for clause, certain in found if clause and not certain))
+
+
+def slices_of(gate: Gate) -> tuple[str, ...]:
+    """Return the bounds of the gate that are about slices."""
+    names = dict.fromkeys((*gate.guardrails, *gate.floors, *gate.ceilings))
+    return tuple(name for name in names if "[" in name)
+
+
+def silent(gate: Gate, reference: Measured) -> dict[str, int]:
+    """Return the bounds on slices with too few units to speak, and how many they have."""
+    units = {name: _units(reference.parts[name]) for name in slices_of(gate) if name in reference.parts}
+    return {name: count for name, count in units.items() if count < max(1, gate.min_slice_units)}
+
+
+Found = tuple[str, bool]  # a clause, empty when all is well, and whether it is certain
+WELL: Found = ("", True)
+
+
+def _guardrail(
+    gate: Gate, name: str, share: float, contender: Measured, reference: Measured, seed: int
+) -> Found:
+    if "[" in name:
+        return _slice_guardrail(gate, name, share, contender, reference, seed)
     value, theirs = _measure(name, contender), _measure(name, reference)
     for who, found in ((contender, value), (reference, theirs)):
         if found is None:
-            return f"{name} of {who.family} was not measured"
+            return f"{name} of {who.family} was not measured", True
     assert value is not None
     assert theirs is not None
     if value >= share * theirs:
-        return None
-    return f"{name} {value:.4g} is below {share:.0%} of {reference.family}'s {theirs:.4g}"
+        return WELL
+    return f"{name} {value:.4g} is below {share:.0%} of {reference.family}'s {theirs:.4g}", True
 
 
-def _bound(name: str, bound: float, contender: Measured, *, below: bool) -> str | None:
-    if _empty_slice(name, contender):
-        return None
+def _slice_guardrail(
+    gate: Gate, name: str, share: float, contender: Measured, reference: Measured, seed: int
+) -> Found:
+    for who in (contender, reference):
+        if name not in who.parts:
+            return f"{name} of {who.family} was not measured", True
+    own_U, their_U = contender.parts[name], reference.parts[name]
+    asked_U = np.isfinite(their_U)
+    if asked_U.sum() < max(1, gate.min_slice_units):
+        return WELL
+    missing = int((asked_U & ~np.isfinite(own_U)).sum())
+    if missing:
+        return f"{name} of {contender.family} was not measured on {missing} of {asked_U.sum()} units", True
+    own, theirs = own_U[asked_U], their_U[asked_U]
+    if own.mean() >= share * theirs.mean():
+        return WELL
+    clause = f"{name} {own.mean():.4g} is below {share:.0%} of {reference.family}'s {theirs.mean():.4g}"
+    return _weighed(clause, share * theirs - own, seed)
+
+
+def _bound(gate: Gate, name: str, bound: float, contender: Measured, seed: int, *, below: bool) -> Found:
+    part_U = contender.parts.get(name)
+    if part_U is not None and _units(part_U) < max(1, gate.min_slice_units):
+        return WELL
     value = _measure(name, contender)
     if value is None:
-        return f"{name} of {contender.family} was not measured"
-    if below and value < bound:
-        return f"{name} {value:.4g} is below the floor of {bound:.4g}"
-    if not below and value > bound:
-        return f"{name} {value:.4g} is above the ceiling of {bound:.4g}"
-    return None
+        return f"{name} of {contender.family} was not measured", True
+    if value >= bound if below else value <= bound:
+        return WELL
+    clause = f"{name} {value:.4g} is {'below the floor' if below else 'above the ceiling'} of {bound:.4g}"
+    if part_U is None:
+        return clause, True
+    beyond_U = part_U[np.isfinite(part_U)] - bound
+    return _weighed(clause, -beyond_U if below else beyond_U, seed)
+
+
+def _weighed(clause: str, past_U: np.ndarray, seed: int) -> Found:
+    """Return the clause with the interval of the mean distance past the bound; certain when all of it is past."""
+    low, high = intervals(past_U[None], CONFIDENCE, seed)[0]
+    return f"{clause} on {len(past_U):,} units, by {past_U.mean():.4f} ({low:.4f} to {high:.4f})", bool(
+        low > 0
+    )
 
 
 def _measure(name: str, who: Measured) -> float | None:
     """Return the finite value of that name, or None."""
-    metric, slice_ = _parts(name)
-    values = {**who.cost, **who.metrics} if slice_ is None else who.slices.get(slice_, {})
-    value = values.get(metric)
+    if "[" in name:
+        part_U = who.parts.get(name)
+        value = None if part_U is None or not _units(part_U) else float(part_U[np.isfinite(part_U)].mean())
+    else:
+        value = {**who.cost, **who.metrics}.get(name)
     return value if value is not None and math.isfinite(value) else None
 
 
-def _empty_slice(name: str, who: Measured) -> bool:
-    """Say whether the slice exists and has no unit; a slice that nobody cut is a fault of the gate, not an empty one."""
-    slice_ = _parts(name)[1]
-    return slice_ is not None and who.slices.get(slice_, {}).get("units") == 0
-
-
-def _parts(name: str) -> tuple[str, str | None]:
-    metric, bracket, rest = name.partition("[")
-    return (metric, rest.removesuffix("]")) if bracket else (name, None)
+def _units(part_U: np.ndarray | None) -> int:
+    return 0 if part_U is None else int(np.isfinite(part_U).sum())

@@ -34,6 +34,7 @@ RECOMMENDATION = UseCase(
         guardrails={
             "coverage@10": 0.5,
             "novelty@10": 0.9,
+            "ndcg@10[new people]": 0.9,
             "ndcg@10[light people]": 0.95,
             "ndcg@10[regular people]": 0.95,
         },

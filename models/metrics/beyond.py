@@ -1,4 +1,4 @@
-"""What lists are made of, beyond being right: coverage, novelty, popularity, diversity.
+"""What lists are made of, beyond being right: coverage, exposure, novelty, popularity, diversity, serendipity.
 
 Shapes: P units, K list length, I items.
 """
@@ -11,6 +11,31 @@ import numpy as np
 def coverage(item_PK: np.ndarray, items: int) -> float:
     """Return the share of a catalogue of `items` that at least one list shows (Ge, Delgado-Battenfeld, Jannach 2010)."""
     return len(np.unique(item_PK[item_PK >= 0])) / items if items else 0.0
+
+
+def gini(item_PK: np.ndarray, items: int) -> float:
+    """Return how unequally a catalogue of `items` is shown: 0 all alike, towards 1 one item alone. NaN for empty lists.
+
+    Gini's coefficient over the counts of all items, those never shown included (as Fleder and Hosanagar 2009 use it).
+    """
+    shown = np.bincount(item_PK[item_PK >= 0], minlength=1)
+    count_I = np.zeros(items)
+    count_I[items - np.count_nonzero(shown) :] = np.sort(shown[shown > 0])
+    if not count_I.any():
+        return float("nan")
+    rank_I = np.arange(1, items + 1)
+    return float(((2 * rank_I - items - 1) * count_I).sum() / (items * count_I.sum()))
+
+
+def serendipity(item_PK: np.ndarray, hit_PK: np.ndarray, popularity_I: np.ndarray, k: int) -> np.ndarray:
+    """Return per unit the share of the k places that hold something taken that popularity alone would not have shown.
+
+    Useful and unexpected, as Ge, Delgado-Battenfeld and Jannach 2010 have it: the primitive list is that of the k most
+    popular items (ties: the lower index), the same for everybody; useful is what was taken. A missing place counts as none.
+    """
+    primitive_K = np.argsort(-popularity_I, kind="stable")[:k]
+    surprising_PK = hit_PK[:, :k] & ~np.isin(item_PK[:, :k], primitive_K)
+    return np.asarray(surprising_PK.sum(axis=1) / k)
 
 
 def novelty(item_PK: np.ndarray, popularity_I: np.ndarray) -> np.ndarray:

@@ -22,9 +22,19 @@ def contender(family: str, values: np.ndarray, **metrics: float) -> Contender:
         units=np.arange(len(values)),
         values=values,
         metrics={"ndcg@10": float(np.mean(values)), "coverage@10": 0.2, **metrics},
-        slices={"new people": {"units": 20.0, "ndcg@10": 0.1}, "nobody": {"units": 0.0}},
         cost={"score_ms": 5.0, "artefact_bytes": 1e6},
+        parts=parts(values),
     )
+
+
+def parts(values: np.ndarray, new: float = 0.1) -> dict[str, np.ndarray]:
+    """Return a slice of 40 units that all have the same value, one of 29 units, and one of nobody."""
+    place_U = np.arange(len(values))
+    return {
+        "ndcg@10[new people]": np.where(place_U < 40, new, np.nan),
+        "ndcg@10[a few people]": np.where(place_U < 29, new, np.nan),
+        "ndcg@10[nobody]": np.full(len(values), np.nan),
+    }
 
 
 def scores(seed: int, units: int = 400, mean: float = 0.3) -> np.ndarray:
@@ -166,11 +176,20 @@ def test_a_family_whose_noise_is_unknown_is_held(noise: dict[str, float]) -> Non
         (
             {"guardrails": {"ndcg@10[new people]": 1.1}},
             {},
-            "ndcg@10[new people] 0.1 is below 110% of popularity's 0.1",
+            "ndcg@10[new people] 0.1 is below 110% of popularity's 0.1 on 40 units, by 0.0100 (0.0100 to 0.0100)",
         ),
         ({"guardrails": {"ndcg@10[misspelt]": 0.9}}, {}, "ndcg@10[misspelt] of repurchase was not measured"),
         ({"floors": {"coverage@10": 0.3}}, {}, "coverage@10 0.2 is below the floor of 0.3"),
-        ({"floors": {"ndcg@10[new people]": 0.5}}, {}, "ndcg@10[new people] 0.1 is below the floor of 0.5"),
+        (
+            {"floors": {"ndcg@10[new people]": 0.5}},
+            {},
+            "ndcg@10[new people] 0.1 is below the floor of 0.5 on 40 units, by 0.4000 (0.4000 to 0.4000)",
+        ),
+        (
+            {"ceilings": {"ndcg@10[new people]": 0.05}},
+            {},
+            "ndcg@10[new people] 0.1 is above the ceiling of 0.05 on 40 units, by 0.0500 (0.0500 to 0.0500)",
+        ),
         ({"floors": {"recall@10": 0.1}}, {}, "recall@10 of repurchase was not measured"),
         ({"ceilings": {"score_ms": 4.0}}, {}, "score_ms 5 is above the ceiling of 4"),
         ({"ceilings": {"artefact_bytes": 1e5}}, {}, "artefact_bytes 1e+06 is above the ceiling of 1e+05"),
@@ -187,6 +206,50 @@ def test_every_breach_blocks(gate: dict, metrics: dict[str, float], clause: str)
     assert verdict.verb == "reject"
     assert verdict.comparisons[0].breaches == (clause,)
     assert clause in verdict.sentences[1]
+
+
+GUARD = replace(GATE, guardrails={"ndcg@10[new people]": 0.95})
+
+
+def guarded(own_U: np.ndarray, their_U: np.ndarray) -> Weighed:
+    """Hold BETTER against the champion where these are their values on the slice, one per unit of it."""
+    rows = [np.concatenate([row, np.full(400 - len(row), np.nan)]) for row in (own_U, their_U)]
+    named = [{"ndcg@10[new people]": row} for row in rows]
+    return against(replace(BETTER, parts=named[0]), gate=GUARD, champion=replace(CHAMPION, parts=named[1]))
+
+
+def test_a_slice_blocks_on_evidence_and_not_on_a_noisy_value() -> None:
+    """A tenth is lost either way; only where units agree is it more than luck."""
+    their_U = scores(11, 60)
+    noisy_U = np.random.default_rng(2).permutation(their_U) * 0.9
+    assert noisy_U.mean() < 0.95 * their_U.mean()
+    may_be_luck, is_none = guarded(noisy_U, their_U), guarded(their_U * 0.9, their_U)
+    assert (may_be_luck.verb, may_be_luck.comparisons[0].breaches) == ("promote", ())
+    assert "on 60 units, by" in may_be_luck.sentences[1] and "which may be luck" in may_be_luck.sentences[1]
+    assert is_none.verb == "reject"
+    assert "is below 95% of popularity's" in is_none.comparisons[0].breaches[0]
+
+
+def test_a_slice_of_a_few_units_blocks_nobody_and_says_so() -> None:
+    lost_U = np.zeros(29)
+    verdict = guarded(lost_U, np.ones(29))
+    assert (verdict.verb, verdict.comparisons[0].breaches) == ("promote", ())
+    assert verdict.sentences[-2] == "Too few units to speak, the gate wants 30: ndcg@10[new people] (29)."
+    assert guarded(np.zeros(30), np.ones(30)).verb == "reject"
+    gate = replace(GATE, floors={"ndcg@10[a few people]": 0.5}, min_slice_units=29)
+    assert against(BETTER, gate=gate).verb == "reject"
+    assert against(BETTER, gate=replace(gate, min_slice_units=30)).verb == "promote"
+
+
+def test_a_unit_without_a_value_does_not_leave_its_slice() -> None:
+    """Else answering nothing to whom one answers badly would keep a guardrail."""
+    own_U = np.full(60, 0.5)
+    own_U[:7] = np.nan
+    verdict = guarded(own_U, np.full(60, 0.5))
+    assert verdict.verb == "reject"
+    assert verdict.comparisons[0].breaches == (
+        "ndcg@10[new people] of repurchase was not measured on 7 of 60 units",
+    )
 
 
 def test_all_breaches_are_named_at_once() -> None:
@@ -275,12 +338,25 @@ def test_equals_that_pass_go_to_the_first_id_whatever_the_order() -> None:
         assert decide(GATE, pair, CHAMPION, "popularity", QUIET).winner == "evaluation-als"
 
 
-def test_trying_many_contenders_widens_the_intervals() -> None:
-    alone = against(BETTER).comparisons[0]
-    crowd = [BETTER, *(replace(CHAMPION, id=f"evaluation-{n}", family="als") for n in range(9))]
+def width(rivals: list[np.ndarray]) -> float:
+    """Return how wide the interval of BETTER's lead is among these rivals."""
+    crowd = [BETTER, *(replace(contender("als", row), id=f"evaluation-{n}") for n, row in enumerate(rivals))]
     among = decide(GATE, crowd, CHAMPION, "popularity", QUIET).comparisons[0]
-    assert among.difference == alone.difference
-    assert among.difference_high - among.difference_low > 1.2 * (alone.difference_high - alone.difference_low)
+    return among.difference_high - among.difference_low
+
+
+def test_trying_many_contenders_widens_the_intervals() -> None:
+    """By as much as nine more independent chances need, 2.80 standard errors for 1.96, and not at all for the same one again."""
+    random = np.random.default_rng(3)
+    equals = [CHAMPION.values + random.normal(0, 0.1, 400) for _ in range(9)]
+    assert width(equals) / width([]) == pytest.approx(2.80 / 1.96, rel=0.05)
+    assert width([BETTER.values] * 9) == pytest.approx(width([]), rel=1e-9)
+
+
+def test_contenders_that_are_clearly_worse_take_nothing_from_the_others() -> None:
+    random = np.random.default_rng(3)
+    worse = [CHAMPION.values - 0.05 + random.normal(0, 0.1, 400) for _ in range(9)]
+    assert width(worse) == pytest.approx(width([]), rel=1e-9)
 
 
 def test_the_same_numbers_give_the_same_verdict() -> None:

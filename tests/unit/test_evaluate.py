@@ -73,6 +73,30 @@ def test_numbers_by_hand() -> None:
     assert scores.batch_ms > 0
 
 
+def test_head_and_tail_are_told_apart() -> None:
+    """Items 1, 0 and 2 reach four fifths of the 12 that were taken, so item 3 alone is the tail."""
+    popularity_I = np.array([2, 6, 2, 2])
+    scores = evaluate(Fixed(LISTS), QUERY, TRUTH, {}, popularity_I, k=2)
+    assert scores.units.values["recall@2[tail items]"].tolist() == pytest.approx(
+        [np.nan, 1.0, np.nan], nan_ok=True
+    )
+    assert scores.units.values["recall@2[head items]"].tolist() == pytest.approx([1.0, 0.0, 0.0], nan_ok=True)
+    assert scores.slices["tail items"] == {"units": 1.0, "ndcg@2": 1.0, "recall@2": 1.0}
+    assert scores.slices["head items"]["units"] == 3.0
+    assert scores.slices["head items"]["recall@2"] == pytest.approx(1 / 3)
+
+
+def test_a_metric_on_a_slice_is_asked_for_by_name(tmp_path: Path) -> None:
+    mask_P = np.array([True, False, True])
+    scores = evaluate(Fixed(LISTS), QUERY, TRUTH, {"segment [a]": mask_P}, POPULARITY_I, k=2)
+    write_units(scores, tmp_path / "units.parquet")
+    for units in (scores.units, read_units(tmp_path / "units.parquet")):
+        assert units.of("recall@2[segment [a]]").tolist() == pytest.approx([1.0, np.nan, 0.0], nan_ok=True)
+        assert units.of("recall@2").tolist() == [1.0, 0.5, 0.0]
+        assert units.of("recall@2[tail items]") is not None
+        assert units.of("recall@2[segment b]") is None and units.of("speed@2[segment [a]]") is None
+
+
 def test_metrics_and_slices_have_a_json_form() -> None:
     empty = Fixed(np.full((3, 2), -1))
     scores = evaluate(empty, QUERY, TRUTH, {"all": np.ones(3, bool)}, POPULARITY_I, k=2)
