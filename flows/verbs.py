@@ -271,8 +271,10 @@ def decide(
 def _contender(place: Place, case: UseCase, evaluation: Evaluation) -> Any:
     from models.decide import Contender
     from models.evaluate import read_units
+    from models.guardrails import slices_of
 
     units = read_units(place.opened(evaluation.address, evaluation.sha256) / "units.parquet")
+    parts = {name: units.of(name) for name in slices_of(case.gate)}
     return Contender(
         id=evaluation.id,
         family=evaluation.family,
@@ -280,6 +282,7 @@ def _contender(place: Place, case: UseCase, evaluation: Evaluation) -> Any:
         values=units.values[case.gate.primary],
         metrics=evaluation.metrics,
         cost=evaluation.cost,
+        parts={name: part_U for name, part_U in parts.items() if part_U is not None},
     )
 
 
@@ -318,10 +321,8 @@ def packaged(place: Place, bento: Noun) -> bool:
 def bento_folder(place: Place, tag: str) -> Path:
     """Return where BentoML keeps the bento of that tag."""
     return place.settings.bentos / "bentos" / tag.replace(":", "/")
-    from models.guardrails import slices_of
 
 
-    parts = {name: units.of(name) for name in slices_of(case.gate)}
 def online(place: Place) -> dict[str, str]:
     """Return which online store this is, as a digest (its address may hold a password), and how long its rows live."""
     return {
@@ -330,7 +331,6 @@ def online(place: Place) -> dict[str, str]:
     }
 
 
-        parts={name: part_U for name, part_U in parts.items() if part_U is not None},
 def materialise(place: Place, dataset: Dataset, target: Mapping[str, str]) -> Made:
     """Bring the online store to what was known at the dataset's as-of; serving goes on meanwhile.
 
