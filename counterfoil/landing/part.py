@@ -5,6 +5,7 @@ Rows come sorted, in Arrow batches of any size; row groups are cut at a fixed nu
 
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -33,8 +34,9 @@ def write_days(
     """Write events, sorted by time, to one staged file per day; return the parts by day."""
     sealed: dict[str, Future[DayPart]] = {}
     total = 0
-    with ThreadPoolExecutor(max_workers=1) as pool:  # the disk works while the next day is encoded
-        days = _Days(batches, schema)
+    # While a day is encoded, the next batch is being sorted out and the day before it is forced to the disk.
+    with ThreadPoolExecutor(max_workers=1) as pool, closing(_ahead(batches)) as fetched:
+        days = _Days(fetched, schema)
         while (day := days.next_day()) is not None:
             path = staged(folder, day_file(day))
             rows = _write(days.rows_of_day(), path, schema)
@@ -47,6 +49,16 @@ def write_days(
 def day_file(day: str) -> str:
     """Return where a day's events lie below the landing folder."""
     return f"events/day={day}/events.parquet"
+
+
+def _ahead(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Yield the batches, one being made in another thread while its predecessor is used."""
+    source = iter(batches)
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        coming = pool.submit(next, source, None)
+        while (batch := coming.result()) is not None:
+            coming = pool.submit(next, source, None)
+            yield batch
 
 
 class _Days:
@@ -100,7 +112,10 @@ def _table(batch: pa.RecordBatch, schema: pa.Schema) -> pa.Table:
 
 def _write(tables: Iterable[pa.Table], path: Path, schema: pa.Schema) -> int:
     rows = 0
-    with pq.ParquetWriter(path, schema, compression="zstd", write_statistics=True) as writer:
+    repeated = [name for name in schema.names if name != "id"]  # a dictionary of values that never come twice is waste
+    with pq.ParquetWriter(
+        path, schema, compression="zstd", write_statistics=True, use_dictionary=repeated
+    ) as writer:
         for group in _groups(tables):
             writer.write_table(group, row_group_size=GROUP_ROWS)
             rows += len(group)

@@ -12,7 +12,7 @@ from counterfoil.errors import InputError
 from counterfoil.landing.progress import Progress, silent
 from counterfoil.types import Verdict
 from flows.gate.day_suite import day_rules, day_suite, unknown_item
-from flows.gate.engine import evaluate, frame
+from flows.gate.engine import evaluate, frame, warm
 from flows.gate.history import compare, days_before
 from flows.gate.policy import Policy
 from flows.gate.profile import Profile, connect, load_items, profile_days
@@ -38,6 +38,7 @@ def validate_days(
     """
     if not days:
         return ()
+    warm()
     policy = policy or Policy()
     rules = day_rules(clocked=as_of is not None)
     parts = {day: _table(landing, day) for day in _wanted(landing, days, policy)}

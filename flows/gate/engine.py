@@ -3,7 +3,9 @@
 GX passes empty suites, empty frames and null values, and swallows exceptions into its results: each is looked for here.
 """
 
+import importlib
 import logging
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -49,6 +51,11 @@ def evaluate(profile: "pd.DataFrame", suite: Suite) -> tuple[Finding, ...]:
         _finding(expectation, results.get(number), profile)
         for number, expectation in enumerate(suite.expectations)
     )
+
+
+def warm() -> None:
+    """Begin to import GX, which takes some three seconds, beside whatever comes next; who needs it then waits for the rest."""
+    threading.Thread(target=importlib.import_module, args=(f"{GX}.expectations",), daemon=True).start()
 
 
 @contextmanager

@@ -24,6 +24,7 @@ def connect(threads: int, now: datetime | None) -> duckdb.DuckDBPyConnection:
     """Open DuckDB in UTC, with the moment of validation in table `moment`."""
     con = duckdb.connect(config={"threads": threads})
     con.execute("SET TimeZone='UTC'")
+    con.execute("SET enable_progress_bar = false")  # the caller tells its own
     con.execute("CREATE TEMP TABLE moment AS SELECT ?::TIMESTAMPTZ AS now", [now])
     return con
 

@@ -31,10 +31,13 @@ class Prior:
     Without a weight: what sells as it is counted, and of equals the one that more people took when the model was fitted.
     """
 
-    def __init__(self, buyers_I: np.ndarray, *, feature: str, weight: float | None = None) -> None:
+    def __init__(
+        self, buyers_I: np.ndarray, *, feature: str, weight: float | None = None, held: int = LEADING
+    ) -> None:
         self.buyers_I = buyers_I
         self.feature = feature
         self.weight = None if weight is None else np.float32(weight)
+        self.held = held
         self._held: _Held | None = None
 
     def of(self, query: Query) -> np.ndarray:
@@ -56,7 +59,7 @@ class Prior:
             value_I = dense.popularity(query, self.feature, self.buyers_I)
             if self.weight is not None:
                 value_I = self.weight * dense.share(value_I)
-            held = self._held = _Held(item_IF, value_I, self._order(value_I, min(LEADING, query.items)))
+            held = self._held = _Held(item_IF, value_I, self._order(value_I, min(self.held, query.items)))
         return held
 
     def _order(self, value_I: np.ndarray, count: int) -> np.ndarray:

@@ -46,11 +46,10 @@ def test_answers_as_if_all_were_scored(masked: bool, excluding: bool, k: int) ->
     np.testing.assert_array_equal(found.source_PK, every.source_PK)
 
 
-def test_looks_deeper_than_what_it_holds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("models.families.prior.LEADING", 5)
-    query = replace(asked(np.random.default_rng(1), masked=False, excluding=False))
+def test_looks_deeper_than_what_it_holds() -> None:
+    query = asked(np.random.default_rng(1), masked=False, excluding=False)
     order = np.argsort(-query.features.item_IF[:, 0], kind="stable")
-    prior = Prior(np.zeros(ITEMS, np.float32), feature="buyers_28d", weight=0.5)
+    prior = Prior(np.zeros(ITEMS, np.float32), feature="buyers_28d", weight=0.5, held=5)
     assert prior.leading(query, 3).tolist() == order[:3].tolist()
     assert prior.leading(query, 200).tolist() == order[:200].tolist()
     odd_I = np.arange(ITEMS) % 2 == 1
