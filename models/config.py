@@ -1,21 +1,57 @@
-"""Typed configs of families: bounds beside the fields, and how plain values (JSON, params.yaml) become one.
+"""Typed configs of families: bounds and what is searched beside the fields, and how plain values (JSON) become a config.
 
-All faults are named at once. Which families there are is the registry's business (models/families/__init__.py).
+All faults are named at once. Which families there are is the registry's business (models/families/__init__.py), and how a
+space is searched that of models/tune.py.
 """
 
 import dataclasses
 import math
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from counterfoil.errors import ConfigError
 
 
-def bounds(default: Any, low: float, high: float = math.inf) -> Any:
-    """Return a dataclass field whose value must lie in [low, high]."""
-    return dataclasses.field(default=default, metadata={"bounds": (low, high)})
+@dataclasses.dataclass(frozen=True)
+class Span:
+    """Search the numbers from `low` to `high`, evenly or evenly in their logarithm; whole ones where the field is `int`."""
+
+    low: float
+    high: float
+    log: bool = False
+    whole: bool = False
+
+
+class Options(tuple[Any, ...]):
+    """Search among these values; without any, among those of the field's Literal, or true and false."""
+
+    __slots__ = ()
+
+    def __new__(cls, *values: Any) -> "Options":
+        """Take the values one by one."""
+        return super().__new__(cls, values)
+
+
+Search = Span | Options
+
+
+def bounds(
+    default: Any, low: float, high: float = math.inf, *, search: Search | None = None, work: bool = False
+) -> Any:
+    """Return a dataclass field whose value must lie in [low, high].
+
+    `search` says what tuning may choose from; `work` that the time of a fit grows with the value (steps, iterations, trees),
+    so that a trial may begin with less of it.
+    """
+    known = {"bounds": (low, high), "search": search, "work": work}
+    return dataclasses.field(default=default, metadata=known)
+
+
+def searched(default: Any, *options: Any) -> Any:
+    """Return a dataclass field without bounds that tuning may choose, among `options` or all that its type allows."""
+    return dataclasses.field(default=default, metadata={"search": Options(*options)})
 
 
 class Checked:
@@ -31,7 +67,7 @@ class Checked:
             low, high = field.metadata.get("bounds", (-math.inf, math.inf))
             if told:
                 faults.append(told)
-            elif "bounds" in field.metadata and not low <= value <= high:
+            elif "bounds" in field.metadata and value is not None and not low <= value <= high:
                 faults.append(f"{field.name} is {value!r}, must be {_range(low, high)}")
         if faults:
             raise ConfigError("; ".join(faults))
@@ -65,10 +101,90 @@ def build(kind: type, values: Mapping[str, Any], where: str) -> Any:
     return made
 
 
+def space(kind: type) -> dict[str, Search]:
+    """Return what may be searched of a config, by field; of configs within it, as `field.field`."""
+    hints = typing.get_type_hints(kind)
+    found: dict[str, Search] = {}
+    for field in dataclasses.fields(kind):
+        hint, search = hints[field.name], field.metadata.get("search")
+        if isinstance(search, Span):
+            found[field.name] = dataclasses.replace(search, whole=hint is int)
+        elif isinstance(search, Options):
+            found[field.name] = search or _all_of(hint)
+        elif dataclasses.is_dataclass(hint):
+            found |= {f"{field.name}.{name}": inner for name, inner in space(typing.cast(type, hint)).items()}
+    return found
+
+
+def work_of(kind: type) -> tuple[str, ...]:
+    """Return the fields that the time of a fit grows with, named as by `space`."""
+    hints = typing.get_type_hints(kind)
+    found: list[str] = []
+    for field in dataclasses.fields(kind):
+        hint = hints[field.name]
+        if field.metadata.get("work"):
+            found.append(field.name)
+        elif dataclasses.is_dataclass(hint):
+            found += [f"{field.name}.{name}" for name in work_of(typing.cast(type, hint))]
+    return tuple(found)
+
+
+def value_at(config: Any, name: str) -> Any:
+    """Return the value of a field, named as by `space`."""
+    for part in name.split("."):
+        config = getattr(config, part)
+    return config
+
+
+def changed(config: Any, values: Mapping[str, Any]) -> Any:
+    """Return the config with these values, named as by `space`. ConfigError when they do not go together."""
+    own = {name: value for name, value in values.items() if "." not in name}
+    within: dict[str, dict[str, Any]] = {}
+    for name, value in values.items():
+        outer, dot, inner = name.partition(".")
+        if dot:
+            within.setdefault(outer, {})[inner] = value
+    own |= {outer: changed(getattr(config, outer), inner) for outer, inner in within.items()}
+    return dataclasses.replace(config, **own)
+
+
+def differing(config: Any) -> dict[str, Any]:
+    """Return the values that are not the defaults, named as by `space`."""
+    found: dict[str, Any] = {}
+    usual = type(config)()
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if value == getattr(usual, field.name):
+            continue
+        if dataclasses.is_dataclass(value):
+            found |= {f"{field.name}.{name}": inner for name, inner in differing(value).items()}
+        else:
+            found[field.name] = value
+    return found
+
+
+def code_of(config: Any) -> str:
+    """Return the Python expression that makes this config, its defaults left out."""
+    usual = type(config)()
+    told = [
+        f"{field.name}={code_of(value) if dataclasses.is_dataclass(value) else repr(value)}"
+        for field in dataclasses.fields(config)
+        if (value := getattr(config, field.name)) != getattr(usual, field.name)
+    ]
+    return f"{type(config).__name__}({', '.join(told)})"
+
+
+def _all_of(hint: Any) -> Options:
+    if hint is bool:
+        return Options(False, True)
+    return Options(*typing.get_args(hint))
+
+
 def _convert(value: Any, hint: Any, where: str) -> Any:
     """Return `value` as `hint` wants it, or raise ConfigError."""
-    if dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
-        return build(typing.cast(type, hint), value, where)
+    kinds = [kind for kind in (hint, *typing.get_args(hint)) if dataclasses.is_dataclass(kind)]
+    if kinds and isinstance(value, Mapping):
+        return build(_kind_of(kinds, value, where), value, where)
     if typing.get_origin(hint) is tuple and isinstance(value, list):
         inner = typing.get_args(hint)[0]
         return tuple(_convert(item, inner, where) for item in value)
@@ -76,6 +192,14 @@ def _convert(value: Any, hint: Any, where: str) -> Any:
     if told:
         raise ConfigError(told)
     return float(value) if hint is float else value
+
+
+def _kind_of(kinds: Sequence[Any], value: Mapping[str, Any], where: str) -> type:
+    """Return which of several nested configs the values are of, told by their `kind`; the first one where they do not say."""
+    named = {getattr(kind, "kind", None): kind for kind in kinds}
+    if len(kinds) > 1 and value.get("kind", kinds[0].kind) not in list(named):
+        raise ConfigError(f"{where}.kind is {value['kind']!r}, must be one of {', '.join(map(repr, named))}")
+    return typing.cast(type, named[value["kind"]] if len(kinds) > 1 and "kind" in value else kinds[0])
 
 
 def _type_fault(where: str, value: Any, hint: Any) -> str | None:

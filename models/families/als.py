@@ -14,7 +14,7 @@ from scipy.sparse import csr_matrix
 from threadpoolctl import ThreadpoolController
 
 from models import artefact
-from models.config import Checked, bounds, build
+from models.config import Checked, Span, bounds, build
 from models.data import Interactions, Query, Ranking, TrainingSet
 from models.families import dense
 from models.families.repurchase import decay
@@ -26,11 +26,11 @@ class AlsConfig(Checked):
     """Size and regularisation of the factors, and how strongly (alpha) a decayed purchase is believed."""
 
     family: ClassVar[str] = "als"
-    factors: int = bounds(64, 1, 2048)
+    factors: int = bounds(64, 1, 2048, search=Span(16, 256, log=True))
     iterations: int = bounds(10, 1, 1000)
-    regularization: float = bounds(10.0, 1e-6, 1e6)
-    alpha: float = bounds(1.0, 1e-6, 1e6)
-    half_life_days: float = bounds(45.0, 0.01, 1e9)
+    regularization: float = bounds(10.0, 1e-6, 1e6, search=Span(0.01, 1000, log=True))
+    alpha: float = bounds(1.0, 1e-6, 1e6, search=Span(0.1, 100, log=True))
+    half_life_days: float = bounds(45.0, 0.01, 1e9, search=Span(1, 1000, log=True))
     prior_weight: float = bounds(0.001, 1e-6, 1.0)
     feature: str = "buyers_28d"
 

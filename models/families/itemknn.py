@@ -12,7 +12,7 @@ import numpy as np
 from scipy.sparse import csr_matrix
 
 from models import artefact
-from models.config import Checked, bounds, build
+from models.config import Checked, Options, Span, bounds, build, searched
 from models.data import Query, Ranking, TrainingSet
 from models.families import dense
 from models.families.repurchase import decay
@@ -29,12 +29,12 @@ class ItemKnnConfig(Checked):
     """
 
     family: ClassVar[str] = "itemknn"
-    neighbours: int = bounds(50, 1, 10_000)
-    weighting: Literal["cosine", "tfidf", "bm25"] = "tfidf"
-    shrink: float = bounds(50.0, 0.0, 1e6)
-    fit_half_life_days: float = bounds(180.0, 0.01, 1e9)
-    half_life_days: float = bounds(90.0, 0.01, 1e9)
-    own_weight: float = bounds(40.0, 0.0, 1e6)
+    neighbours: int = bounds(50, 1, 10_000, search=Span(20, 500, log=True))
+    weighting: Literal["cosine", "tfidf", "bm25"] = searched("tfidf")
+    shrink: float = bounds(50.0, 0.0, 1e6, search=Span(1, 500, log=True))
+    fit_half_life_days: float = bounds(180.0, 0.01, 1e9, search=Span(10, 3000, log=True))
+    half_life_days: float = bounds(90.0, 0.01, 1e9, search=Span(0.5, 1000, log=True))
+    own_weight: float = bounds(40.0, 0.0, 1e6, search=Options(0.0, 1.0, 10.0, 40.0))
     prior_weight: float = bounds(0.001, 1e-6, 1.0)
     feature: str = "buyers_28d"
 

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
+from scipy.sparse import csr_matrix
 
 from models import artefact
-from models.config import Checked, bounds, build
+from models.config import Checked, Span, bounds, build
 from models.data import DAY_US, Interactions, Query, Ranking, TrainingSet
-from models.families import dense
+from models.families import dense, sparse
+from models.families.prior import Prior
 from models.family import Family
 
 
@@ -24,8 +26,8 @@ class RepurchaseConfig(Checked):
     """
 
     family: ClassVar[str] = "repurchase"
-    half_life_days: float = bounds(90.0, 0.01, 1e9)
-    prior_weight: float = bounds(0.001, 1e-6, 1.0)
+    half_life_days: float = bounds(90.0, 0.01, 1e9, search=Span(1, 1000, log=True))
+    prior_weight: float = bounds(0.001, 1e-6, 1.0, search=Span(1e-4, 0.3, log=True))
     feature: str = "buyers_28d"
 
 
@@ -35,20 +37,16 @@ class Repurchase:
     def __init__(self, config: RepurchaseConfig, buyers_I: np.ndarray) -> None:
         self.config = config
         self.buyers_I = buyers_I
+        self.prior = Prior(buyers_I, feature=config.feature, weight=config.prior_weight)
 
     def recommend(self, query: Query, k: int) -> Ranking:
         """Return the `k` best by decayed frequency; InputError for a question that does not fit."""
         dense.check(query, k, len(self.buyers_I))
-        popular_I = dense.popularity(query, self.config.feature, self.buyers_I)
-        prior_I = np.float32(self.config.prior_weight) * dense.share(popular_I)
 
-        def score(part: Query) -> np.ndarray:
-            decay_N = decay(part.history, part.as_of_us, self.config.half_life_days)
-            score_PI = part.history.matrix(decay_N).toarray()
-            score_PI += prior_I
-            return score_PI
+        def score(part: Query) -> csr_matrix:
+            return part.history.matrix(decay(part.history, part.as_of_us, self.config.half_life_days))
 
-        return dense.rank(query, k, RepurchaseConfig.family, score)
+        return sparse.rank(query, k, RepurchaseConfig.family, score, self.prior)
 
     def save(self, folder: Path) -> None:
         """Write `config.json` and `buyers.npy`."""
