@@ -11,6 +11,8 @@ SMALL: dict[str, dict[str, Any]] = {
     "als": {"factors": 8, "iterations": 5, "regularization": 0.1},
     "itemknn": {"neighbours": 10, "shrink": 1.0},
     "sasrec": {"length": 60, "width": 16, "steps": 60, "negatives": 32},
+    "dcn": {"ranker": {"epochs": 3}},
+    "mlp": {"ranker": {"epochs": 3}},
     "twostage": {"ranker": {"trees": 30, "min_child_weight": 1.0}},
 }
 

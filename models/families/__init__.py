@@ -19,6 +19,9 @@ MODULES = {
     "als": "models.families.als",
     "sasrec": "models.families.sasrec",
     "twostage": "models.families.twostage",
+    "logistic": "models.families.logistic",
+    "mlp": "models.families.mlp",
+    "dcn": "models.families.dcn",
 }
 
 

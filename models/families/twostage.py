@@ -1,11 +1,12 @@
-"""Two stages: retrievers propose a few hundred candidates, LambdaMART ranks them on point-in-time signals.
+"""Two stages: retrievers propose a few hundred candidates, a ranker orders them by point-in-time signals.
 
-Here: what is fitted when, so that no retriever has seen the labels that the ranker learns from. The pool, the
-signals and the trees live in models/rank/.
+Here: what is fitted when, so that no retriever has seen the labels that the ranker learns from. Occasions, pool, signals and
+rankers live in models/rank/. Shapes: P people, K list length, N candidates, F signals.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -17,19 +18,22 @@ from models.config import Checked, bounds, build
 from models.data import Interactions, Query, Ranking, TrainingSet
 from models.families import dense
 from models.family import Family, Model
-from models.rank import booster, pool, signals
-from models.rank import habits as habit
+from models.rank import habits, itemtable, kin, pool, ranker, shelves, signals, trends
 from models.rank.booster import BoosterConfig
-from models.rank.habits import Habits
+from models.rank.examples import Examples, join, sample
+from models.rank.itemtable import ItemTable
+from models.rank.occasions import Occasion, ask_again, count, occasions
+from models.rank.ranker import Ranker, RankerConfig
+from models.rank.signals import Lore
 
 PEOPLE_PER_PART = 512
 
 
 @dataclass(frozen=True, kw_only=True)
 class TwoStageConfig(Checked):
-    """Retrievers by name with the length of their lists, how the ranker grows, and bounds on what it learns from.
+    """Retrievers by name with the length of their lists, the ranker, and bounds on what it learns from.
 
-    `negatives` candidates that were not taken are kept per person and cut-off; `rows` bounds the whole frame. A share of
+    `negatives` candidates that were not taken are kept per person and occasion; `rows` bounds all examples. A share of
     people is asked about a second time as `strangers`, without history and features, another one as `newcomers`, without
     features and with the last part of the history only, so that the ranker learns what to answer when these are missing.
     """
@@ -37,7 +41,7 @@ class TwoStageConfig(Checked):
     family: ClassVar[str] = "twostage"
     retrievers: tuple[str, ...] = ("repurchase", "itemknn", "popularity")
     depths: tuple[int, ...] = (200, 50, 50)
-    ranker: BoosterConfig = field(default_factory=BoosterConfig)
+    ranker: RankerConfig = field(default_factory=BoosterConfig)
     negatives: int = bounds(60, 1, 10_000)
     strangers: float = bounds(0.05, 0.0, 1.0)
     newcomers: float = bounds(0.05, 0.0, 1.0)
@@ -45,28 +49,29 @@ class TwoStageConfig(Checked):
 
 
 class TwoStage:
-    """Fitted retrievers and the ranker over what they propose."""
+    """Fitted retrievers, what is known of items, and the ranker over what is proposed."""
 
     def __init__(
         self,
         config: TwoStageConfig,
         retrievers: Mapping[str, Model],
-        ranker: booster.Booster,
-        habits: Habits,
-        category_I: np.ndarray,
+        grown: Ranker,
+        lore: Lore,
+        names: tuple[str, ...],
     ) -> None:
         self.config = config
         self.retrievers = retrievers
-        self.ranker = ranker
-        self.habits = habits
-        self.category_I = category_I
+        self.ranker = grown
+        self.lore = lore
+        self.names = names
+        self._used = np.flatnonzero(np.isin(names, grown.names))
 
     def recommend(self, query: Query, k: int) -> Ranking:
         """Return the best `k` candidates per person.
 
         InputError for a question that does not fit; ConfigError when its features are not those learned from.
         """
-        dense.check(query, k, len(self.category_I))
+        dense.check(query, k, self.lore.table.items)
         parts = [self._part(part, k) for part in (list(query.parts(PEOPLE_PER_PART)) or [query])]
         return Ranking(
             item_PK=np.concatenate([part.item_PK for part in parts]),
@@ -78,8 +83,8 @@ class TwoStage:
     def contributions(self, query: Query, item_N: np.ndarray) -> tuple[tuple[str, ...], np.ndarray]:
         """Return for one person what each signal added to the score of these items.
 
-        Names and exact TreeSHAP values, float32 [N, F + 1]; the last column is the bias; rows add up to the scores. An item that
-        no retriever proposes gets NaN.
+        Names and exact values (TreeSHAP for trees), float32 [N, F + 1]; the last column is the bias; rows add up to the scores.
+        An item that no retriever proposes gets NaN, and so does every item where the ranker has no exact parts (networks).
         """
         candidates = propose(self.retrievers, self.config.depths, query)
         value_NF = self._signals(candidates, query)
@@ -87,16 +92,25 @@ class TwoStage:
         out = np.full((len(item_N), len(self.ranker.names) + 1), np.nan, np.float32)
         if len(candidates):
             found_N = candidates.item_N[at_N] == item_N
-            out[found_N] = self.ranker.contributions(value_NF[at_N[found_N]])
+            parts_NF = self.ranker.contributions(value_NF[at_N[found_N]])
+            if parts_NF is not None:
+                out[found_N] = parts_NF
         return self.ranker.names, out
 
     def save(self, folder: Path) -> None:
-        """Write `twostage.json`, `ranker.ubj`, `habits.npy`, `category.npy` and one sub folder per retriever."""
-        about = {"config": self.config, "signals": self.ranker.names}
+        """Write `twostage.json`, the ranker's files, what is known of items, and one sub folder per retriever."""
+        about = {
+            "config": self.config,
+            "signals": self.names,
+            "ranker_signals": self.ranker.names,
+            "item_columns": self.lore.table.names,
+            "levels": self.lore.shelves.levels,
+        }
         artefact.write_json(folder / "twostage.json", about)
-        artefact.write_array(folder / "category.npy", self.category_I)
-        self.habits.save(folder / "habits.npy")
-        self.ranker.save(folder / "ranker.ubj")
+        self.lore.table.save(folder / "items.npy")
+        self.lore.shelves.save(folder)
+        self.lore.kin.save(folder)
+        self.ranker.save(folder)
         for name, model in self.retrievers.items():
             (folder / name).mkdir()
             model.save(folder / name)
@@ -109,60 +123,39 @@ class TwoStage:
 
     def _signals(self, candidates: pool.Pool, query: Query) -> np.ndarray:
         names, value_NF = signals.signals(
-            candidates,
-            query,
-            category_I=self.category_I,
-            habits=self.habits,
-            retrievers=self.config.retrievers,
+            candidates, query, lore=self.lore, retrievers=self.config.retrievers
         )
-        if names != self.ranker.names:
-            odd = sorted(set(names) ^ set(self.ranker.names)) or ["their order"]
+        if names != self.names:
+            odd = sorted(set(names) ^ set(self.names)) or ["their order"]
             raise ConfigError(
                 f"the query's features are not those that the ranker learned from: {', '.join(odd)} differ; "
                 "ask with the feature service of its dataset, or fit again"
             )
-        return value_NF
+        return value_NF[:, self._used]
 
 
 def fit(config: TwoStageConfig, training: TrainingSet, seed: int) -> TwoStage:
-    """Fit retrievers as of the earliest cut-off, the ranker on the labels after it, then the retrievers on everything."""
+    """Fit retrievers on what was known at the first occasion, the ranker on what was taken after each, then all on everything."""
     _check(config, training)
-    earliest_us = min(training.cutoffs)
-    blind = replace(
-        training,
-        interactions=training.interactions.between(None, earliest_us),
-        until_us=earliest_us,
-        cutoffs={},
-        features=training.cutoffs[earliest_us],
-    )
-    examples = frame(config, training, _fit_retrievers(config, blind, seed), seed)
-    ranker = booster.grow(
-        examples.value_NF,
-        examples.label_N,
-        examples.group_N,
-        names=examples.names,
-        config=config.ranker,
-        seed=seed,
-        threads=training.threads,
-    )
+    examples = frame(config, training, seed)
+    grown = ranker.grow(config.ranker, examples.telling(), seed=seed, threads=training.threads)
+    names = examples.names
     del examples
-    return TwoStage(
-        config,
-        _fit_retrievers(config, training, seed),
-        ranker,
-        habit.learn(training.interactions, training.until_us, training.horizon_us, training.category_I),
-        training.category_I,
-    )
+    return TwoStage(config, _fit_retrievers(config, training, seed), grown, learn_lore(training), names)
 
 
-def load(folder: Path) -> TwoStage:
+def load(kind: type[TwoStageConfig], folder: Path) -> TwoStage:
     """Read what `save` wrote."""
     about = artefact.read_json(folder / "twostage.json")
-    config: TwoStageConfig = build(TwoStageConfig, about["config"], "twostage")
+    config: TwoStageConfig = build(kind, about["config"], kind.family)
     retrievers = {name: _family(name).load(folder / name) for name in config.retrievers}
-    ranker = booster.load(folder / "ranker.ubj", tuple(about["signals"]))
-    category_I = artefact.read_array(folder / "category.npy", np.int32)
-    return TwoStage(config, retrievers, ranker, habit.load(folder / "habits.npy"), category_I)
+    grown = ranker.load(config.ranker, folder, tuple(about["ranker_signals"]))
+    lore = Lore(
+        table=itemtable.load(folder / "items.npy", tuple(about["item_columns"])),
+        shelves=shelves.load(folder, tuple(about["levels"])),
+        kin=kin.load(folder),
+    )
+    return TwoStage(config, retrievers, grown, lore, tuple(about["signals"]))
 
 
 def propose(retrievers: Mapping[str, Model], depths: tuple[int, ...], query: Query) -> pool.Pool:
@@ -174,117 +167,61 @@ def propose(retrievers: Mapping[str, Model], depths: tuple[int, ...], query: Que
     return pool.merge(lists, query.people, query.items)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Frame:
-    """What the ranker learns from: signals of candidates, sorted by group (one person at one cut-off), and who was taken."""
+def learn_lore(training: TrainingSet) -> Lore:
+    """Learn what is known of items from a training set's interactions."""
+    known, now_us = training.interactions, training.until_us
+    placed = shelves.learn(known.items, training.category_I, training.content)
+    columns = {
+        **habits.learn(known, now_us, training.horizon_us, placed.category_I),
+        **trends.learn(known, now_us),
+    }
+    return Lore(table=ItemTable.of(columns), shelves=placed, kin=kin.learn(known, now_us, training.threads))
 
-    names: tuple[str, ...]
-    value_NF: np.ndarray  # float32
-    label_N: np.ndarray  # float32, 0 or 1
-    group_N: np.ndarray  # int64
 
-
-def frame(config: TwoStageConfig, training: TrainingSet, retrievers: Mapping[str, Model], seed: int) -> Frame:
-    """Return the candidates of the people who took something after a cut-off; ConfigError when none of them was taken."""
+def frame(config: TwoStageConfig, training: TrainingSet, seed: int) -> Examples:
+    """Return the candidates of the people who took something at an occasion; ConfigError when none of them was taken."""
     random = np.random.default_rng(seed)
-    people_most = max(1, config.rows // len(training.cutoffs) // (config.negatives + 10))
-    parts: list[Frame] = []
-    groups = 0
-    for cutoff_us in sorted(training.cutoffs):
-        habits = habit.learn(training.interactions, cutoff_us, training.horizon_us, training.category_I)
-        after = training.labels.between(cutoff_us, cutoff_us + training.horizon_us)
-        people = np.unique(after.person_N)
-        if len(people) > people_most:
-            people = np.sort(random.choice(people, people_most, replace=False))
-        known_R, described_R, people = _ask_again(people, config, random)
-        for start in range(0, len(people), PEOPLE_PER_PART):
-            part_R = slice(start, start + PEOPLE_PER_PART)
-            asked = training.query(known_R[part_R], cutoff_us)
-            query = replace(
-                asked,
-                history=_shorten(asked.history, described_R[part_R] < 0, random),
-                features=training.cutoffs[cutoff_us].rows(described_R[part_R]),
-            )
-            candidates = propose(retrievers, config.depths, query)
-            taken = after.rows(people[part_R])
-            label_N = np.isin(candidates.key_N, taken.person_N.astype(np.int64) * query.items + taken.item_N)
-            kept_N = _sample(candidates, label_N, config.negatives, random)
-            parts.append(
-                _part(config, training, candidates.where(kept_N), query, habits, label_N[kept_N], groups)
-            )
-            groups += query.people
-    if not any(part.label_N.any() for part in parts):
+    most = max(1, config.rows // count(training) // (config.negatives + 10))
+    parts: list[Examples] = []
+    retrievers: dict[str, Model] = {}
+    for occasion in occasions(training, most, random):
+        # later occasions are asked by what was fitted at the first: when serving, too, a retriever is older than the question
+        retrievers = retrievers or _fit_retrievers(config, occasion.blind, seed)
+        lore = learn_lore(occasion.blind)
+        again = ask_again(occasion, strangers=config.strangers, newcomers=config.newcomers, random=random)
+        parts += [_examples(config, part, retrievers, lore, random) for part in again.parts(PEOPLE_PER_PART)]
+    if not any(part.gain_N.any() for part in parts):
         raise ConfigError(
             f"no retriever of {', '.join(config.retrievers)} proposed anything that was taken after a cut-off; "
             "the ranker has nothing to learn from: give it more history or other retrievers"
         )
-    return Frame(
-        names=parts[0].names,
-        value_NF=np.concatenate([part.value_NF for part in parts]),
-        label_N=np.concatenate([part.label_N for part in parts]),
-        group_N=np.concatenate([part.group_N for part in parts]),
-    )
+    return join(parts)
 
 
-def _shorten(history: Interactions, short_R: np.ndarray, random: np.random.Generator) -> Interactions:
-    """Keep of the rows that are to be short only the latest few interactions, as of somebody who is new here.
-
-    How many is drawn log-uniformly between one and all.
-    """
-    count_R = np.diff(history.indptr)
-    kept_R = np.where(
-        short_R, np.exp(random.random(len(count_R)) * np.log(count_R + 1.0)).astype(int), count_R
-    )
-    from_end_N = np.repeat(history.indptr[1:], count_R) - np.arange(len(history))
-    return history.where(from_end_N <= kept_R[history.person_N])
-
-
-def _ask_again(
-    people: np.ndarray, config: TwoStageConfig, random: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return, with the second askings at the end, whose history is given, whose features are (-1: nobody's), and who it is."""
-    strangers = random.choice(people, int(np.ceil(config.strangers * len(people))), replace=False)
-    newcomers = random.choice(people, int(np.ceil(config.newcomers * len(people))), replace=False)
-    nobody, unread = np.full(len(strangers), -1), np.full(len(newcomers), -1)
-    return (
-        np.concatenate([people, nobody, newcomers]),
-        np.concatenate([people, nobody, unread]),
-        np.concatenate([people, strangers, newcomers]),
-    )
-
-
-def _part(
+def _examples(
     config: TwoStageConfig,
-    training: TrainingSet,
-    candidates: pool.Pool,
-    query: Query,
-    habits: Habits,
-    label_N: np.ndarray,
-    groups: int,
-) -> Frame:
-    names, value_NF = signals.signals(
-        candidates, query, category_I=training.category_I, habits=habits, retrievers=config.retrievers
-    )
-    return Frame(
-        names=names,
-        value_NF=value_NF,
-        label_N=label_N.astype(np.float32),
-        group_N=candidates.row_N + groups,
-    )
+    occasion: Occasion,
+    retrievers: Mapping[str, Model],
+    lore: Lore,
+    random: np.random.Generator,
+) -> Examples:
+    candidates = propose(retrievers, config.depths, occasion.query)
+    gain_N = _gains(candidates, occasion.taken)
+    kept_N = sample(candidates, gain_N, config.negatives, random)
+    candidates = candidates.where(kept_N)
+    names, value_NF = signals.signals(candidates, occasion.query, lore=lore, retrievers=config.retrievers)
+    return Examples(names=names, value_NF=value_NF, gain_N=gain_N[kept_N], group_N=candidates.row_N)
 
 
-def _sample(
-    candidates: pool.Pool, label_N: np.ndarray, negatives: int, random: np.random.Generator
-) -> np.ndarray:
-    """Keep what was taken, and per person at most `negatives` of the rest; nobody without anything taken."""
-    taken_P = np.bincount(candidates.row_N[label_N], minlength=candidates.people)
-    draw_N = np.where(label_N, -1.0, random.random(len(candidates)))
-    order_N = np.lexsort((draw_N, candidates.row_N))
-    sizes_P = candidates.sizes_P
-    place_N = np.empty(len(candidates), np.int64)
-    place_N[order_N] = np.arange(len(candidates)) - np.repeat(np.cumsum(sizes_P) - sizes_P, sizes_P)
-    taken_N = taken_P[candidates.row_N]
-    return (taken_N > 0) & (place_N < taken_N + negatives)
+def _gains(candidates: pool.Pool, taken: Interactions) -> np.ndarray:
+    """Return the most that taking each candidate was worth, 0 where it was not taken, float32 [N]."""
+    key_M = taken.person_N.astype(np.int64) * candidates.items + taken.item_N
+    at_M = np.searchsorted(candidates.key_N, key_M)
+    found_M = at_M < len(candidates)
+    found_M[found_M] = candidates.key_N[at_M[found_M]] == key_M[found_M]
+    gain_N = np.zeros(len(candidates), np.float32)
+    np.maximum.at(gain_N, at_M[found_M], taken.weight_N[found_M])
+    return gain_N
 
 
 def _fit_retrievers(config: TwoStageConfig, training: TrainingSet, seed: int) -> dict[str, Model]:
@@ -302,7 +239,7 @@ def _family(name: str) -> Family:
 
 def _check(config: TwoStageConfig, training: TrainingSet) -> None:
     faults = []
-    if not training.cutoffs:
+    if not training.cutoffs and training.inner == "time":
         faults.append(
             "the training set has no cut-offs, so there are no labels to rank by; ask for at least one"
         )
@@ -310,17 +247,21 @@ def _check(config: TwoStageConfig, training: TrainingSet) -> None:
         faults.append(f"{len(config.retrievers)} retrievers but {len(config.depths)} depths; give one each")
     if not 1 <= len(set(config.retrievers)) <= 8 or len(set(config.retrievers)) != len(config.retrievers):
         faults.append(f"retrievers {config.retrievers} must be 1 to 8 different families")
-    if TwoStageConfig.family in config.retrievers:
-        faults.append("twostage cannot retrieve for itself; name other families")
+    if config.family in config.retrievers:
+        faults.append(f"{config.family} cannot retrieve for itself; name other families")
     if faults:
         raise ConfigError("; ".join(faults))
 
 
-FAMILY = Family(
-    config=TwoStageConfig,
-    fit=fit,
-    load=load,
-    paper="Covington, Adams, Sargin: Deep neural networks for YouTube recommendations, RecSys 2016 (two stages); "
-    "Burges: From RankNet to LambdaRank to LambdaMART, MSR-TR-2010-82 (the ranker)",
-    seeded=True,
+def registered(kind: type[TwoStageConfig], paper: str) -> Family:
+    """Return the registry line of two stages with this config."""
+    return Family(config=kind, fit=fit, load=partial(load, kind), paper=paper, seeded=True)
+
+
+STAGES = (
+    "Covington, Adams, Sargin: Deep neural networks for YouTube recommendations, RecSys 2016 (two stages)"
+)
+FAMILY = registered(
+    TwoStageConfig,
+    f"{STAGES}; Burges: From RankNet to LambdaRank to LambdaMART, MSR-TR-2010-82 (the ranker)",
 )

@@ -1,19 +1,27 @@
-"""The second stage: XGBoost's LambdaMART on a matrix of signals. It knows neither people nor retrievers."""
+"""LambdaMART: XGBoost's trees on a matrix of signals. It knows neither people nor retrievers."""
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import xgboost as xgb
 
 from counterfoil.errors import IntegrityError
 from models.config import Checked, bounds
+from models.rank.examples import Examples
+
+FILE = "ranker.ubj"
 
 
 @dataclass(frozen=True, kw_only=True)
 class BoosterConfig(Checked):
-    """How trees are grown; `pairs` is the length of the top list whose order is learned (LambdaMART@k)."""
+    """How trees are grown; `pairs` is the length of the top list whose order is learned (LambdaMART@k).
 
+    `ensembles` are grown from seeds of their own and their scores added up.
+    """
+
+    kind: Literal["lambdamart"] = "lambdamart"
     trees: int = bounds(150, 1, 10_000)
     depth: int = bounds(5, 1, 12)
     rate: float = bounds(0.07, 1e-4, 1.0)
@@ -38,7 +46,7 @@ class Booster:
             return np.zeros(0, np.float32)
         return self.trees.inplace_predict(signal_NF, validate_features=False)
 
-    def contributions(self, signal_NF: np.ndarray) -> np.ndarray:
+    def contributions(self, signal_NF: np.ndarray) -> np.ndarray | None:
         """Return exact TreeSHAP values, float32 [N, F + 1], the last being the bias; rows add up to the score.
 
         Lundberg et al., "Consistent individualized feature attribution for tree ensembles" (2018).
@@ -47,23 +55,16 @@ class Booster:
             xgb.DMatrix(signal_NF, nthread=1), pred_contribs=True, validate_features=False
         )
 
-    def save(self, path: Path) -> None:
+    def save(self, folder: Path) -> None:
         """Write the ensemble as UBJ."""
-        path.write_bytes(self.trees.save_raw("ubj"))
+        (folder / FILE).write_bytes(self.trees.save_raw("ubj"))
 
 
-def grow(
-    signal_NF: np.ndarray,
-    label_N: np.ndarray,
-    group_N: np.ndarray,
-    *,
-    names: tuple[str, ...],
-    config: BoosterConfig,
-    seed: int,
-    threads: int,
-) -> Booster:
-    """Fit LambdaMART (Burges 2010, "From RankNet to LambdaRank to LambdaMART") on rows sorted by group."""
-    data = xgb.QuantileDMatrix(signal_NF, label_N, qid=group_N, max_bin=config.bins, nthread=threads)
+def grow(config: BoosterConfig, examples: Examples, *, seed: int, threads: int) -> Booster:
+    """Fit LambdaMART (Burges 2010, "From RankNet to LambdaRank to LambdaMART")."""
+    data = xgb.QuantileDMatrix(
+        examples.value_NF, examples.gain_N, qid=examples.group_N, max_bin=config.bins, nthread=threads
+    )
     parameters = {
         "objective": "rank:ndcg",
         "ndcg_exp_gain": False,
@@ -79,15 +80,15 @@ def grow(
         "nthread": threads,
         "seed": seed,
     }
-    return Booster(xgb.train(parameters, data, config.trees), names)
+    return Booster(xgb.train(parameters, data, config.trees), examples.names)
 
 
-def load(path: Path, names: tuple[str, ...]) -> Booster:
+def load(config: BoosterConfig, folder: Path, names: tuple[str, ...]) -> Booster:
     """Read an ensemble that `save` wrote; IntegrityError when it is not one for these signals."""
     trees = xgb.Booster()
-    trees.load_model(bytearray(path.read_bytes()))
+    trees.load_model(bytearray((folder / FILE).read_bytes()))
     if trees.num_features() != len(names):
         raise IntegrityError(
-            f"{path.name} ranks by {trees.num_features()} signals but {len(names)} are named beside it; fit again"
+            f"{FILE} ranks by {trees.num_features()} signals but {len(names)} are named beside it; fit again"
         )
     return Booster(trees, names)

@@ -4,13 +4,8 @@ For each window of one horizon, among the pairs of person and item that were ali
 shrunk towards the rate of the item's shelf (its category), and that towards the rate of all. Shapes: I items, G pairs, W windows.
 """
 
-from dataclasses import dataclass, fields
-from pathlib import Path
-
 import numpy as np
 
-from counterfoil.errors import IntegrityError
-from models import artefact
 from models.data import DAY_US, Interactions
 
 WINDOWS = 4
@@ -18,44 +13,13 @@ REACH = 3  # windows before a target in which a pair counts as alive
 ITEM_PRIOR, SHELF_PRIOR, GAP_PRIOR = 10.0, 20.0, 5.0
 
 
-@dataclass(frozen=True, kw_only=True)
-class Habits:
-    """Rates and gaps, float32 [I]: taken again after the window just before, after any of the last three, and days between."""
+def learn(
+    interactions: Interactions, now_us: int, horizon_us: int, category_I: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Return the columns as of `now_us`, float32 [I]: how likely the item is taken again, and days between two takings.
 
-    again_I: np.ndarray
-    again_long_I: np.ndarray
-    shelf_again_I: np.ndarray
-    shelf_again_long_I: np.ndarray
-    gap_days_I: np.ndarray
-
-    def of(self, item_N: np.ndarray) -> dict[str, np.ndarray]:
-        """Return the columns for these items, `habit.` before each name; NaN for items that came after the fit."""
-        known_N = item_N < len(self.again_I)
-        at_N = np.where(known_N, item_N, 0)
-        return {
-            f"habit.{field.name.removesuffix('_I')}": np.where(
-                known_N, getattr(self, field.name)[at_N], np.nan
-            )
-            for field in fields(self)
-        }
-
-    def save(self, path: Path) -> None:
-        """Write all columns as one npy file, float32 [columns, I]."""
-        artefact.write_array(path, np.stack([getattr(self, field.name) for field in fields(self)]))
-
-
-def load(path: Path) -> Habits:
-    """Read what `save` wrote; IntegrityError when it is not that."""
-    columns = artefact.read_array(path, np.float32, ndim=2)
-    if len(columns) != len(fields(Habits)):
-        raise IntegrityError(
-            f"{path.name} holds {len(columns)} columns, expected {len(fields(Habits))}; restore the artefact"
-        )
-    return Habits(**dict(zip((field.name for field in fields(Habits)), columns, strict=True)))
-
-
-def learn(interactions: Interactions, now_us: int, horizon_us: int, category_I: np.ndarray) -> Habits:
-    """Learn from interactions before `now_us`, in windows of one horizon that end there."""
+    `again` after the window just before, `again_long` after any of the last three; windows of one horizon that end now.
+    """
     past = interactions.between(None, now_us)
     key_G, pair_N = np.unique(past.person_N.astype(np.int64) * past.items + past.item_N, return_inverse=True)
     item_G = key_G % max(past.items, 1)
@@ -69,13 +33,13 @@ def learn(interactions: Interactions, now_us: int, horizon_us: int, category_I: 
     again_long_I, shelf_again_long_I = _rates(
         taken_GW, np.logical_or.reduce(before), item_G, past.items, category_I
     )
-    return Habits(
-        again_I=again_I,
-        again_long_I=again_long_I,
-        shelf_again_I=shelf_again_I,
-        shelf_again_long_I=shelf_again_long_I,
-        gap_days_I=_gaps(past, pair_N),
-    )
+    return {
+        "habit.again": again_I,
+        "habit.again_long": again_long_I,
+        "habit.shelf_again": shelf_again_I,
+        "habit.shelf_again_long": shelf_again_long_I,
+        "habit.gap_days": _gaps(past, pair_N),
+    }
 
 
 def _rates(

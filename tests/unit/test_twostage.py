@@ -1,4 +1,7 @@
-"""The two stages, part by part: pool, signals, habits, booster, and what the family promises beyond the contract."""
+"""The two stages, part by part: pool, signals, what is known of items, and what the family promises beyond the contract.
+
+The rankers have tests of their own (test_rankers.py).
+"""
 
 from dataclasses import replace
 from functools import cache
@@ -8,14 +11,17 @@ import numpy as np
 import pytest
 
 from counterfoil.errors import ConfigError, IntegrityError
-from models.data import DAY_US, Features, Query, Ranking
+from models.data import DAY_US, Content, Features, Inner, Query, Ranking
 from models.families import twostage
 from models.families.twostage import TwoStageConfig
 from models.family import best_of
-from models.rank import booster, habits, pool, signals
+from models.rank import habits, itemtable, kin, occasions, pool, shelves, signals, trends
 from models.rank.booster import BoosterConfig
-from models.splits import no_features
-from tests.shop_data import START_US, interactions, shop
+from models.rank.itemtable import ItemTable
+from models.rank.past import place_within
+from models.rank.signals import Lore
+from models.splits import leave_one_out, no_features
+from tests.shop_data import START_US, interactions, shop, visits
 
 NAN = np.nan
 NOW_US = START_US + 100 * DAY_US
@@ -50,9 +56,14 @@ def asked(
     )
 
 
-def no_habits(items: int) -> habits.Habits:
-    return habits.learn(
-        interactions([], [], [], people=1, items=items), NOW_US, 28 * DAY_US, np.zeros(0, np.int32)
+def no_lore(items: int, category: list[int] | None = None) -> Lore:
+    nothing = interactions([], [], [], people=1, items=items)
+    category_I = np.array(category or [], np.int32)
+    columns = habits.learn(nothing, NOW_US, 28 * DAY_US, category_I) | trends.learn(nothing, NOW_US)
+    return Lore(
+        table=ItemTable.of(columns),
+        shelves=shelves.learn(items, category_I, None),
+        kin=kin.learn(nothing, NOW_US, 1),
     )
 
 
@@ -105,8 +116,7 @@ def test_signals_of_a_history_by_hand() -> None:
     names, value_NF = signals.signals(
         candidates,
         query,
-        category_I=np.array([0, 0, 1, -1, 1], np.int32),
-        habits=no_habits(5),
+        lore=no_lore(5, [0, 0, 1, -1, 1]),
         retrievers=("one", "two"),
     )
     assert value_NF.dtype == np.float32
@@ -127,6 +137,10 @@ def test_signals_of_a_history_by_hand() -> None:
     np.testing.assert_allclose(
         told["own.share_of_category_20d"], [0, 1 - 0.5 / shelf, 0.5 / shelf, 0, 0], rtol=1e-6
     )
+    np.testing.assert_allclose(told["own.category_passed_over_days"], [NAN, 0, 15, NAN, NAN])
+    np.testing.assert_allclose(told["own.baskets_since_last"], [NAN, 0, 1, NAN, NAN])
+    np.testing.assert_allclose(told["own.share_since_first"], [NAN, 2 / 3, 1 / 2, NAN, NAN], rtol=1e-6)
+    np.testing.assert_allclose(told["own.place"], [2, 0, 1, 0, 0])
     np.testing.assert_allclose(told["own.basket_lines"], [1, 1, 1, 0, 0])
     np.testing.assert_allclose(told["own.repeat_share"], [1 / 3, 1 / 3, 1 / 3, 1, 1], rtol=1e-6)
     np.testing.assert_allclose(told["own.days_since_any"], [5, 5, 5, NAN, NAN])
@@ -146,8 +160,7 @@ def test_features_reach_the_rows_that_they_belong_to() -> None:
     names, value_NF = signals.signals(
         two_lists(),
         asked([], people=2, items=5, features=features),
-        category_I=np.zeros(0, np.int32),
-        habits=no_habits(5),
+        lore=no_lore(5),
         retrievers=("one", "two"),
     )
     told = {name: value_NF[:, f] for f, name in enumerate(names)}
@@ -171,7 +184,7 @@ def test_one_person_has_the_signals_that_the_crowd_gave_them() -> None:
 # habits
 
 
-def test_habits_by_hand(tmp_path: Path) -> None:
+def test_habits_by_hand() -> None:
     # windows of 10 days before the moment: item 0 taken in the last and the one before, item 1 only in the one before
     days_ago = [(0, 0, 5), (0, 0, 15), (1, 0, 15), (0, 1, 15)]
     person, item, ago = zip(*days_ago, strict=True)
@@ -179,54 +192,67 @@ def test_habits_by_hand(tmp_path: Path) -> None:
     past = interactions(list(person), list(item), times, people=2, items=3)
     learned = habits.learn(past, NOW_US, 10 * DAY_US, np.array([0, 0, 1], np.int32))
     # pairs alive before a window: three (0-0, 1-0, 0-1), of which one was taken again: 1/3 overall and on shelf 0
-    np.testing.assert_allclose(learned.shelf_again_I, [1 / 3, 1 / 3, 1 / 3], rtol=1e-6)
-    np.testing.assert_allclose(learned.again_I, [(1 + 10 / 3) / 12, (10 / 3) / 11, 1 / 3], rtol=1e-6)
-    np.testing.assert_allclose(learned.gap_days_I, [10, 10, 10])
-    assert learned.of(np.array([0, 3]))["habit.gap_days"].tolist()[0] == 10
-    assert np.isnan(learned.of(np.array([0, 3]))["habit.gap_days"][1])
-    learned.save(tmp_path / "habits.npy")
-    np.testing.assert_array_equal(habits.load(tmp_path / "habits.npy").again_I, learned.again_I)
+    np.testing.assert_allclose(learned["habit.shelf_again"], [1 / 3, 1 / 3, 1 / 3], rtol=1e-6)
+    np.testing.assert_allclose(learned["habit.again"], [(1 + 10 / 3) / 12, (10 / 3) / 11, 1 / 3], rtol=1e-6)
+    np.testing.assert_allclose(learned["habit.gap_days"], [10, 10, 10])
 
 
-def test_habits_see_nothing_after_their_moment() -> None:
+def test_trends_by_hand() -> None:
+    # item 0: person 0 ten and thirty days ago, person 1 ten days ago; item 1: nobody
+    past = interactions([0, 0, 1], [0, 0, 0], [NOW_US - d * DAY_US for d in (10, 30, 10)], people=2, items=2)
+    learned = trends.learn(past, NOW_US)
+    np.testing.assert_allclose(learned["trend.decayed_10d"], [np.log1p(0.5 + 0.125 + 0.5), 0])
+    np.testing.assert_allclose(learned["trend.first_10d"], [np.log1p(0.125 + 0.5), 0])
+    np.testing.assert_allclose(learned["trend.takers"], [np.log1p(2), 0])
+    np.testing.assert_allclose(learned["trend.age_days"], [30, NAN])
+    np.testing.assert_allclose(learned["trend.idle_days"], [10, NAN])
+
+
+def test_lore_sees_nothing_after_its_moment() -> None:
     planted = shop().training
-    early = planted.interactions.between(None, planted.until_us - 20 * DAY_US)
-    cut = habits.learn(early, planted.until_us - 20 * DAY_US, planted.horizon_us, planted.category_I)
-    same = habits.learn(
-        planted.interactions, planted.until_us - 20 * DAY_US, planted.horizon_us, planted.category_I
+    now_us = planted.until_us - 20 * DAY_US
+    found = []
+    for known in (planted.interactions.between(None, now_us), planted.interactions):
+        columns = habits.learn(known, now_us, planted.horizon_us, planted.category_I) | trends.learn(
+            known, now_us
+        )
+        found.append((ItemTable.of(columns).value_CI, kin.learn(known, now_us, 1).sim_II.toarray()))
+    for early, late in zip(*found, strict=True):
+        np.testing.assert_array_equal(early, late)
+
+
+def test_a_table_gives_nothing_for_items_that_came_later(tmp_path: Path) -> None:
+    table = ItemTable.of({"a": np.array([1.0, 2.0]), "b": np.array([3.0, NAN])})
+    given = table.give(np.array([1, 2, 0]))
+    np.testing.assert_array_equal(given["a"], np.array([2, NAN, 1], np.float32))
+    np.testing.assert_array_equal(given["b"], np.array([NAN, NAN, 3], np.float32))
+    table.save(tmp_path / "items.npy")
+    np.testing.assert_array_equal(itemtable.load(tmp_path / "items.npy", ("a", "b")).value_CI, table.value_CI)
+    with pytest.raises(IntegrityError, match="holds 2 columns but 1 are named"):
+        itemtable.load(tmp_path / "items.npy", ("a",))
+
+
+def test_shelves_read_the_levels_that_tell_items_apart(tmp_path: Path) -> None:
+    content = Content(
+        title_I=("",) * 3,
+        text_I=("",) * 3,
+        category_I=("Dairy > Cheese", "Dairy > Milk", "Bread > Rolls"),
+        brand_I=("", "", ""),
+        image_I=("",) * 3,
+        price_I=np.array([np.e, NAN, 0.0], np.float32),
     )
-    np.testing.assert_array_equal(cut.again_long_I, same.again_long_I)
-    np.testing.assert_array_equal(cut.gap_days_I, same.gap_days_I)
+    learned = shelves.learn(3, np.array([1, 2, 0], np.int32), content)
+    assert learned.levels == ("category", "department")
+    assert learned.codes("department", np.array([0, 1, 2, 3])).tolist() == [2, 2, 1, 0]
+    np.testing.assert_allclose(learned.price(np.array([0, 1, 2, 3])), [1, NAN, NAN, NAN], rtol=1e-6)
+    learned.save(tmp_path)
+    assert shelves.load(tmp_path, learned.levels).codes("category", np.array([0, 3])).tolist() == [2, 0]
 
 
-# the ranker
-
-
-def test_ranker_puts_the_signal_first_and_explains_itself() -> None:
-    random = np.random.default_rng(0)
-    value_NF = random.random((2000, 3)).astype(np.float32)
-    label_N = (value_NF[:, 1] > 0.8).astype(np.float32)
-    grown = booster.grow(
-        value_NF,
-        label_N,
-        np.repeat(np.arange(100), 20),
-        names=("noise", "signal", "more noise"),
-        config=BoosterConfig(trees=20, min_child_weight=1.0, columns=1.0),
-        seed=0,
-        threads=1,
-    )
-    low, high = np.array([[0.5, 0.1, 0.5], [0.5, 0.95, 0.5]], np.float32)
-    scores = grown.score(np.stack([low, high]))
-    assert scores[1] > scores[0]
-    parts = grown.contributions(np.stack([low, high]))
-    np.testing.assert_allclose(parts.sum(axis=1), scores, rtol=1e-4, atol=1e-5)
-    assert np.abs(parts[:, :3]).argmax(axis=1).tolist() == [1, 1]
-
-
-def test_ranker_of_other_signals_is_refused(tmp_path: Path) -> None:
-    fitted().ranker.save(tmp_path / "ranker.ubj")
-    with pytest.raises(IntegrityError, match=r"ranks by \d+ signals but 2 are named"):
-        booster.load(tmp_path / "ranker.ubj", ("a", "b"))
+def test_places_within_a_person() -> None:
+    row_N = np.array([0, 0, 0, 0, 1, 1])
+    value_N = np.array([1.0, 5.0, NAN, 5.0, 0.0, 2.0])
+    assert place_within(row_N, value_N, np.array([4, 2])).tolist() == [2, 0, 3, 0, 1, 0]
 
 
 # the family
@@ -256,33 +282,58 @@ def test_sources_say_who_proposed() -> None:
             assert answer.source_PK[row, place] == bits
 
 
-def test_retrievers_are_blind_to_the_labels_and_the_frame_is_bounded() -> None:
+def test_an_occasion_is_blind_to_what_came_after_it() -> None:
     planted = shop().training
-    later = planted.interactions.time_N >= min(planted.cutoffs)
-    shuffled_N = planted.interactions.item_N.copy()
-    shuffled_N[later] = 0
-    other = replace(planted, interactions=replace(planted.interactions, item_N=shuffled_N))
-    seen = {}
-    for name, training in (("true", planted), ("spoilt", other)):
-        blind = replace(
-            training,
-            interactions=training.interactions.between(None, min(planted.cutoffs)),
-            until_us=min(planted.cutoffs),
-            cutoffs={},
-            features=training.cutoffs[min(planted.cutoffs)],
-        )
-        seen[name] = twostage._fit_retrievers(small(), blind, 0)
-    asked_for = planted.query(np.arange(10), min(planted.cutoffs))
-    for name, model in seen["true"].items():
-        np.testing.assert_array_equal(
-            model.recommend(asked_for, 5).item_PK, seen["spoilt"][name].recommend(asked_for, 5).item_PK
-        )
-    frame = twostage.frame(small(negatives=3, rows=1000), planted, seen["true"], 0)
+    found = list(occasions.occasions(planted, 1000, np.random.default_rng(0)))
+    assert [one.blind.until_us for one in found] == sorted(planted.cutoffs)
+    for one in found:
+        moment_us = one.blind.until_us
+        assert one.query.as_of_us == moment_us
+        assert max(one.blind.interactions.time_N.max(), one.query.history.time_N.max()) < moment_us
+        assert all(cutoff < moment_us for cutoff in one.blind.cutoffs)
+        assert one.taken.time_N.min() >= moment_us
+        assert one.taken.time_N.max() < moment_us + planted.horizon_us
+
+
+def test_the_frame_is_bounded() -> None:
+    frame = twostage.frame(small(negatives=3, rows=1000), shop().training, 0)
     assert (np.diff(frame.group_N) >= 0).all()
     people_most = 1000 // 2 // 13
     assert len(np.unique(frame.group_N)) <= 2 * (people_most + 4)
-    assert np.bincount(frame.group_N, 1 - frame.label_N).max() == 3
-    assert np.bincount(frame.group_N, frame.label_N)[np.unique(frame.group_N)].min() >= 1
+    assert np.bincount(frame.group_N, frame.gain_N == 0).max() == 3
+    assert np.bincount(frame.group_N, frame.gain_N).min() >= 1
+
+
+def test_labels_of_several_kinds_gain_what_they_weigh() -> None:
+    planted = shop().training
+    weight_N = np.where(planted.interactions.item_N % 2 == 0, 1.0, 0.25).astype(np.float32)
+    graded = replace(planted, other_labels=replace(planted.interactions, weight_N=weight_N))
+    frame = twostage.frame(small(), graded, 0)
+    assert set(np.unique(frame.gain_N)) == {0.0, 0.25, 1.0}
+
+
+def test_nobody_is_taught_to_answer_what_is_excluded() -> None:
+    planted = replace(shop().training, repeats=False)
+    for one in occasions.occasions(planted, 1000, np.random.default_rng(0)):
+        again = occasions.ask_again(one, strangers=0.1, newcomers=0.1, random=np.random.default_rng(0))
+        assert again.query.exclude is not None
+        asked = twostage.propose(fitted().retrievers, fitted().config.depths, again.query)
+        for row, exclude in enumerate(again.query.exclude):
+            assert not np.isin(asked.item_N[asked.row_N == row], exclude).any()
+            if row < one.query.people:
+                assert set(exclude) == set(one.query.history.rows(np.array([row])).item_N)
+        assert [len(exclude) for exclude in again.query.exclude[one.query.people :]].count(0) == 6
+
+
+@pytest.mark.parametrize("protocol", ["last", "sessions"])
+def test_without_cutoffs_what_is_kept_from_learning_teaches(protocol: Inner) -> None:
+    everything = visits(seed=0, people=80, items=41, tastes=4, days=112, every_days=4)
+    split = leave_one_out(everything, repeats=True)
+    training = replace(split.training, inner=protocol)
+    model = twostage.fit(small(), training, 0)
+    answer = model.recommend(split.trial.query, 5)
+    right = [item[0] in row for item, row in zip(split.trial.truth, answer.item_PK, strict=True)]
+    assert np.mean(right) > 0.4  # five of 41 items by luck: 0.12
 
 
 def test_other_features_are_refused_by_name() -> None:

@@ -1,0 +1,134 @@
+"""The past: what histories say about the candidates that stand for the same person and thing. No features, no learning here.
+
+Shapes: P people, N candidates, H lines of the histories, G distinct (person, thing) groups.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from models.data import DAY_US, Query
+
+
+@dataclass(frozen=True, kw_only=True)
+class Past:
+    """The histories of a question as arrays over lines, oldest first per person; ages in days.
+
+    A basket is what one person takes at one moment; an item counts once in it, its quantities are added up. `back_H` numbers a
+    person's baskets from the latest, which is 0.
+    """
+
+    row_H: np.ndarray  # int64
+    item_H: np.ndarray  # int64
+    age_H: np.ndarray  # float64
+    weight_H: np.ndarray
+    opens_H: np.ndarray  # bool: first line of its basket
+    back_H: np.ndarray  # int64
+    people: int
+    items: int
+
+    @classmethod
+    def of(cls, query: Query) -> "Past":
+        """Read the histories of a question."""
+        history = query.history
+        opens_H = _changes(history.person_N, history.time_N)
+        line_H = np.flatnonzero(opens_H | _changes(history.item_N))
+        row_H, opens_H = history.person_N[line_H].astype(np.int64), opens_H[line_H]
+        basket_H = np.cumsum(opens_H)  # numbered over all people
+        newest_P = np.zeros(history.people, np.int64)
+        newest_P[row_H] = basket_H  # of several assignments to one place the last one stays
+        weight_H = history.weight_N
+        if len(line_H) < len(history):
+            weight_H = np.add.reduceat(weight_H, line_H)
+        return cls(
+            row_H=row_H,
+            item_H=history.item_N[line_H].astype(np.int64),
+            age_H=(query.as_of_us - history.time_N[line_H]) / DAY_US,
+            weight_H=weight_H,
+            opens_H=opens_H,
+            back_H=newest_P[row_H] - basket_H,
+            people=history.people,
+            items=history.items,
+        )
+
+    @property
+    def pair_H(self) -> np.ndarray:
+        """One number per (row, item), int64."""
+        return self.row_H * self.items + self.item_H
+
+    @cached_property
+    def baskets_P(self) -> np.ndarray:
+        """Number of baskets per person, int64 [P]."""
+        return np.bincount(self.row_H[self.opens_H], minlength=self.people)
+
+    def decay(self, half_life_days: float) -> np.ndarray:
+        """Return weights that halve every so many days, float64 [H]."""
+        return np.exp2(self.age_H / -half_life_days)
+
+    def mean(self, value_H: np.ndarray, weight_H: np.ndarray) -> np.ndarray:
+        """Return the weighted mean of finite values per person, float64 [P]; NaN for who has none."""
+        finite_H = np.isfinite(value_H)
+        weight_H = np.where(finite_H, weight_H, 0.0)
+        total_P = np.bincount(self.row_H, weight_H * np.where(finite_H, value_H, 0.0), self.people)
+        weight_P = np.bincount(self.row_H, weight_H, self.people)
+        return np.divide(total_P, weight_P, out=np.full(self.people, np.nan), where=weight_P > 0)
+
+
+def _changes(*keys: np.ndarray) -> np.ndarray:
+    """Say where an entry differs from the one before it in any key, bool; the first one does."""
+    changes = np.zeros(len(keys[0]), bool)
+    changes[:1] = True
+    for key in keys:
+        changes[1:] |= key[1:] != key[:-1]
+    return changes
+
+
+class Groups:
+    """Lines gathered by a key; sums and extremes per group, handed to the candidates that ask for the key."""
+
+    def __init__(self, key_H: np.ndarray, key_N: np.ndarray) -> None:
+        self.key_G, self.group_H = np.unique(key_H, return_inverse=True)
+        self.at_N = np.minimum(np.searchsorted(self.key_G, key_N), max(len(self.key_G) - 1, 0))
+        self.found_N = self.key_G[self.at_N] == key_N if len(self.key_G) else np.zeros(len(key_N), bool)
+
+    def total(self, value_H: np.ndarray | None = None) -> np.ndarray:
+        """Return the sum (or the count) of each candidate's group; 0 where there is none."""
+        return self.give(self.totals(value_H), 0.0)
+
+    def totals(self, value_H: np.ndarray | None = None) -> np.ndarray:
+        """Return the sum (or the count) of each group, [G]."""
+        return np.bincount(self.group_H, value_H, minlength=len(self.key_G))
+
+    def latest(self, value_H: np.ndarray) -> np.ndarray:
+        """Return the value of the group's latest line; NaN where there is none."""
+        out_G = np.empty(len(self.key_G))
+        out_G[self.group_H] = value_H  # of several assignments to one place the last one stays
+        return self.give(out_G, np.nan)
+
+    def earliest(self, value_H: np.ndarray) -> np.ndarray:
+        """Return the value of the group's earliest line; NaN where there is none."""
+        out_G = np.empty(len(self.key_G))
+        out_G[self.group_H[::-1]] = value_H[::-1]
+        return self.give(out_G, np.nan)
+
+    def give(self, value_G: np.ndarray, absent: float) -> np.ndarray:
+        """Hand each candidate the value of its group."""
+        if not len(value_G):
+            return np.full(len(self.at_N), absent)
+        return np.where(self.found_N, value_G[self.at_N], absent)
+
+
+def place_within(row_N: np.ndarray, value_N: np.ndarray, sizes_P: np.ndarray) -> np.ndarray:
+    """Return each candidate's place among those of its person by descending value, from 0; equals share the better place.
+
+    `row_N` is ascending. NaN comes last.
+    """
+    value_N = np.where(np.isnan(value_N), -np.inf, value_N)
+    order_N = np.lexsort((-value_N, row_N))
+    start_N = np.repeat(np.cumsum(sizes_P) - sizes_P, sizes_P)
+    at_N = np.arange(len(row_N))
+    first_N = np.maximum.accumulate(np.where(_changes(row_N[order_N], value_N[order_N]), at_N, 0))
+    place_N = np.empty(len(row_N))
+    place_N[order_N] = first_N - start_N
+    return place_N
