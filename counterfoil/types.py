@@ -93,7 +93,8 @@ class FeatureSpec:
 
     `label_kinds` are the event kinds that count as success, within `horizon_days` after the cut-off;
     training frames are taken at `cutoffs` moments, `horizon_days` apart, before the holdout. Models see at most the
-    latest `history_cap` interactions of `history_kinds` per person, offline and online alike.
+    latest `history_cap` interactions of `history_kinds` per person, offline and online alike. `label_weights` says what a kind
+    of label is worth to rankers, 1 where it does not say: {"purchase": 1.0, "cart": 0.3, "click": 0.1}; all count as hits.
     """
 
     service: str
@@ -103,6 +104,7 @@ class FeatureSpec:
     cutoffs: int = 2
     history_cap: int = 1000
     history_kinds: tuple[EventKind, ...] = ("purchase",)
+    label_weights: dict[EventKind, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

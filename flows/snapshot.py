@@ -54,6 +54,7 @@ def write_dataset(
     holdout_from: datetime | None = None,
 ) -> About:
     """Write a dataset folder and say what it covers. InputError when there is too little history for the spec's moments."""
+    label_weights = _label_weights(spec)
     first = datetime.fromisoformat(min(days)).replace(tzinfo=UTC)
     when = moments(spec, as_of, holdout_from)
     if when[0] <= first:
@@ -74,6 +75,7 @@ def write_dataset(
         "history_cap": spec.history_cap,
         "history_kinds": list(spec.history_kinds),
         "label_kinds": list(spec.label_kinds),
+        "label_weights": label_weights,
         "feature_service": spec.service,
         "days": dict(days),
         **names,
@@ -217,6 +219,18 @@ def _numbered(
     for key in keys:
         table = table.filter(pc.is_valid(table[key]))
     return table.sort_by([("moment", "ascending"), *((key, "ascending") for key in keys)])
+
+
+def _label_weights(spec: FeatureSpec) -> dict[str, float]:
+    """Return what each kind of label is worth. InputError for a weight of a kind that is no label, or not above zero."""
+    faults = [
+        f"{kind} weighs {weight!r}, but " + ("must weigh more than 0" if kind in spec.label_kinds else "is no label")
+        for kind, weight in spec.label_weights.items()
+        if kind not in spec.label_kinds or not 0 < weight < float("inf")
+    ]
+    if faults:
+        raise InputError(f"the label weights of {spec.service} do not fit: {'; '.join(faults)}; mend the use case")
+    return {kind: float(spec.label_weights.get(kind, 1.0)) for kind in spec.label_kinds}
 
 
 def _no_items() -> str:

@@ -6,6 +6,7 @@ their id and the shop's own `segment`), `interactions.parquet` (person, item, ti
 the as-of.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -155,8 +156,8 @@ def read(folder: Path, *, threads: int = 2) -> DatasetFolder:
         person_ids=people["id"].to_numpy(zero_copy_only=False),
         segment_P=_segments(people),
         category_I=_category_codes(items["category"]),
-        history=_interactions(interactions, about["history_kinds"], **shape),
-        labels=_interactions(interactions, about["label_kinds"], **shape),
+        history=_interactions(interactions, about["history_kinds"], None, **shape),
+        labels=_interactions(interactions, about["label_kinds"], about.get("label_weights", {}), **shape),
         threads=threads,
     )
 
@@ -187,15 +188,24 @@ def _segments(people: pa.Table) -> np.ndarray:
     return out_P
 
 
-def _interactions(table: pa.Table, kinds: list[str], people: int, items: int) -> Interactions:
-    """Keep the kinds asked for that were not given back (quantity above zero, or none said)."""
+def _interactions(
+    table: pa.Table, kinds: list[str], worth: Mapping[str, float] | None, people: int, items: int
+) -> Interactions:
+    """Keep the kinds asked for that were not given back (quantity above zero, or none said).
+
+    The weight is the quantity; with `worth` what the kind is worth, 1 where that does not say.
+    """
     quantity = pc.fill_null(table["quantity"], 1.0)
     kept = table.filter(pc.and_(pc.is_in(table["kind"], pa.array(kinds)), pc.greater(quantity, 0)))
+    weight_N = pc.fill_null(kept["quantity"], 1.0).to_numpy()
+    if worth is not None:
+        worth_K = np.array([worth.get(kind, 1.0) for kind in kinds])
+        weight_N = worth_K[pc.index_in(kept["kind"], pa.array(kinds)).to_numpy()]
     return Interactions(
         person_N=kept["person"].to_numpy().astype(np.int32),
         item_N=kept["item"].to_numpy().astype(np.int32),
         time_N=kept["time"].cast(pa.int64()).to_numpy(),
-        weight_N=pc.fill_null(kept["quantity"], 1.0).to_numpy().astype(np.float32),
+        weight_N=weight_N.astype(np.float32),
         people=people,
         items=items,
     )
