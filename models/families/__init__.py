@@ -17,6 +17,7 @@ MODULES = {
     "repurchase": "models.families.repurchase",
     "itemknn": "models.families.itemknn",
     "als": "models.families.als",
+    "ease": "models.families.ease",
     "sasrec": "models.families.sasrec",
     "twostage": "models.families.twostage",
     "logistic": "models.families.logistic",

@@ -1,0 +1,120 @@
+"""How fast taking fades in a shop, and how loudly what somebody has had speaks for itself: chosen on validation, not believed.
+
+A grocer's customers come back for the same for months; who browses shoes is led by the last click. The two numbers belong to the
+data more than to a method, so they are chosen once, by the quickest method that has them: neighbours of the items taken.
+Families that weigh a history take them from here unless their config says otherwise. Shapes: P people, I items, N interactions.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.sparse import csr_matrix
+
+from counterfoil.errors import InputError
+from models import splits
+from models.data import Interactions, Query, TrainingSet, Trial
+from models.families import dense
+from models.families.repurchase import decay
+from models.family import top_k
+from models.metrics.accuracy import hits, ndcg, taken
+
+HALF_LIVES_DAYS = (1e4, 180.0, 90.0, 45.0, 20.0, 10.0, 5.0, 3.0, 2.0, 1.0)
+OWN_WEIGHTS = (0.0, 0.1, 0.3, 1.0, 3.0)
+ASKED = 1000  # people of the validation who are asked; more of them change the choice rarely
+HISTORY = 100  # interactions per person that neighbours are found by
+K = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recency:
+    """After `half_life_days` an interaction counts half.
+
+    `own_weight` is what the item that somebody took most counts against the best of all others; the method's own scores are
+    scaled to at most 1 for that. 0: what was taken does not speak for itself.
+    """
+
+    half_life_days: float
+    own_weight: float
+
+    def weights(self, history: Interactions, as_of_us: int) -> csr_matrix:
+        """Return the decayed counts of a history, float32 sparse [P, I]."""
+        return history.matrix(decay(history, as_of_us, self.half_life_days))
+
+    def mix(
+        self, score_PI: np.ndarray, learned: int, taken_PI: csr_matrix, prior_I: np.ndarray
+    ) -> np.ndarray:
+        """Scale the scores of the `learned` first items row by row, and add what was taken and the prior; in place.
+
+        Items that came after the fit are put level with the lowest score.
+        """
+        known_PI = score_PI[:, :learned]
+        if known_PI.size:
+            most_P = np.maximum(known_PI.max(axis=1), -known_PI.min(axis=1))
+            known_PI /= np.where(most_P > 0, most_P, 1)[:, None].astype(np.float32)
+            score_PI[:, learned:] = known_PI.min(axis=1, keepdims=True)
+        if self.own_weight:
+            scale_P = self.own_weight / np.maximum(taken_PI.max(axis=1).toarray()[:, 0], 1e-30)
+            row_N = np.repeat(np.arange(taken_PI.shape[0]), np.diff(taken_PI.indptr))
+            score_PI[row_N, taken_PI.indices] += (taken_PI.data * scale_P[row_N]).astype(np.float32)
+        score_PI += prior_I
+        return score_PI
+
+
+def prior(query: Query, feature: str, buyers_I: np.ndarray, weight: float) -> np.ndarray:
+    """Return what popularity adds to scores of at most 1, float32 [I]; `weight` for the most popular item."""
+    return np.float32(weight) * dense.share(dense.popularity(query, feature, buyers_I))
+
+
+def choose(training: TrainingSet, half_life_days: float | None, own_weight: float | None) -> Recency:
+    """Return the recency with what is given, the rest chosen on validation by nDCG@10.
+
+    Where nobody is asked for what they had, it does not speak for itself. Training sets too small to be cut get 90 days, and a
+    weight of 1.
+    """
+    lives = HALF_LIVES_DAYS if half_life_days is None else (half_life_days,)
+    owns = (own_weight,) if own_weight is not None else OWN_WEIGHTS if training.repeats else (0.0,)
+    if len(lives) == len(owns) == 1:
+        return Recency(half_life_days=lives[0], own_weight=owns[0])
+    try:
+        blind, trial = (training, training.validation) if training.validation else splits.inner(training)
+    except InputError:
+        own = own_weight if own_weight is not None else float(training.repeats)
+        return Recency(half_life_days=half_life_days or 90.0, own_weight=own)
+    return _best(
+        blind, trial, [Recency(half_life_days=life, own_weight=own) for life in lives for own in owns]
+    )
+
+
+def _best(blind: TrainingSet, trial: Trial, choices: list[Recency]) -> Recency:
+    """Return the first of the choices with the highest nDCG when items are scored by their neighbours."""
+    from models.families.itemknn import ItemKnnConfig, neighbours
+
+    config = ItemKnnConfig(neighbours=100, weighting="cosine", shrink=10.0)
+    taken_PI = blind.interactions.last(HISTORY).matrix()
+    taken_PI.data[:] = 1
+    sim_II = neighbours(config, taken_PI, blind.threads)
+    asked_R = np.unique(np.linspace(0, trial.query.people - 1, ASKED).astype(np.int64))
+    size = max(1, dense.PART_BYTES // (4 * trial.query.items))
+    value_C = np.zeros(len(choices))
+    for start in range(0, len(asked_R), size):
+        part_R = asked_R[start : start + size]
+        value_C += _values(trial.query.rows(part_R), [trial.truth[row] for row in part_R], sim_II, choices)
+    return choices[int(np.argmax(value_C))]
+
+
+def _values(query: Query, truth: list[np.ndarray], sim_II: csr_matrix, choices: list[Recency]) -> np.ndarray:
+    """Return the sum of nDCG over the people asked, by choice."""
+    nothing_I = np.zeros(query.items, np.float32)
+    taken_P = taken(truth)
+    out_C = np.zeros(len(choices))
+    neighbour_PI = last = None
+    for c, choice in enumerate(choices):
+        weights_PI = choice.weights(query.history, query.as_of_us)
+        if last != choice.half_life_days:
+            neighbour_PI = (weights_PI[:, : sim_II.shape[0]] @ sim_II).toarray()
+            last = choice.half_life_days
+        score_PI = np.zeros((query.people, query.items), np.float32)
+        score_PI[:, : sim_II.shape[0]] = neighbour_PI
+        ranking = top_k(choice.mix(score_PI, sim_II.shape[0], weights_PI, nothing_I), query, K, "neighbours")
+        out_C[c] = ndcg(hits(ranking.item_PK, truth), taken_P, K).sum()
+    return out_C
