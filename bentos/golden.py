@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from counterfoil.errors import IntegrityError
-from models.data import Features, Interactions, Query, Ranking
+from models.data import Content, Features, Interactions, Query, Ranking
 from models.dataset import DatasetFolder
 from models.family import Model
 
@@ -30,7 +30,7 @@ def write(data: DatasetFolder, model: Model, folder: Path) -> None:
     history = known.rows(people_R).last(data.about["history_cap"])
     # A dataset knows people and pairs as of the holdout's start, items as of now: together they ask all that a ranker reads.
     features = replace(data.features(data.about["holdout_from_us"]), item_IF=data.features(as_of_us).item_IF)
-    query = Query(history=history, as_of_us=as_of_us, features=features.rows(people_R))
+    query = Query(history=history, as_of_us=as_of_us, features=features.rows(people_R), content=data.content)
     ranking = model.recommend(query, TOP)
     arrays = {
         "indptr": history.indptr,
@@ -50,7 +50,12 @@ def write(data: DatasetFolder, model: Model, folder: Path) -> None:
 
 
 def check(
-    folder: Path, model: Model, item_IF: np.ndarray, about: dict[str, list[str]], as_of_us: int
+    folder: Path,
+    model: Model,
+    item_IF: np.ndarray,
+    content: Content,
+    about: dict[str, list[str]],
+    as_of_us: int,
 ) -> None:
     """Ask again; IntegrityError names the first row whose items or scores are not those of the packaging.
 
@@ -59,7 +64,7 @@ def check(
     kept = {name: np.load(folder / f"{name}.npy", allow_pickle=False) for name in QUESTION}
     expected_item_PK = np.load(folder / "answer_item.npy", allow_pickle=False)
     expected_score_PK = np.load(folder / "answer_score.npy", allow_pickle=False)
-    query = _question(kept, item_IF, about, as_of_us)
+    query = _question(kept, item_IF, content, about, as_of_us)
     ranking = model.recommend(query, expected_item_PK.shape[1])
     for row in range(query.people):
         if not _agree(ranking, row, expected_item_PK[row], expected_score_PK[row]):
@@ -70,7 +75,11 @@ def check(
 
 
 def _question(
-    kept: dict[str, np.ndarray], item_IF: np.ndarray, about: dict[str, list[str]], as_of_us: int
+    kept: dict[str, np.ndarray],
+    item_IF: np.ndarray,
+    content: Content,
+    about: dict[str, list[str]],
+    as_of_us: int,
 ) -> Query:
     people = len(kept["indptr"]) - 1
     return Query(
@@ -93,6 +102,7 @@ def _question(
             pair_item_N=kept["pair_item"],
             pair_NF=kept["pair"],
         ),
+        content=content,
     )
 
 

@@ -13,7 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from scipy.sparse import csr_matrix
 
-from models.data import DAY_US, Interactions
+from models import catalogue
+from models.data import DAY_US, Content, Interactions
 from models.dataset import DatasetFolder
 
 RECENT_DAYS = 28
@@ -42,6 +43,7 @@ class Snapshot:
     first_us_I: np.ndarray  # int64: when first taken; the highest number where never
     partner_IK: np.ndarray  # int32, -1: none
     together_IK: np.ndarray  # int32: days on which one person took both
+    content: Content  # read from the snapshot's file when a model asks for it
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -93,6 +95,7 @@ def read(folder: Path, as_of_us: int) -> Snapshot:
         first_us_I=arrays["first_us"],
         partner_IK=arrays["partner"],
         together_IK=arrays["together"],
+        content=catalogue.of_file(folder / "items.parquet"),
     )
 
 

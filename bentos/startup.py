@@ -48,7 +48,7 @@ def parse(opened: Bundle) -> Loaded:
     about = opened.about
     items = snapshot.read(opened.data, about["as_of_us"])
     model = family(about["family"]).load(opened.model)
-    golden.check(opened.golden, model, items.item_IF, about, about["as_of_us"])
+    golden.check(opened.golden, model, items.item_IF, items.content, about, about["as_of_us"])
     return Loaded(bundle=opened, model=model, snapshot=items)
 
 

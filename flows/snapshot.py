@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from counterfoil.contracts import ITEM
+from counterfoil.contracts.field import SQL
 from counterfoil.errors import InputError
 from counterfoil.settings import Settings
 from counterfoil.types import FeatureSpec
@@ -65,6 +66,7 @@ def write_dataset(
         )
     folder.mkdir(parents=True)
     with duckdb.connect(config={"threads": settings.threads}) as con:
+        con.execute("SET enable_progress_bar = false")  # the caller tells its own
         about = _write_tables(con, settings, spec, when, as_of, days, folder)
     names = _write_features(settings, spec, when, as_of, folder)
     description = {
@@ -103,7 +105,9 @@ def _write_tables(
         {"files": files, "kinds": kinds, "as_of": as_of},
     )
     catalogue = settings.landing / "items.parquet"
-    known = f"SELECT * FROM read_parquet('{catalogue}')" if catalogue.is_file() else _no_items()
+    known = _no_items()
+    if catalogue.is_file():  # by name: one that landed before a column came into the contract lacks it
+        known = f"{known} UNION ALL BY NAME SELECT * FROM read_parquet('{catalogue}')"
     # Items that were sold but never described are part of the catalogue too; the gate has reported them.
     items = con.sql(
         f"SELECT t.id, k.* EXCLUDE (id) FROM (SELECT item AS id FROM taken UNION SELECT id FROM ({known})) t"
@@ -224,19 +228,22 @@ def _numbered(
 def _label_weights(spec: FeatureSpec) -> dict[str, float]:
     """Return what each kind of label is worth. InputError for a weight of a kind that is no label, or not above zero."""
     faults = [
-        f"{kind} weighs {weight!r}, but " + ("must weigh more than 0" if kind in spec.label_kinds else "is no label")
+        f"{kind} weighs {weight!r}, but "
+        + ("must weigh more than 0" if kind in spec.label_kinds else "is no label")
         for kind, weight in spec.label_weights.items()
         if kind not in spec.label_kinds or not 0 < weight < float("inf")
     ]
     if faults:
-        raise InputError(f"the label weights of {spec.service} do not fit: {'; '.join(faults)}; mend the use case")
+        raise InputError(
+            f"the label weights of {spec.service} do not fit: {'; '.join(faults)}; mend the use case"
+        )
     return {kind: float(spec.label_weights.get(kind, 1.0)) for kind in spec.label_kinds}
 
 
 def _no_items() -> str:
     return (
         "SELECT "
-        + ", ".join(f"NULL::{'VARCHAR' if f.type == 'text' else 'DOUBLE'} AS {f.name}" for f in ITEM.fields)
+        + ", ".join(f"CAST(NULL AS {SQL[f.type]}) AS {f.name}" for f in ITEM.fields)
         + " WHERE false"
     )
 

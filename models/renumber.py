@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from models import catalogue
 from models.data import Features, Interactions, Query, Ranking
 from models.family import Model
 
@@ -34,6 +35,7 @@ class Renumbered:
             features=self._features(query.features),
             allowed_I=allowed_T,
             exclude=None if query.exclude is None else tuple(self._items(row) for row in query.exclude),
+            content=None if query.content is None else catalogue.renumbered(query.content, self.our_T),
         )
         ranking = self.model.recommend(translated, k)
         item_PK = np.where(ranking.item_PK >= 0, self.our_T[np.maximum(ranking.item_PK, 0)], -1).astype(

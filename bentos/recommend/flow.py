@@ -77,7 +77,7 @@ class Recommend:
         stages.done("features")
         rules = self.catalogue.rules(request.filters, history, as_of_us)
         stages.done("rules")
-        query = question(history, features, as_of_us, rules.allowed_I, rules.excluded)
+        query = question(history, features, as_of_us, rules.allowed_I, rules.excluded, self.items.content)
         chosen = self._filled(self._ranked(query, request.n), rules, request.n)
         stages.done("model")
         reasons = self.reasons.of(chosen.item_K, chosen.sources, history, features, person.affinity, as_of_us)

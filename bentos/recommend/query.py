@@ -8,7 +8,7 @@ import numpy as np
 from bentos.recommend.person import Person
 from bentos.snapshot import Snapshot
 from feature_repo.transforms import PAIR_FEATURES, pair_features
-from models.data import Features, Interactions, Query
+from models.data import Content, Features, Interactions, Query
 
 
 def history_of(person: Person, items: Snapshot, as_of_us: int, cap: int) -> Interactions:
@@ -71,6 +71,7 @@ def question(
     as_of_us: int,
     allowed_I: np.ndarray | None,
     excluded: np.ndarray | None,
+    content: Content,
 ) -> Query:
     """Return the question for one person."""
     return Query(
@@ -79,4 +80,5 @@ def question(
         features=features,
         allowed_I=allowed_I,
         exclude=None if excluded is None else (excluded,),
+        content=content,
     )

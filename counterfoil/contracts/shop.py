@@ -41,6 +41,7 @@ ITEM = Contract(
         Field(name="text", type="text", says="description", max_length=65_536),
         Field(name="category", type="text", says="shelf, from wide to narrow, parted by ' > '", max_length=512),
         Field(name="brand", type="text", says="brand or maker", max_length=256),
+        Field(name="image", type="text", says="picture: path of a file, or an address", max_length=2048),
         Field(name="price", type="float", says="price of one", minimum=0, maximum=1e7),
         Field(name="available_from", type="time", says="since when it can be had", minimum=FIRST_TIME, maximum=LAST_TIME),
         Field(name="in_stock", type="int", says="1 when it can be had now, 0 when not", minimum=0, maximum=1),

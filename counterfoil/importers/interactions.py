@@ -14,7 +14,7 @@ from counterfoil.importers.sql import column, literal
 from counterfoil.importers.table import SUFFIXES, Table, open_table, rejects
 
 KIND = "interactions"
-VERSION = 1
+VERSION = 2
 BASE = "TIMESTAMPTZ '2020-01-01 00:00:00+00'"
 NAMES: dict[str, tuple[str, ...]] = {
     "person": ("user_id", "uid", "user", "userid", "reviewerid", "customer_id", "customerid", "person"),
@@ -28,6 +28,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     "text": ("text", "description"),
     "category": ("category", "i_category", "class", "genre", "genres"),
     "brand": ("brand", "manufacturer"),
+    "image": ("image", "image_path", "image_url", "imurl", "picture"),
     "price": ("price", "unitprice"),
     "age": ("age",),
     "segment": ("segment", "occupation"),
@@ -41,7 +42,7 @@ KINDS = {
     "transaction": "purchase",
     "like": "favourite",
 }
-ITEM_FIELDS = ("title", "text", "category", "brand", "price")
+ITEM_FIELDS = ("title", "text", "category", "brand", "image", "price")
 PERSON_FIELDS = ("age", "segment", "country")
 
 

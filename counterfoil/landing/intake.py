@@ -9,8 +9,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import pyarrow.parquet as pq
+
 from counterfoil import canonical
-from counterfoil.contracts import EVENT
+from counterfoil.contracts import EVENT, Contract
+from counterfoil.contracts.field import SQL
 from counterfoil.errors import IntegrityError
 from counterfoil.importers import Source
 from counterfoil.importers.sql import literal, parquet
@@ -156,7 +159,7 @@ class Intake:
             old = self.settings.landing / f"{name}.parquet"
             _prove(old, known)
             query = f"""WITH fresh AS ({query}) SELECT * FROM fresh UNION ALL
-                        SELECT {", ".join(contract.names)} FROM read_parquet({literal(old)})
+                        SELECT {_columns_of(old, contract)} FROM read_parquet({literal(old)})
                         WHERE id NOT IN (SELECT id FROM fresh)"""
         rows = offer.stream(f"SELECT * FROM ({query}) AS merged ORDER BY id")
         made = part.write_part(rows, staging.staged(self.folder, f"{name}.parquet"), contract.arrow())
@@ -193,6 +196,14 @@ class Intake:
 
     def _files(self, days: Iterable[str]) -> tuple[Path, ...]:
         return tuple(self.settings.landing / part.day_file(day) for day in days)
+
+
+def _columns_of(path: Path, contract: Contract) -> str:
+    """Return the contract's columns of a file that landed, NULL for those that came into the contract since."""
+    held = pq.read_schema(path).names
+    return ", ".join(
+        f.name if f.name in held else f"CAST(NULL AS {SQL[f.type]}) AS {f.name}" for f in contract.fields
+    )
 
 
 def _balanced(batch: Batch) -> Batch:

@@ -102,6 +102,7 @@ def items(world: World) -> pa.Table:
         "text": [wording.text(category[i], kind[i], first[i], second[i], quality[i]) for i in every],
         "category": [f"{shelf[category[i]]} > {wording.SHELVES[category[i]][3][kind[i]]}" for i in every],
         "brand": [wording.brand(number) for number in maker],
+        "image": pa.nulls(config.items, pa.string()),
         "price": goods.price_I,
         "available_from": pa.array(start_us + since_I.astype(np.int64) * DAY_US).cast(TIME),
         "in_stock": (hashed(config.seed + 7, np.arange(config.items)) < 0.97).astype(np.int64),

@@ -81,14 +81,14 @@ def test_golden_rows_pass_the_model_that_gave_them_and_refuse_another(data: Path
     opened = read(data)
     model = family("repurchase").fit(family("repurchase").config(), opened.training(), 0)
     golden.write(opened, model, tmp_path / "golden")
-    item_IF = opened.features(bento_shop.AS_OF_US).item_IF
-    golden.check(tmp_path / "golden", model, item_IF, opened.about, bento_shop.AS_OF_US)
+    served = (opened.features(bento_shop.AS_OF_US).item_IF, opened.content, opened.about, bento_shop.AS_OF_US)
+    golden.check(tmp_path / "golden", model, *served)
     other = family("popularity").fit(family("popularity").config(), opened.training(), 0)
     with pytest.raises(IntegrityError, match="golden row 0 answers"):
-        golden.check(tmp_path / "golden", other, item_IF, opened.about, bento_shop.AS_OF_US)
+        golden.check(tmp_path / "golden", other, *served)
     slower = family("repurchase").fit(family("repurchase").config(half_life_days=80.0), opened.training(), 0)
     with pytest.raises(IntegrityError, match="golden row"):
-        golden.check(tmp_path / "golden", slower, item_IF, opened.about, bento_shop.AS_OF_US)
+        golden.check(tmp_path / "golden", slower, *served)
 
 
 def test_golden_rows_ask_for_somebody_unknown_too(data: Path, tmp_path: Path) -> None:

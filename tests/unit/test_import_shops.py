@@ -105,6 +105,7 @@ def test_the_complete_journey(tmp_path: Path, settings: Settings):
         "text": "22 LB, National brand, manufacturer 2",
         "category": "GROCERY > FRZN ICE > ICE - CRUSHED",
         "brand": "National",
+        "image": None,
         "price": 1.5,
         "available_from": None,
         "in_stock": None,
