@@ -280,6 +280,9 @@ def bench_models(
     cut: Annotated[
         str, typer.Option(help="time: share of the events that is learned from, or a day.")
     ] = "0.9",
+    origins: Annotated[
+        int, typer.Option(min=1, help="time: at so many cuts, each a horizon before the other.")
+    ] = 1,
     lists: Annotated[Path | None, typer.Option(help="Write the top lists here (Parquet).")] = None,
     json: Json = False,
 ) -> None:
@@ -296,8 +299,8 @@ def bench_models(
         lists=lists,
     )
     with terminal.stages() as stages:
-        report = benchmark.run(asked, stages)
-    terminal.emit(report, json, benchmark.show)
+        report = benchmark.run(asked, stages) if origins == 1 else benchmark.roll(asked, origins, stages)
+    terminal.emit(report, json, benchmark.show if origins == 1 else benchmark.show_rolled)
 
 
 @app.command()

@@ -132,9 +132,24 @@ class FamilyConfig(Protocol):
     family: ClassVar[str]
 
 
+class DataPolicy(Protocol):
+    """How strict the gate on data is; a frozen dataclass that lives beside the gate (flows/gate/policy.py)."""
+
+    @property
+    def rows_floor(self) -> int:
+        """Rows that a day must have."""
+
+    @property
+    def snapshot_rows_floor(self) -> int:
+        """Rows that a snapshot must have."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class UseCase:
-    """What a shop wants answered: name, task, features, contenders, gate. A value; a second use case is another one."""
+    """What a shop wants answered: name, task, features, contenders, gate. A value; a second use case is another one.
+
+    `data_policy` says how strict the gate on data is with this shop's days; None: as strict as with a shop that trades daily.
+    """
 
     name: str
     task: Literal["rank"]
@@ -143,6 +158,7 @@ class UseCase:
     gate: Gate
     baseline: str
     seed: int = 0
+    data_policy: DataPolicy | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -101,8 +101,9 @@ def build(
         return Built(as_of=as_of, sha256=digest, rows=kept["rows"], fresh=False)
     _side(out, as_of).unlink(missing_ok=True)  # from here on the partitions may be of two minds
     with duckdb.connect(config={"threads": threads}) as con:
+        con.execute("SET enable_progress_bar = false")  # the caller tells its own
         as_of_us = _microseconds(as_of)
-        _read(con, landed, as_of_us, history_kinds)
+        read_taken(con, list(landed.days), list(landed.items), as_of_us, history_kinds)
         transforms.prepare(con, as_of_us)
         rows = _write(con, out, as_of, history_cap, part_events)
     with replacing(_side(out, as_of)) as fresh:
@@ -166,12 +167,17 @@ def _read_side(out: Path, as_of: datetime) -> dict[str, Any] | None:
     return orjson.loads(path.read_bytes()) if path.is_file() else None
 
 
-def _read(con: duckdb.DuckDBPyConnection, landed: _Landed, as_of_us: int, kinds: Sequence[str]) -> None:
-    """Make `taken` and `catalogue` of the landed files."""
-    days = [str(day) for day in landed.days]
-    con.execute(_TAKEN, {"days": days, "kinds": list(kinds), "as_of": as_of_us})
+def read_taken(
+    con: duckdb.DuckDBPyConnection,
+    days: Sequence[Path],
+    items: Sequence[Path],
+    as_of_us: int,
+    kinds: Sequence[str],
+) -> None:
+    """Make `taken` and `catalogue` of landed files: what the transforms read."""
+    con.execute(_TAKEN, {"days": [str(day) for day in days], "kinds": list(kinds), "as_of": as_of_us})
     con.execute(_CATALOGUE)
-    for path in landed.items:
+    for path in items:
         con.execute(_ITEMS, {"items": str(path)})
 
 
@@ -221,7 +227,7 @@ def _tables(
         people = con.sql(_PART, params=bounds).to_arrow_table()
         history = con.sql(transforms.HISTORY_SQL, params={**bounds, "cap": cap}).to_arrow_table()
         yield "person", _with_history(people, history)
-        yield "pair", _pairs(history, as_of_us)
+        yield "pair", pairs_of(history, as_of_us)
 
 
 _PARTS = """
@@ -242,8 +248,8 @@ def _with_history(people: pa.Table, history: pa.Table) -> pa.Table:
     return people
 
 
-def _pairs(history: pa.Table, as_of_us: int) -> pa.Table:
-    """Compute the pair features of a part of the people."""
+def pairs_of(history: pa.Table, as_of_us: int) -> pa.Table:
+    """Compute the pair features of a part of the people from their histories, sorted by person and time."""
     person_ids, person_N = _codes(history["person"])
     item_ids, item_N = _codes(history["item"])
     pairs = transforms.pair_features(

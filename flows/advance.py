@@ -29,9 +29,9 @@ def advance(case: UseCase, as_of: datetime, steps: Steps) -> Advanced:
     Raises GateError when the data may not be learned from; the champion then goes on serving.
     """
     days, tables = steps.days(as_of), steps.tables()
-    verdicts = steps.validate(days, tables)
+    verdicts = steps.validate(days, tables, case.data_policy)
     dataset = steps.snapshot(case.name, case.features, as_of, days, tables, steps.require(verdicts))
-    snapshot_verdict = steps.inspect(dataset, steps.champion(case, dataset))
+    snapshot_verdict = steps.inspect(dataset, steps.champion(case, dataset), case.data_policy)
     steps.require((snapshot_verdict,))
     candidates = tuple(
         steps.fit(case.name, dataset, config, case.seed, label=config.family) for config in case.contenders

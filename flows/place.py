@@ -14,7 +14,8 @@ from counterfoil.store import Store
 CODE: dict[str, tuple[str, ...]] = {
     "validate": ("flows/gate", "counterfoil/contracts"),
     "snapshot": ("feature_repo", "flows/snapshot.py", "counterfoil/contracts"),
-    "inspect": ("flows/gate", "counterfoil/contracts"),
+    "inspect": ("flows/gate", "counterfoil/contracts", "feature_repo/transforms.py", "feature_repo/build.py"),
+    "attempt": ("models",),
     "fit": ("models", "flows/pure.py"),
     "evaluate": ("models", "flows/pure.py"),
     "decide": ("models/decide.py", "models/bootstrap.py", "models/guardrails.py"),

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import orjson
 
@@ -13,6 +13,7 @@ from counterfoil.errors import ConflictError, GateError
 from counterfoil.types import (
     Bento,
     Candidate,
+    DataPolicy,
     Dataset,
     Decision,
     Evaluation,
@@ -28,6 +29,11 @@ from flows.champion import to_beat
 from flows.cost import measured
 from flows.place import Place, code_version
 from flows.pure import emptied, evaluate_into, fit_into
+
+if TYPE_CHECKING:
+    from flows.gate import Policy
+    from models.choose import Chooser
+    from models.tune import Proposal
 
 
 def days(place: Place, as_of: datetime) -> dict[str, str]:
@@ -48,14 +54,16 @@ def tables(place: Place) -> dict[str, str]:
     return {name: part.sha256 for name, part in parts.items() if part is not None}
 
 
-def validate(place: Place, days: Mapping[str, str], tables: Mapping[str, str]) -> Made:
+def validate(
+    place: Place, days: Mapping[str, str], tables: Mapping[str, str], policy: DataPolicy | None = None
+) -> Made:
     """Hold every landed day against the contract; one verdict per day, good or bad.
 
     `tables` says which items the events are held against: other items, other verdicts.
     """
     from flows.gate import validate_days
 
-    verdicts = validate_days(place.settings.landing, days)
+    verdicts = validate_days(place.settings.landing, days, policy=cast("Policy | None", policy))
     _report(place, "days", verdicts)
     return Made(nouns=verdicts)
 
@@ -143,8 +151,13 @@ def _require_same(
         )
 
 
-def inspect(place: Place, dataset: Dataset, champion: Candidate | None) -> Made:
-    """Hold the whole snapshot against the contract, and against the data that the champion learned from."""
+def inspect(
+    place: Place, dataset: Dataset, champion: Candidate | None, policy: DataPolicy | None = None
+) -> Made:
+    """Hold the whole snapshot against the contract, the days it was made of, and the data that the champion learned from.
+
+    ConflictError when the landing does not hold these days any more.
+    """
     from flows.gate import validate_snapshot
 
     reference = None
@@ -153,8 +166,18 @@ def inspect(place: Place, dataset: Dataset, champion: Candidate | None) -> Made:
         assert isinstance(learned_from, Dataset)
         reference = place.opened(learned_from.address, learned_from.sha256)
     folder = place.opened(dataset.address, dataset.sha256)
+    if orjson.loads((folder / "dataset.json").read_bytes())["days"] != days(place, dataset.as_of):
+        raise ConflictError(
+            f"data landed since {dataset.id} was written, so its features cannot be held against it; run again"
+        )
     verdict = validate_snapshot(
-        folder, subject=dataset.id, sha256=dataset.sha256, as_of=dataset.as_of, reference=reference
+        folder,
+        subject=dataset.id,
+        sha256=dataset.sha256,
+        as_of=dataset.as_of,
+        reference=reference,
+        landing=place.settings.landing,
+        policy=cast("Policy | None", policy),
     )
     _report(place, "snapshot", (verdict,))
     return Made(nouns=(verdict,))

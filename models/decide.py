@@ -24,7 +24,7 @@ import numpy as np
 from counterfoil.errors import InputError
 from counterfoil.types import Comparison, Gate, Verb
 from models.bootstrap import RESAMPLES, joint, percentile, resampled
-from models.guardrails import Held, hold, silent
+from models.guardrails import Draws, Held, hold, silent
 
 CONFIDENCE = 0.95
 
@@ -95,7 +95,10 @@ def decide(
     interval = _intervals(
         fit, reference, {name: max(gate.margin, by or 0.0) for name, by in luck.items()}, seed, resamples
     )
-    judged = {one.id: _judge(gate, one, reference, luck[one.id], interval, seed) for one in contenders}
+    judged = {
+        one.id: _judge(gate, one, reference, luck[one.id], interval, Draws(seed, resamples))
+        for one in contenders
+    }
     standings = {rival.id: judged[rival.id].standing for rival in rivals}
     passed = [rival for rival in rivals if standings[rival.id] == PASSES]
     winner = min(passed, key=lambda one: (-judged[one.id].comparison.value, one.id), default=None)
@@ -129,7 +132,12 @@ def noise_of(fits: Iterable[tuple[str, float]], seeded: Mapping[str, bool] | Non
 
 
 def _judge(
-    gate: Gate, contender: Contender, reference: Contender, luck: float | None, interval: Intervals, seed: int
+    gate: Gate,
+    contender: Contender,
+    reference: Contender,
+    luck: float | None,
+    interval: Intervals,
+    draws: Draws,
 ) -> _Judged:
     """Hold one contender against the three rules."""
     standing, unfit = _unfit(gate, contender, reference)
@@ -146,7 +154,11 @@ def _judge(
     )
     bar = max(gate.margin, luck or 0.0)
     told = _bar(gate.margin, luck)
-    held = Held((), ()) if contender is reference else hold(gate, contender, reference, seed=seed)
+    held = (
+        Held((), ())
+        if contender is reference
+        else hold(gate, contender, reference, seed=draws.seed, resamples=draws.resamples)
+    )
     broken = held.breaches
     if lead_high <= bar:
         return _judged(comparison, OUT, broken, f"does not clear {told}", held.doubts)

@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from counterfoil.types import Gate
-from models.bootstrap import intervals
+from models.bootstrap import RESAMPLES, intervals
 
 CONFIDENCE = 0.95
 
@@ -45,14 +45,24 @@ class Held(NamedTuple):
     doubts: tuple[str, ...]
 
 
-def hold(gate: Gate, contender: Measured, reference: Measured, *, seed: int = 0) -> Held:
+class Draws(NamedTuple):
+    """How intervals are drawn."""
+
+    seed: int
+    resamples: int
+
+
+def hold(
+    gate: Gate, contender: Measured, reference: Measured, *, seed: int = 0, resamples: int = RESAMPLES
+) -> Held:
     """Hold a contender, measured on the reference's units, against every bound of the gate."""
+    draws = Draws(seed, resamples)
     found = [
-        _guardrail(gate, name, share, contender, reference, seed) for name, share in gate.guardrails.items()
+        _guardrail(gate, name, share, contender, reference, draws) for name, share in gate.guardrails.items()
     ]
-    found += [_bound(gate, name, floor, contender, seed, below=True) for name, floor in gate.floors.items()]
+    found += [_bound(gate, name, floor, contender, draws, below=True) for name, floor in gate.floors.items()]
     found += [
-        _bound(gate, name, ceiling, contender, seed, below=False) for name, ceiling in gate.ceilings.items()
+        _bound(gate, name, ceiling, contender, draws, below=False) for name, ceiling in gate.ceilings.items()
     ]
     broken = tuple(clause for clause, certain in found if clause and certain)
     return Held(broken, tuple(clause for clause, certain in found if clause and not certain))
@@ -75,10 +85,10 @@ WELL: Found = ("", True)
 
 
 def _guardrail(
-    gate: Gate, name: str, share: float, contender: Measured, reference: Measured, seed: int
+    gate: Gate, name: str, share: float, contender: Measured, reference: Measured, draws: Draws
 ) -> Found:
     if "[" in name:
-        return _slice_guardrail(gate, name, share, contender, reference, seed)
+        return _slice_guardrail(gate, name, share, contender, reference, draws)
     value, theirs = _measure(name, contender), _measure(name, reference)
     for who, found in ((contender, value), (reference, theirs)):
         if found is None:
@@ -91,7 +101,7 @@ def _guardrail(
 
 
 def _slice_guardrail(
-    gate: Gate, name: str, share: float, contender: Measured, reference: Measured, seed: int
+    gate: Gate, name: str, share: float, contender: Measured, reference: Measured, draws: Draws
 ) -> Found:
     for who in (contender, reference):
         if name not in who.parts:
@@ -107,10 +117,10 @@ def _slice_guardrail(
     if own.mean() >= share * theirs.mean():
         return WELL
     clause = f"{name} {own.mean():.4g} is below {share:.0%} of {reference.family}'s {theirs.mean():.4g}"
-    return _weighed(clause, share * theirs - own, seed)
+    return _weighed(clause, share * theirs - own, draws)
 
 
-def _bound(gate: Gate, name: str, bound: float, contender: Measured, seed: int, *, below: bool) -> Found:
+def _bound(gate: Gate, name: str, bound: float, contender: Measured, draws: Draws, *, below: bool) -> Found:
     part_U = contender.parts.get(name)
     if part_U is not None and _units(part_U) < max(1, gate.min_slice_units):
         return WELL
@@ -123,12 +133,12 @@ def _bound(gate: Gate, name: str, bound: float, contender: Measured, seed: int, 
     if part_U is None:
         return clause, True
     beyond_U = part_U[np.isfinite(part_U)] - bound
-    return _weighed(clause, -beyond_U if below else beyond_U, seed)
+    return _weighed(clause, -beyond_U if below else beyond_U, draws)
 
 
-def _weighed(clause: str, past_U: np.ndarray, seed: int) -> Found:
+def _weighed(clause: str, past_U: np.ndarray, draws: Draws) -> Found:
     """Return the clause with the interval of the mean distance past the bound; certain when all of it is past."""
-    low, high = intervals(past_U[None], CONFIDENCE, seed)[0]
+    low, high = intervals(past_U[None], CONFIDENCE, draws.seed, draws.resamples)[0]
     return f"{clause} on {len(past_U):,} units, by {past_U.mean():.4f} ({low:.4f} to {high:.4f})", bool(
         low > 0
     )

@@ -121,6 +121,7 @@ def _report(terms: Terms, named: Named, found: Sequence[dict[str, Any]], k: int)
         "people": split.training.interactions.people,
         "items": split.trial.query.items,
         "learned_from": len(split.training.interactions),
+        "holdout_from": _moment(split.training.until_us) if terms.protocol == "time" else None,
         "units": split.trial.query.people,
         "k": k,
         "primary": primary,
@@ -128,6 +129,10 @@ def _report(terms: Terms, named: Named, found: Sequence[dict[str, Any]], k: int)
         "families": families,
         "leads": [_lead(best, other, values) for other in values if other != best],
     }
+
+
+def _moment(time_us: int) -> str:
+    return f"{np.datetime64(time_us, 'us').astype('datetime64[s]')}Z"
 
 
 def _names(found: Sequence[dict[str, Any]]) -> list[str]:

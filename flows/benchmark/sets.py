@@ -44,7 +44,8 @@ TERMS, DATASET = "terms.json", "dataset"
 class Terms:
     """What is measured on, and how it is cut.
 
-    `cut` is a share of the events (0.9) or a day, for the protocol `time`; `repeats` None means: as the data are.
+    `cut` is a share of the events (0.9) or a day, for the protocol `time`; what follows to the end of the data is one horizon,
+    and `back` says how many horizons before the cut to cut instead. `repeats` None means: as the data are.
     """
 
     path: Path | None
@@ -53,6 +54,7 @@ class Terms:
     refit: bool = False
     repeats: bool | None = None
     cut: str = "0.9"
+    back: int = 0
 
     def __post_init__(self) -> None:
         """Raise InputError that names every fault."""
@@ -100,7 +102,7 @@ def prepare(terms: Terms, settings: Settings, progress: Progress) -> Terms:
         "people": _names(source, settings),
     }
     if terms.protocol == "time":
-        _write_dataset(settings, kind, terms.cut)
+        _write_dataset(settings, kind, terms.cut, terms.back)
     (settings.home / TERMS).write_bytes(orjson.dumps(about))
     return settled
 
@@ -247,13 +249,15 @@ def _next_item(history: History, path: Path) -> Named:
     return Named(split=split, unit_ids=split.unit_P, item_ids=plain(history.item_ids))
 
 
-def _write_dataset(settings: Settings, kind: EventKind, cut: str) -> None:
-    """Write the dataset version that the loop would write, its holdout beginning at the cut."""
+def _write_dataset(settings: Settings, kind: EventKind, cut: str, back: int) -> None:
+    """Write the dataset version that the loop would write, its holdout beginning at the cut, or some horizons before it."""
     from flows.snapshot import write_dataset
 
     first, holdout_from, last = _moments(settings, kind, cut)
     as_of = last.replace(microsecond=0) + timedelta(seconds=1)
-    horizon_days = max(1, round((as_of - holdout_from) / timedelta(days=1)))
+    horizon = as_of - holdout_from
+    holdout_from, as_of = holdout_from - back * horizon, as_of - back * horizon
+    horizon_days = max(1, round(horizon / timedelta(days=1)))
     room = int((holdout_from - first) / timedelta(days=horizon_days))
     if room < 2:
         raise InputError(
@@ -268,7 +272,8 @@ def _write_dataset(settings: Settings, kind: EventKind, cut: str) -> None:
         horizon_days=horizon_days,
         cutoffs=min(MOST_CUTOFFS, room - 1),
     )
-    days = {day: part.sha256 for day, part in sorted(read_manifest(settings).days.items())}
+    last_day = as_of.date().isoformat()
+    days = {day: part.sha256 for day, part in sorted(read_manifest(settings).days.items()) if day <= last_day}
     write_dataset(settings, spec, as_of, days, settings.home / DATASET, holdout_from=holdout_from)
 
 

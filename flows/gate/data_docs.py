@@ -1,7 +1,7 @@
 """Data Docs of Great Expectations, made from verdicts: GX holds a table of findings against "none", and renders what it sees.
 
 The pages name expectations, subjects and numbers of findings; there is no value of the data in the table, so none can be in
-the pages. They load styles from public servers when a browser opens them; the gate's own report (`report.py`) does not.
+the pages. As Great Expectations writes them they ask public servers for styles and scripts; `offline.py` takes that out.
 """
 
 from collections.abc import Sequence
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from counterfoil.errors import InputError
 from counterfoil.types import Check, Verdict
 from flows.gate.engine import KEY, quiet, quiet_context
+from flows.gate.offline import seal
 from flows.gate.verdict import title
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ def write_data_docs(verdicts: Sequence[Verdict], folder: Path) -> Path:
         context.add_data_docs_site("gate", _site(folder))
         for suite in suites:
             _render(context, suite, [verdict for verdict in verdicts if verdict.suite == suite])
+    seal(folder)
     return folder / "index.html"
 
 

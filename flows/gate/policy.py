@@ -13,7 +13,8 @@ class Policy:
 
     Comparisons with the days before speak only when `history_least_days` of the last `history_days` are there and both
     sides have `shape_least_rows` rows: below that a ratio is noise. `js_*` bound the Jensen-Shannon divergence
-    in bits (0 same, 1 disjoint), `psi_*` the population stability index (0.1 slight, 0.25 large by custom).
+    in bits (0 same, 1 disjoint), `psi_*` the population stability index (0.1 slight, 0.25 large by custom). `traced` people and
+    items per moment have their features computed anew.
     """
 
     rows_floor: int = 1
@@ -38,6 +39,7 @@ class Policy:
     recent_days: int = 28
     reference_share: float = 0.8
     samples: int = 5
+    traced: int = 60
     chunk_rows: int = 400_000
     threads: int = 2
 
@@ -54,5 +56,7 @@ class Policy:
         ]
         if self.rows_floor < 1 or self.snapshot_rows_floor < 1:
             faults.append("a floor of rows is below 1, which would let empty data pass")
+        if self.traced < 1:
+            faults.append("traced is below 1, so no feature would be held against the past")
         if faults:
             raise ConfigError(f"the gate's policy is wrong: {'; '.join(faults)}; mend it")

@@ -11,6 +11,7 @@ from counterfoil.contracts.field import SQL
 from counterfoil.errors import GateFault
 from counterfoil.types import Verdict
 from flows.gate.engine import Finding, evaluate, frame
+from flows.gate.leak import trace
 from flows.gate.policy import Policy
 from flows.gate.profile import connect
 from flows.gate.reference import against
@@ -49,12 +50,14 @@ def validate_snapshot(
     sha256: str,
     as_of: datetime,
     reference: Path | None,
+    landing: Path | None = None,
     policy: Policy | None = None,
 ) -> Verdict:
     """Validate a dataset folder against the contracts, against `as_of`, and against the folder the champion learned from.
 
-    `as_of` is the moment of the snapshot, UTC; `reference` is None on the first run. Raises GateFault when the gate
-    itself is broken, or the reference cannot be read; bad data never raises: see `require`.
+    `as_of` is the moment of the snapshot, UTC; `reference` is None on the first run. With `landing`, the folder of the days
+    that it was made of, features are computed anew. Raises GateFault when the gate itself is broken, or the reference cannot
+    be read; bad data never raises: see `require`.
     """
     policy = policy or Policy()
     tables = read_tables(folder)
@@ -67,7 +70,9 @@ def validate_snapshot(
                     f"the reference {reference} is no dataset folder; restore it, then validate again"
                 )
             row |= against(con, tables.items, old.interactions, old.items, old.people, row, policy)
-        suite = snapshot_suite(policy, compared=reference is not None)
+        if landing is not None:
+            row |= trace(folder, landing, policy)
+        suite = snapshot_suite(policy, compared=reference is not None, traced=landing is not None)
         findings = evaluate(frame({subject: row}, suite), suite)
         samples = _samples(con, subject, findings, policy.samples)
     return verdict_of(suite, findings, key=subject, subject=subject, sha256=sha256, row=row, samples=samples)

@@ -56,14 +56,18 @@ def _of_table(table: str, rule: Expectation) -> Expectation:
     return replace(rule, column=f"{table}.{rule.column}", metric=metric, counts=metric, unit="count")
 
 
-def snapshot_suite(policy: Policy, *, compared: bool) -> Suite:
-    """Return the suite for a snapshot; `compared` says whether there is a reference to hold it against."""
+def snapshot_suite(policy: Policy, *, compared: bool, traced: bool = False) -> Suite:
+    """Return the suite for a snapshot.
+
+    `compared` says whether there is a reference to hold it against, `traced` whether its features are computed anew.
+    """
     expectations = (
         *_schema(),
         *_whole(policy),
         *interaction_rules(),
         *(rule for _, rule in key_rules()),
         *(_against_reference(policy) if compared else ()),
+        *(_against_the_past() if traced else ()),
     )
     return Suite("snapshot" if compared else "snapshot-first", expectations)
 
@@ -130,4 +134,28 @@ def _against_reference(policy: Policy) -> Iterator[Expectation]:
         yield Expectation(
             name="shift_closely", column=column, metric=f"{column}.shift", unit="bits", severity="warning",
             says=f"shift of {column}, lately, from the reference: 0 to {high:g}", minimum=0.0, maximum=high,
+        )  # fmt: skip
+
+
+def _against_the_past() -> Iterator[Expectation]:
+    for view in ("person", "item", "pair"):
+        table = f"{view}_features"
+        yield flag(
+            "readable",
+            table,
+            f"{table}.readable",
+            f"{table}.parquet can be read and held against the landed days",
+        )
+        if view != "pair":  # nobody may have a history yet
+            yield Expectation(
+                name="traced", column=table, metric=f"{table}.traced", says="1 row or more computed anew", unit="count",
+                minimum=1.0,
+            )  # fmt: skip
+        yield Expectation(
+            name="knows_no_future", column=table, metric=f"{table}.changed", counts=f"{table}.changed", unit="count",
+            says="the same values when computed anew from what was landed before their moment", minimum=0.0, maximum=0.0,
+        )  # fmt: skip
+        yield Expectation(
+            name="explained", column=table, metric=f"{table}.unexplained", counts=f"{table}.unexplained", unit="count",
+            says="no feature that the transform does not compute", minimum=0.0, maximum=0.0,
         )  # fmt: skip

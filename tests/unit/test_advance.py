@@ -13,6 +13,7 @@ from counterfoil.types import Candidate, Decision, Evaluation, Gate, Release
 from flows import champion as champions
 from flows import verbs
 from flows.advance import Advanced, advance
+from flows.gate import Policy
 from flows.place import CODE, Place, code_digests, source_digest
 from flows.steps import recorder, steps
 from flows.verify import verify
@@ -313,6 +314,16 @@ def test_bad_data_stops_the_loop_and_the_champion_goes_on(place: Place, tmp_path
     assert isinstance(place.catalog.champion("small"), Release)
     with pytest.raises(GateError, match="price"):
         advance(small_case(), NEXT, steps(place, recorder(place, look=True)))
+
+
+def test_a_use_case_brings_its_own_policy_for_the_data(place: Place) -> None:
+    """Stricter than the shop can be: days and snapshot are judged anew, and refused by the floor that was asked for."""
+    with pytest.raises(GateError, match="rows_at_least"):
+        turn(place, small_case(data_policy=Policy(rows_floor=10_000)), END)
+    with pytest.raises(GateError, match="rows_at_least"):
+        turn(place, small_case(data_policy=Policy(snapshot_rows_floor=1_000_000)), END)
+    _, outcomes = turn(place, small_case(data_policy=Policy(volume_critical=(0.02, 60))), END)
+    assert ran(outcomes)[0] == "validate" and "inspect" in ran(outcomes)
 
 
 def test_the_family_that_wins_on_this_shop_is_the_one_that_should(place: Place) -> None:

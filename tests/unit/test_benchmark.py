@@ -10,7 +10,7 @@ import pytest
 
 from counterfoil import terminal
 from counterfoil.errors import InputError
-from flows.benchmark import Benchmark, run
+from flows.benchmark import Benchmark, roll, run
 from flows.benchmark.measure import Task, measure
 from flows.benchmark.sets import Named, Terms, plain, prepare, read
 from tests.landing_shop import settings_of
@@ -175,3 +175,43 @@ def test_ids_stay_as_they_are_written() -> None:
     assert plain(np.array(["1", "20"])).tolist() == [1, 20]
     assert plain(np.array(["01", "20"])).tolist() == ["01", "20"]
     assert plain(np.array(["a", "1"])).tolist() == ["a", "1"]
+
+
+def test_each_origin_ends_where_the_later_one_begins(tmp_path: Path) -> None:
+    """A horizon apart: what is asked for at the earlier cut is what the later one has learned from."""
+    terms = Terms(path=purchases(tmp_path), format="interactions", protocol="time", cut="0.8")
+    later, earlier = (prepared(replace(terms, back=back), tmp_path / f"home-{back}").split for back in (0, 1))
+    horizon_us = 12 * 86_400_000_000
+    assert later.training.until_us - earlier.training.until_us == pytest.approx(horizon_us, rel=0.01)
+    learned, known = (split.training.interactions for split in (earlier, later))
+    after = known.between(earlier.training.until_us, None)
+    assert len(learned) + len(after) == len(known)
+    asked = sum(len(items) for items in earlier.trial.truth)
+    assert asked == len({(int(p), int(i)) for p, i in zip(after.person_N, after.item_N, strict=True)})
+
+
+def test_origins_are_told_one_by_one_and_together(tmp_path: Path, home: Path) -> None:
+    terms = Terms(path=purchases(tmp_path), format="interactions", protocol="time", cut="0.8")
+    asked = Benchmark(terms=terms, families=("popularity", "repurchase"))
+    with terminal.stages() as stages:
+        report = roll(asked, 2, stages)
+    assert [origin["back"] for origin in report["origins"]] == [0, 1]
+    assert report["origins"][0]["holdout_from"] > report["origins"][1]["holdout_from"]
+    for one in report["families"]:
+        found = one["metrics"]["ndcg@10"]
+        assert len(found["origins"]) == 2 and found["mean"] == pytest.approx(sum(found["origins"]) / 2)
+    (lead,) = report["leads"]
+    assert lead["family"] == report["best"] and lead["lead"] == pytest.approx(sum(lead["origins"]) / 2)
+
+
+def test_origins_need_moments(tmp_path: Path) -> None:
+    asked = Benchmark(
+        terms=Terms(path=histories(tmp_path), format="s3rec", protocol="leave-one-out"),
+        families=("popularity",),
+        lists=tmp_path / "lists.parquet",
+    )
+    with (
+        terminal.stages() as stages,
+        pytest.raises(InputError, match=r"use --protocol time; .*without --origins"),
+    ):
+        roll(asked, 2, stages)

@@ -1,6 +1,7 @@
 """What validate_days counts, held against GX on the raw rows; chunks, order, repetition; reports without raw values."""
 
 import hashlib
+import re
 from dataclasses import asdict
 from datetime import UTC, datetime
 from html.parser import HTMLParser
@@ -280,6 +281,23 @@ def test_a_broken_expectation_shows_in_data_docs_as_a_failure(tmp_path: Path) ->
     (page,) = (tmp_path / "validations").rglob("*.html")
     shown = " ".join(pd.Series(page.read_text()).str.split().iloc[0])
     assert "Failed" in shown and "-1" in shown
+
+
+def test_opening_data_docs_contacts_nobody(tmp_path: Path) -> None:
+    """Nothing in a page is loaded, run or followed: no script, no style, picture or link of another machine."""
+    (verdict,) = validate_days(tmp_path, land(tmp_path, {"2026-03-02": events("2026-03-02", 50)}))
+    index = write_data_docs([verdict], tmp_path / "docs")
+    pages = sorted((tmp_path / "docs").rglob("*.html"))
+    assert index in pages and len(pages) >= 3
+    for page in pages:
+        html = page.read_text()
+        assert not re.search(r"<(script|link|img|iframe|base|object|embed)\b", html, re.IGNORECASE)
+        assert not re.search(r"(src|href|action)\s*=\s*[\"']?(https?:)?//|url\(|@import", html, re.IGNORECASE)
+        assert "default-src 'none'" in html
+    linked = re.findall(r'href="([^"]+)"', index.read_text())
+    assert len(linked) == len(pages) - 1 and all((tmp_path / "docs" / name).is_file() for name in linked)
+    (shown,) = (page.read_text() for page in pages if "validations" in page.parts)
+    assert "event-day" in shown and "expectation" in shown.lower() and "2026-03-02" in str(pages) + shown
 
 
 def test_a_verdict_is_a_noun_with_a_stable_id(tmp_path: Path) -> None:
