@@ -59,7 +59,7 @@ def validate(
 ) -> Made:
     """Hold every landed day against the contract; one verdict per day, good or bad.
 
-    `tables` says which items the events are held against: other items, other verdicts.
+    `tables` says which items the events are held against: other items, other verdicts. `policy` is the use case's own, or None.
     """
     from flows.gate import validate_days
 
