@@ -5,6 +5,7 @@ data more than to a method, so they are chosen once, by the quickest method that
 Families that weigh a history take them from here unless their config says otherwise. Shapes: P people, I items, N interactions.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,8 +13,9 @@ from scipy.sparse import csr_matrix
 
 from counterfoil.errors import InputError
 from models import splits
-from models.data import Interactions, Query, TrainingSet, Trial
+from models.data import Interactions, Query, Ranking, TrainingSet, Trial
 from models.families import dense
+from models.families.prior import Prior
 from models.families.repurchase import decay
 from models.family import top_k
 from models.metrics.accuracy import hits, ndcg, taken
@@ -60,9 +62,28 @@ class Recency:
         return score_PI
 
 
-def prior(query: Query, feature: str, buyers_I: np.ndarray, weight: float) -> np.ndarray:
-    """Return what popularity adds to scores of at most 1, float32 [I]; `weight` for the most popular item."""
-    return np.float32(weight) * dense.share(dense.popularity(query, feature, buyers_I))
+def rank(
+    query: Query,
+    k: int,
+    source: str,
+    recency: Recency,
+    prior: Prior,
+    score: Callable[[csr_matrix], np.ndarray],
+) -> Ranking:
+    """Rank by `score(weights)`, mixed with what was taken and the prior. InputError for a question that does not fit.
+
+    `score` gets the weighed history over the items that were learned, sparse float32 [P, J], and gives float32 [P, J].
+    """
+    learned = len(prior.buyers_I)
+    dense.check(query, k, learned)
+
+    def mixed(part: Query) -> np.ndarray:
+        taken_PI = recency.weights(part.history, part.as_of_us)
+        score_PI = np.zeros((part.people, part.items), np.float32)
+        score_PI[:, :learned] = score(taken_PI[:, :learned])
+        return recency.mix(score_PI, learned, taken_PI, prior.of(part))
+
+    return dense.rank(query, k, source, mixed)
 
 
 def choose(training: TrainingSet, half_life_days: float | None, own_weight: float | None) -> Recency:

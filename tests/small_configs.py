@@ -8,6 +8,9 @@ from typing import Any
 from models.families import config_from
 
 SMALL: dict[str, dict[str, Any]] = {
+    "personknn": {"neighbours": 10},
+    "svd": {"factors": 8},
+    "bpr": {"factors": 8, "iterations": 200},
     "als": {"factors": 8, "iterations": 5, "regularization": 0.1},
     "itemknn": {"neighbours": 10, "shrink": 1.0},
     "sasrec": {"length": 60, "width": 16, "steps": 60, "negatives": 32},

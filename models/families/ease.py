@@ -11,13 +11,14 @@ from typing import ClassVar
 
 import numpy as np
 from scipy.sparse import csr_matrix
-from threadpoolctl import ThreadpoolController
 
 from counterfoil.errors import ConfigError
 from models import artefact, recency
+from models.blas import one_thread
 from models.config import Checked, Span, bounds, build
 from models.data import Query, Ranking, TrainingSet
 from models.families import dense
+from models.families.prior import Prior
 from models.family import Family
 from models.recency import Recency
 
@@ -53,23 +54,21 @@ class Ease:
         self.config = config
         self.weight_II = weight_II
         self.buyers_I = buyers_I
+        self.prior = Prior(buyers_I, feature=config.feature, weight=config.prior_weight)
         self.recency = Recency(
             half_life_days=config.half_life_days or 90.0, own_weight=config.own_weight or 0.0
         )
 
     def recommend(self, query: Query, k: int) -> Ranking:
         """Return the `k` items that the history foretells best; InputError for a question that does not fit."""
-        learned = len(self.buyers_I)
-        dense.check(query, k, learned)
-        prior_I = recency.prior(query, self.config.feature, self.buyers_I, self.config.prior_weight)
-
-        def score(part: Query) -> np.ndarray:
-            taken_PI = self.recency.weights(part.history, part.as_of_us)
-            score_PI = np.zeros((part.people, part.items), np.float32)
-            score_PI[:, :learned] = (taken_PI[:, :learned] @ self.weight_II).toarray()
-            return self.recency.mix(score_PI, learned, taken_PI, prior_I)
-
-        return dense.rank(query, k, EaseConfig.family, score)
+        return recency.rank(
+            query,
+            k,
+            EaseConfig.family,
+            self.recency,
+            self.prior,
+            lambda taken_PI: (taken_PI @ self.weight_II).toarray(),
+        )
 
     def save(self, folder: Path) -> None:
         """Write `config.json`, `buyers.npy` and the weights as CSR parts."""
@@ -113,7 +112,7 @@ def weights(taken_PJ: csr_matrix, penalty: float) -> np.ndarray:
         gram_JJ[:, start : start + BLOCK] = (taken_JP[start : start + BLOCK] @ taken_PJ).toarray().T
     np.einsum("jj->j", gram_JJ)[:] += np.float32(penalty)
     # one thread, so that the sums are the same on any machine; a fresh handle sees the BLAS that scipy has just loaded
-    with ThreadpoolController().limit(limits=1, user_api="blas"):
+    with one_thread(fresh=True):
         factor_JJ, fault = spotrf(gram_JJ, lower=1, clean=0, overwrite_a=1)
         if not fault:
             inverse_JJ, fault = spotri(factor_JJ, lower=1, overwrite_c=1)
