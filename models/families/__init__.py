@@ -16,6 +16,8 @@ MODULES = {
     "popularity": "models.families.popularity",
     "repurchase": "models.families.repurchase",
     "itemknn": "models.families.itemknn",
+    "rules": "models.families.rules",
+    "sessionknn": "models.families.sessionknn",
     "als": "models.families.als",
     "ease": "models.families.ease",
     "personknn": "models.families.personknn",
