@@ -7,8 +7,10 @@ the more popular. The last item is never taken by anybody.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from models.data import DAY_US, Content, Features, Interactions, Query, TrainingSet
 
@@ -17,6 +19,7 @@ ITEM_NAMES = ("popularity_7d", "popularity_28d", "buyers_28d", "age_days")
 PERSON_NAMES = ("purchases_28d", "recency_days")
 PAIR_NAMES = ("times", "since_last_days")
 TASTES = ("citrus mint", "cedar resin", "vanilla cocoa", "lavender rose", "pepper clove", "amber musk")
+COLOURS = ((220, 40, 40), (40, 180, 60), (50, 80, 220), (230, 210, 50), (200, 60, 200), (60, 200, 210))
 GOODS = ("soap", "candle", "oil", "tea", "balm", "cream", "salt", "mist", "wax", "sachet", "bar")
 
 
@@ -45,8 +48,12 @@ def shop(
     cutoffs: int = 2,
     visit_every_days: int = 4,
     threads: int = 1,
+    pictures: Path | None = None,
 ) -> Shop:
-    """Make a shop; the same arguments give the same arrays. Training ends `horizon_days` before `days`."""
+    """Make a shop; the same arguments give the same arrays. Training ends `horizon_days` before `days`.
+
+    With a folder for `pictures` every item has one, drawn into it.
+    """
     everything = visits(
         seed=seed, people=people, items=items, tastes=tastes, days=days, every_days=visit_every_days
     )
@@ -61,7 +68,7 @@ def shop(
         category_I=(np.arange(items) % tastes).astype(np.int32),
         threads=threads,
         history_cap=200,
-        content=content([item % tastes for item in range(items)]),
+        content=content([item % tastes for item in range(items)], pictures),
     )
     after = everything.between(until_us, None)
     truth = tuple(np.unique(after.item_N[after.person_N == person]) for person in range(people))
@@ -70,17 +77,33 @@ def shop(
     )
 
 
-def content(taste_I: Sequence[int]) -> Content:
-    """Describe items of these tastes: words of the taste beside words that say nothing, shelves, brands, prices; no pictures."""
+def content(taste_I: Sequence[int], pictures: Path | None = None) -> Content:
+    """Describe items of these tastes: words of the taste beside words that say nothing, shelves, brands, prices, pictures."""
     words = [TASTES[taste % len(TASTES)] for taste in taste_I]
     return Content(
         title_I=tuple(f"{GOODS[item % len(GOODS)]} of {told}" for item, told in enumerate(words)),
         text_I=tuple(f"for home and travel, number {item}, {told}" for item, told in enumerate(words)),
         category_I=tuple(f"scents > {told.split()[0]}" for told in words),
         brand_I=tuple(f"house of {told.split()[1]}" for told in words),
-        image_I=("",) * len(words),
+        image_I=("",) * len(words) if pictures is None else drawn(pictures, taste_I),
         price_I=np.array([5.0 + 10.0 * taste for taste in taste_I], np.float32),
     )
+
+
+def drawn(folder: Path, taste_I: Sequence[int]) -> tuple[str, ...]:
+    """Draw a picture per item: the taste is its colour and shape, which lie anywhere; the background says nothing."""
+    random = np.random.default_rng(len(taste_I))
+    paths = []
+    for item, taste in enumerate(taste_I):
+        size, centre_2 = int(random.integers(5, 8)), random.integers(8, 16, 2)
+        grid_2SS = np.abs(np.indices((24, 24)) - centre_2[:, None, None])
+        inside_SS = (grid_2SS.max(0) if taste % 2 else grid_2SS.sum(0)) <= size
+        pixel_SS3 = np.full((24, 24, 3), random.integers(60, 190), np.uint8)
+        pixel_SS3[inside_SS] = COLOURS[taste % len(COLOURS)]
+        path = folder / f"{len(taste_I)}-{item}.png"
+        Image.fromarray(pixel_SS3).save(path)
+        paths.append(str(path))
+    return tuple(paths)
 
 
 def visits(*, seed: int, people: int, items: int, tastes: int, days: int, every_days: int) -> Interactions:
@@ -164,27 +187,39 @@ def with_strangers(query: Query, count: int) -> Query:
     return replace(query, history=query.history.rows(rows_R), features=query.features.rows(rows_R))
 
 
-def with_new_items(query: Query, count: int) -> Query:
-    """Return the question with `count` more items in the catalogue that nobody took, and of which nothing is known."""
+def with_new_items(query: Query, count: int, said: Content | None = None) -> Query:
+    """Return the question with `count` more items in the catalogue that nobody took, and of which only `said` is known."""
     item_IF = query.features.item_IF
     unknown_IF = np.full((count, item_IF.shape[1]), np.nan, np.float32)
     return replace(
         query,
         history=replace(query.history, items=query.items + count),
         features=replace(query.features, item_IF=np.concatenate([item_IF, unknown_IF])),
-        content=None if query.content is None else _with_silence(query.content, count),
+        content=None if query.content is None else joined(query.content, said or _silence(count)),
     )
 
 
-def _with_silence(known: Content, count: int) -> Content:
+def joined(known: Content, more: Content) -> Content:
+    """Return the content of a catalogue and of the items that came after it."""
+    return Content(
+        title_I=known.title_I + more.title_I,
+        text_I=known.text_I + more.text_I,
+        category_I=known.category_I + more.category_I,
+        brand_I=known.brand_I + more.brand_I,
+        image_I=known.image_I + more.image_I,
+        price_I=np.append(known.price_I, more.price_I),
+    )
+
+
+def _silence(count: int) -> Content:
     nothing = ("",) * count
     return Content(
-        title_I=known.title_I + nothing,
-        text_I=known.text_I + nothing,
-        category_I=known.category_I + nothing,
-        brand_I=known.brand_I + nothing,
-        image_I=known.image_I + nothing,
-        price_I=np.append(known.price_I, np.full(count, np.nan, np.float32)),
+        title_I=nothing,
+        text_I=nothing,
+        category_I=nothing,
+        brand_I=nothing,
+        image_I=nothing,
+        price_I=np.full(count, np.nan, np.float32),
     )
 
 

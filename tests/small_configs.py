@@ -7,12 +7,16 @@ from typing import Any
 
 from models.families import config_from
 
+# What the vector families would choose on validation; given, so that they learn once.
+WEIGHED = {"half_life_days": 90.0, "own_weight": 0.3, "prior_weight": 0.01}
 SMALL: dict[str, dict[str, Any]] = {
     "personknn": {"neighbours": 10},
     "svd": {"factors": 8},
     "bpr": {"factors": 8, "iterations": 200},
     "als": {"factors": 8, "iterations": 5, "regularization": 0.1},
+    "item2vec": {"width": 16, "epochs": 30, "sample": 0.0},
     "itemknn": {"neighbours": 10, "shrink": 1.0},
+    "pictures": {"size": 16, "width": 16, "channels": 8, "batch": 32, "steps": 70, "rate": 0.01} | WEIGHED,
     "sasrec": {"length": 60, "width": 16, "steps": 60, "negatives": 32},
     "dcn": {"ranker": {"epochs": 3}},
     "mlp": {"ranker": {"epochs": 3}},

@@ -28,6 +28,11 @@ MODULES = {
     "logistic": "models.families.logistic",
     "mlp": "models.families.mlp",
     "dcn": "models.families.dcn",
+    "tfidf": "models.families.tfidf",
+    "item2vec": "models.families.item2vec",
+    "attributes": "models.families.attributes",
+    "sentences": "models.families.sentences",
+    "pictures": "models.families.pictures",
 }
 
 

