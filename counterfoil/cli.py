@@ -188,11 +188,15 @@ def schedule(json: Json = False) -> None:
 
 
 @app.command()
-def compare(use_case: Annotated[str, typer.Argument()] = "recommendation", json: Json = False) -> None:
+def compare(
+    use_case: Annotated[str, typer.Argument()] = "recommendation",
+    html: Annotated[Path | None, typer.Option(help="Write the page of the decision here too.")] = None,
+    json: Json = False,
+) -> None:
     """Show the newest decision: contenders with intervals, and the verdict in sentences."""
     from flows import commands
 
-    terminal.emit(commands.compare(use_case), json, commands.show_turn)
+    terminal.emit(commands.compare(use_case, html), json, commands.show_turn)
 
 
 @receipt.command("show")
@@ -241,7 +245,9 @@ def tune(
     minutes: Annotated[
         float | None, typer.Option(help="Budget; default: 10, unless --trials is given.")
     ] = None,
-    trials: Annotated[int | None, typer.Option(help="How many trials; the same number repeats exactly.")] = None,
+    trials: Annotated[
+        int | None, typer.Option(help="How many trials; the same number repeats exactly.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Search a family's settings by validation, and fit the best as a candidate; again goes on."""
@@ -284,6 +290,7 @@ def bench_models(
         int, typer.Option(min=1, help="time: at so many cuts, each a horizon before the other.")
     ] = 1,
     lists: Annotated[Path | None, typer.Option(help="Write the top lists here (Parquet).")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write a page with plots here.")] = None,
     json: Json = False,
 ) -> None:
     """Measure families on any data: full ranking, no sampled negatives."""
@@ -297,6 +304,7 @@ def bench_models(
         seeds=seeds,
         budget_minutes=budget,
         lists=lists,
+        html=html,
     )
     with terminal.stages() as stages:
         report = benchmark.run(asked, stages) if origins == 1 else benchmark.roll(asked, origins, stages)

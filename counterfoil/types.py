@@ -183,6 +183,32 @@ class Dataset(Noun):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Attempt(Noun):
+    """One trial of a tuning: a config tried on what the dataset allows to choose by, never on its holdout.
+
+    `study` says which search proposed it, as its trial `number`; `value` is the metric when it is complete, `first` that on
+    the first rung, below whose `bar` it was given up; `reason` says why, or why it failed.
+    """
+
+    kind: ClassVar[str] = "attempt"
+    use_case: str
+    dataset: str
+    family: str
+    study: str
+    number: int
+    config: dict[str, Any]
+    seed: int
+    metric: str
+    state: Literal["complete", "pruned", "failed"]
+    value: float | None
+    first: float | None
+    bar: float | None
+    reason: str = ""
+    code_version: str = field(metadata=ASIDE)
+    seconds: float = field(default=0.0, metadata=ASIDE)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Candidate(Noun):
     """One fitted model: recipe (family, config, seed), the dataset it learned from, and its artefact."""
 

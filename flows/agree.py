@@ -19,6 +19,7 @@ Found = Iterator[list[str]]
 # What a noun is made from without anything in between; what else it names is further back.
 DIRECT = {
     "verdict": ("subject",),
+    "attempt": ("dataset",),
     "candidate": ("dataset",),
     "evaluation": ("candidate", "dataset"),
     "dataset": ("verdicts",),
@@ -32,6 +33,7 @@ RETURNS = {
     "validate": "verdict",
     "snapshot": "dataset",
     "inspect": "verdict",
+    "attempt": "attempt",
     "fit": "candidate",
     "evaluate": "evaluation",
     "decide": "decision",

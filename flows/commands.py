@@ -7,9 +7,11 @@ from counterfoil import terminal
 from counterfoil.catalog import Outcome, codec
 from counterfoil.catalog.lineage import backwards, summary
 from counterfoil.errors import InputError, UnavailableError, UnknownError
+from counterfoil.files import write_durably
 from counterfoil.terminal import Stages
 from counterfoil.types import Candidate, Decision, Evaluation, OnlineRows, Receipt
 from flows.place import Place, open_place
+from flows.report import turn as report
 
 
 def run(
@@ -58,6 +60,7 @@ def _flow(
 
 
 def _turned(place: Place, decision: Decision, release: str | None) -> dict[str, Any]:
+    """Return a decision as it is told, with the page that it is told on."""
     return {
         "dataset": decision.dataset,
         "contenders": list(decision.comparisons),
@@ -68,6 +71,7 @@ def _turned(place: Place, decision: Decision, release: str | None) -> dict[str, 
             "sentences": list(decision.sentences),
         },
         "release": release,
+        "report": str(report.write(place, decision)),
     }
 
 
@@ -96,6 +100,7 @@ def show_turn(turned: dict[str, Any]) -> None:
         f"[bold]{turned['decision']['verb']}[/] ({turned['decision']['id']})"
         + (f" -> {turned['release']}" if turned["release"] else "")
     )
+    terminal.OUT.print(f"report: {turned['report']}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _interval(comparison: Any) -> str:
@@ -104,13 +109,23 @@ def _interval(comparison: Any) -> str:
     return f"{comparison.difference_low:+.4f} .. {comparison.difference_high:+.4f}"
 
 
-def compare(use_case: str) -> dict[str, Any]:
-    """Return the newest decision of a use case. UnknownError when nothing was decided yet."""
+def compare(use_case: str, html: Path | None = None) -> dict[str, Any]:
+    """Return the newest decision of a use case; write its page to `html` too. UnknownError when nothing was decided yet."""
     place = open_place()
     decisions = place.catalog.find(Decision, use_case, limit=1)
     if not decisions:
         raise UnknownError(f"nothing was decided for {use_case!r} yet; run `counterfoil run {use_case}`")
-    return {**_turned(place, decisions[0], _release_of(place, decisions[0])), "ran": [], "skipped": []}
+    turned = _turned(place, decisions[0], _release_of(place, decisions[0]))
+    if html is not None:
+        copy_page(Path(turned["report"]).read_bytes(), html)
+    return {**turned, **({"report": str(html)} if html is not None else {}), "ran": [], "skipped": []}
+
+
+def copy_page(page: bytes, to: Path) -> None:
+    """Write a page where it is wanted. InputError when there is no such folder."""
+    if to.is_dir() or not to.absolute().parent.is_dir():
+        raise InputError(f"{to} cannot be written; name a file in a folder that exists")
+    write_durably(to, page)
 
 
 def _release_of(place: Place, decision: Decision) -> str | None:

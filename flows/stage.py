@@ -4,7 +4,9 @@ The same functions as in the loop on the same inputs, so `dvc repro` arrives at 
 """
 
 import csv
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import orjson
 import yaml
@@ -18,6 +20,7 @@ from flows.snapshot import write_dataset
 from flows.use_cases import use_case
 
 PARAMS = "params.yaml"
+CURVE = "curve.json"  # what a family may leave in its artefact of how it learned
 
 
 def run(verb: str, use_case_name: str, family: str | None) -> None:
@@ -35,7 +38,7 @@ def _run(place: Place, case: UseCase, verb: str, family: str | None) -> None:
     if verb == "snapshot":
         _snapshot(place, case, folder)
     elif verb == "compare":
-        _compare(case, folder)
+        write_tables([config.family for config in case.contenders], case.gate.primary, folder)
     elif verb in ("fit", "evaluate"):
         config = next((config for config in case.contenders if config.family == family), None)
         if config is None:
@@ -65,19 +68,61 @@ def _evaluate(place: Place, folder: Path, family: str, candidate: Path) -> None:
     scores = pure.evaluate_into(
         model, folder / "dataset", place.settings.threads, folder / "evaluations" / family
     )
-    metrics = folder / "metrics" / f"{family}.json"
-    metrics.parent.mkdir(parents=True, exist_ok=True)
-    metrics.write_bytes(orjson.dumps(scores.metrics, option=orjson.OPT_SORT_KEYS | orjson.OPT_INDENT_2))
+    curve = candidate / CURVE
+    told = {
+        "slices": scores.slices,
+        "curve": orjson.loads(curve.read_bytes()) if curve.is_file() else [],
+    }
+    for kind, value in (("metrics", scores.metrics), ("told", told)):
+        path = folder / kind / f"{family}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(orjson.dumps(value, option=orjson.OPT_SORT_KEYS | orjson.OPT_INDENT_2))
 
 
-def _compare(case: UseCase, folder: Path) -> None:
-    """Write one row per contender, for `dvc plots`."""
-    rows = []
-    for config in case.contenders:
-        metrics = orjson.loads((folder / "metrics" / f"{config.family}.json").read_bytes())
-        rows.append({"family": config.family, **{name: round(metrics[name], 6) for name in sorted(metrics)}})
-    names = ["family", *sorted({name for row in rows for name in row} - {"family"})]
-    with (folder / "contenders.csv").open("w", newline="") as file:
-        table = csv.DictWriter(file, names)
+def write_tables(families: Sequence[str], primary: str, folder: Path) -> None:
+    """Write the tables that `dvc plots` draws: a row per contender, per contender and slice, and per step of learning."""
+    metrics = {family: _read(folder / "metrics" / f"{family}.json") for family in families}
+    told = {family: _read(folder / "told" / f"{family}.json") for family in families}
+    write_csv(
+        folder / "contenders.csv",
+        ["family"],
+        [
+            {"family": family, **{name: round(found[name], 6) for name in sorted(found)}}
+            for family, found in metrics.items()
+        ],
+    )
+    write_csv(
+        folder / "slices.csv",
+        ["family", "slice", "units", primary],
+        [
+            {"family": family, "slice": name, "units": int(found["units"])}
+            | {primary: round(found[primary], 6)}
+            for family in families
+            for name, found in told[family]["slices"].items()
+            if primary in found
+        ],
+    )
+    write_csv(
+        folder / "curves.csv",
+        ["family", "step", "loss"],
+        [
+            {"family": family, "step": step["step"], "loss": round(step["loss"], 6)}
+            for family in families
+            for step in told[family]["curve"]
+            if "loss" in step
+        ],
+    )
+
+
+def _read(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = orjson.loads(path.read_bytes())
+    return found
+
+
+def write_csv(path: Path, names: list[str], rows: list[dict[str, Any]]) -> None:
+    """Write a table; columns that are not named first follow in the order of their names."""
+    others = sorted({name for row in rows for name in row} - set(names))
+    with path.open("w", newline="") as file:
+        table = csv.DictWriter(file, [*names, *others])
         table.writeheader()
         table.writerows(rows)

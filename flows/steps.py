@@ -11,7 +11,7 @@ from functools import partial, update_wrapper
 from typing import Any
 
 from counterfoil.catalog import Recorder
-from counterfoil.types import Candidate, Dataset, Decision, UseCase, Verdict
+from counterfoil.types import Attempt, Candidate, Dataset, Decision, UseCase, Verdict
 from flows import champion as champions
 from flows import verbs
 from flows.place import Place, code_digests
@@ -31,6 +31,7 @@ class Steps:
     inspect: Callable[..., Verdict]
     champion: Callable[[UseCase, Dataset], Candidate | None]
     defender: Callable[[UseCase, Dataset, Sequence[Candidate]], Candidate | None]
+    attempt: Callable[..., Attempt]
     fit: Callable[..., Candidate]
     evaluate: Callable[..., Any]
     decide: Callable[..., Decision]
@@ -55,6 +56,7 @@ def steps(place: Place, recorder: Recorder, wrap: Wrap = lambda verb: verb) -> S
         inspect=recorded(verbs.inspect, present=verbs.believed),
         champion=partial(champions.champion, place),
         defender=partial(champions.defender, place),
+        attempt=recorded(verbs.attempt),
         fit=recorded(verbs.fit),
         evaluate=recorded(verbs.evaluate),
         decide=recorded(verbs.decide),

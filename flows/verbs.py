@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -11,6 +12,7 @@ from counterfoil import canonical
 from counterfoil.catalog import Made
 from counterfoil.errors import ConflictError, GateError
 from counterfoil.types import (
+    Attempt,
     Bento,
     Candidate,
     DataPolicy,
@@ -183,11 +185,53 @@ def inspect(
     return Made(nouns=(verdict,))
 
 
-def fit(place: Place, use_case: str, dataset: Dataset, config: FamilyConfig, seed: int) -> Made:
-    """Fit one contender on what the dataset allows to learn from, and store its artefact."""
-    folder = place.folder(
-        use_case, "candidates", config.family if seed == 0 else f"{config.family}-seed-{seed}"
+def attempt(place: Place, dataset: Dataset, study: str, metric: str, seed: int, proposal: "Proposal") -> Made:
+    """Try one config of a tuning on what the dataset allows to choose by; the holdout is not looked at."""
+    folder = place.opened(dataset.address, dataset.sha256)
+    outcome = chooser_of(folder, place.settings.threads, metric, seed).attempt(proposal)
+    tried = Attempt(
+        use_case=dataset.use_case,
+        dataset=dataset.id,
+        family=proposal.config.family,
+        study=study,
+        number=proposal.number,
+        config=canonical.plain(proposal.config),
+        seed=seed,
+        metric=metric,
+        state=outcome.state,
+        value=outcome.value,
+        first=outcome.first,
+        bar=proposal.bar,
+        reason=outcome.reason,
+        code_version=code_version(),
+        seconds=outcome.seconds,
     )
+    return Made(nouns=(tried,))
+
+
+@lru_cache(maxsize=1)
+def chooser_of(dataset: Path, threads: int, metric: str, seed: int) -> "Chooser":
+    """Return what a dataset folder allows to choose by; read once for all trials of a search."""
+    from models import dataset as dataset_folder
+    from models.choose import chooser
+
+    return chooser(dataset_folder.read(dataset, threads=threads).training(), metric, seed=seed)
+
+
+def fit(
+    place: Place,
+    use_case: str,
+    dataset: Dataset,
+    config: FamilyConfig,
+    seed: int,
+    chosen_by: Sequence[Attempt] = (),
+) -> Made:
+    """Fit one contender on what the dataset allows to learn from, and store its artefact.
+
+    `chosen_by` are the trials of the tuning that its config comes from: the record says what it rests on.
+    """
+    name = config.family if seed == 0 else f"{config.family}-seed-{seed}"
+    folder = place.folder(use_case, "candidates", f"{name}-tuned" if chosen_by else name)
     cost = fit_into(
         place.opened(dataset.address, dataset.sha256), config, seed, place.settings.threads, folder
     )

@@ -13,6 +13,7 @@ import orjson
 from counterfoil import canonical
 from counterfoil.errors import IntegrityError
 from counterfoil.types import (
+    Attempt,
     Bento,
     Candidate,
     Dataset,
@@ -26,7 +27,7 @@ from counterfoil.types import (
 
 NOUNS: dict[str, type[Noun]] = {
     noun.kind: noun
-    for noun in (Verdict, Dataset, Candidate, Evaluation, Decision, Bento, OnlineRows, Release)
+    for noun in (Verdict, Dataset, Attempt, Candidate, Evaluation, Decision, Bento, OnlineRows, Release)
 }
 
 

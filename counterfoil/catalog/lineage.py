@@ -33,7 +33,8 @@ def backwards(catalog: Catalog, noun_id: str) -> list[Step]:
 def summary(noun: Noun) -> dict[str, Any]:
     """Return what a person wants to see of a noun in a chain: the digests and the few fields that name it."""
     wanted = (
-        "subject", "passed", "rows", "family", "seed", "address", "sha256", "tag", "epoch", "verb", "as_of", "first_time",
+        "subject", "passed", "rows", "family", "seed", "number", "state", "value",
+        "address", "sha256", "tag", "epoch", "verb", "as_of", "first_time",
         "last_time", "feature_service", "code_version", "approved_by", "units",
     )  # fmt: skip
     return {name: getattr(noun, name) for name in wanted if hasattr(noun, name)}

@@ -21,9 +21,12 @@ from scipy import stats
 
 from counterfoil import settings, terminal
 from counterfoil.errors import InputError, UnavailableError
+from counterfoil.files import write_durably
 from counterfoil.settings import Settings
 from flows.benchmark.measure import LISTS, RESULT, UNITS, Task
 from flows.benchmark.sets import Named, Terms, prepare, read
+from flows.benchmark.tuning import TUNED, Search
+from flows.report.bench import html
 from models.bootstrap import intervals
 from models.evaluate import read_units
 from models.families import FAMILIES
@@ -41,6 +44,7 @@ class Benchmark:
     seeds: int = 1
     budget_minutes: float = 0.0
     lists: Path | None = None
+    html: Path | None = None
     configs: Mapping[str, dict[str, Any]] | None = None
 
     def __post_init__(self) -> None:
@@ -56,8 +60,11 @@ class Benchmark:
             faults.append("a family was named twice")
         if self.seeds < 1:
             faults.append(f"{self.seeds} seeds were asked for; give 1 or more")
-        if self.lists is not None and not self.lists.absolute().parent.is_dir():
-            faults.append(f"there is no folder {self.lists.absolute().parent} to write the lists into")
+        if not 0 <= self.budget_minutes < float("inf"):
+            faults.append(f"a budget of {self.budget_minutes:g} minutes was given; give 0 (none) or more")
+        for what, path in (("the lists", self.lists), ("the page", self.html)):
+            if path is not None and not path.absolute().parent.is_dir():
+                faults.append(f"there is no folder {path.absolute().parent} to write {what} into")
         if faults:
             raise InputError("; ".join(faults))
 
@@ -71,40 +78,77 @@ def run(asked: Benchmark, stages: terminal.Stages) -> dict[str, Any]:
         named = read(home)
         k = LENGTH[terms.protocol]
         found = [
-            _measured(asked, name, seed, k, home, stages)
+            {**_measured(asked, name, tuned, seed, k, home, stages), "tuning": tuned}
             for name in asked.families
+            for tuned in (_tuned(asked, name, f"{PRIMARY[terms.protocol]}@{k}", home, stages),)
             for seed in range(asked.seeds)
         ]
         if asked.lists is not None:
             _write_lists(found, asked.lists)
-        return _report(terms, named, found, k)
+        report = _report(terms, named, found, k)
+        if asked.html is not None:
+            write_durably(asked.html, html(report).encode())
+        return report
+
+
+def _tuned(
+    asked: Benchmark, family: str, metric: str, home: Settings, stages: terminal.Stages
+) -> dict[str, Any] | None:
+    """Search a family's space for the minutes that were given, once for all seeds; None when there is no budget."""
+    if not asked.budget_minutes:
+        return None
+    out = home.home / "tuned" / family
+    out.mkdir(parents=True)
+    config = dict((asked.configs or {}).get(family, {}))
+    search = Search(
+        family=family, config=config, seed=0, metric=metric, minutes=asked.budget_minutes, out=str(out)
+    )
+    with stages.stage("tune", family):
+        return _in_process(
+            "flows.benchmark.tuning", asdict(search), out / TUNED, home, f"{family} cannot be tuned"
+        )
 
 
 def _measured(
-    asked: Benchmark, family: str, seed: int, k: int, home: Settings, stages: terminal.Stages
+    asked: Benchmark,
+    family: str,
+    tuned: dict[str, Any] | None,
+    seed: int,
+    k: int,
+    home: Settings,
+    stages: terminal.Stages,
 ) -> dict[str, Any]:
-    """Run one task in a process of its own."""
+    """Fit and ask one family with one seed."""
     out = home.home / "measured" / f"{family}-{seed}"
     out.mkdir(parents=True)
-    config = (asked.configs or {}).get(family, {})
+    config = tuned["config"] if tuned else (asked.configs or {}).get(family, {})
     task = Task(family=family, config=config, seed=seed, k=k, out=str(out), lists=asked.lists is not None)
     with stages.stage("measure", f"{family}, seed {seed}" if asked.seeds > 1 else family):
-        done = subprocess.run(
-            [sys.executable, "-m", "flows.benchmark.measure"],
-            input=orjson.dumps(asdict(task)),
-            env=os.environ | {"COUNTERFOIL_HOME": str(home.home)},
-            capture_output=True,
-            check=False,
+        found = _in_process(
+            "flows.benchmark.measure", asdict(task), out / RESULT, home, f"{family} cannot be measured"
         )
-    result = out / RESULT
-    found = orjson.loads(result.read_bytes()) if result.is_file() else {}
-    if done.returncode and "error" not in found:
-        told = done.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["it said nothing"]
-        raise UnavailableError(f"measuring {family} ended with {done.returncode}: {told[0]}")
-    if "error" in found:
-        raise InputError(f"{family} cannot be measured here: {found['error']}")
     shutil.rmtree(out / "artefact", ignore_errors=True)
     return {**found, "folder": str(out)}
+
+
+def _in_process(
+    module: str, task: dict[str, Any], result: Path, home: Settings, fails: str
+) -> dict[str, Any]:
+    """Run a task in a process of its own and return what it wrote; `fails` begins the sentence when it cannot."""
+    done = subprocess.run(
+        [sys.executable, "-m", module],
+        input=orjson.dumps(task),
+        env=os.environ | {"COUNTERFOIL_HOME": str(home.home)},
+        capture_output=True,
+        check=False,
+    )
+    found: dict[str, Any] = orjson.loads(result.read_bytes()) if result.is_file() else {}
+    if "error" in found:
+        raise InputError(f"{fails} here: {found['error']}")
+    if done.returncode or not found:
+        told = done.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["it said nothing"]
+        raise UnavailableError(f"{fails}: its process ended with {done.returncode}: {told[0]}")
+    return found
 
 
 def _report(terms: Terms, named: Named, found: Sequence[dict[str, Any]], k: int) -> dict[str, Any]:
@@ -154,6 +198,8 @@ def _summary(family: str, runs: Sequence[dict[str, Any]], primary: str) -> dict[
         "family": family,
         "paper": FAMILIES[family].paper,
         "config": runs[0]["config"],
+        "tuning": runs[0]["tuning"],
+        "curve": runs[0]["curve"],
         "metrics": metrics,
         "standard_error": float(units.std(ddof=1) / np.sqrt(len(units))) if len(units) > 1 else None,
         **{name: float(np.median([one[name] for one in runs])) for name in costs},
@@ -220,8 +266,22 @@ def show(report: dict[str, Any]) -> None:
         f" learned from {report['learned_from']:,} events"
     )
     terminal.table(title, ["family", *columns, "se", "fit CPU s", "peak MB", "answer ms"], rows)
+    for one in ranked:
+        if one["tuning"]:
+            terminal.OUT.print(_tuned_in_words(one), highlight=False, markup=False, soft_wrap=True)
     for lead in report["leads"]:
         interval = f"({lead['low']:+.4f} to {lead['high']:+.4f}), p {lead['p']:.2g}"
         terminal.OUT.print(
             f"{lead['family']} leads {lead['over']} by {lead['lead']:+.4f} {interval}", highlight=False
         )
+
+
+def _tuned_in_words(one: dict[str, Any]) -> str:
+    """Say what tuning found for a family, how many trials it made, and what it cost beside the fit."""
+    tuning = one["tuning"]
+    if not tuning["trials"]:
+        return f"{tuning['ended']}; its config is used as it is"
+    gained = f"{tuning['metric']} on the validation {tuning['base_value']:.4f} to {tuning['value']:.4f}"
+    cost = f"{len(tuning['trials'])} trials, {tuning['cpu_seconds']:.1f} CPU s, {tuning['ended']}"
+    changed = ", ".join(f"{name} {value}" for name, value in tuning["changed"].items()) or "the defaults"
+    return f"{one['family']} tuned: {gained} ({cost}): {changed}"

@@ -22,6 +22,7 @@ from models.evaluate import Scores, evaluate, write_units
 from models.families import FAMILIES, config_from
 
 RESULT, UNITS, LISTS = "result.json", "units.parquet", "lists.parquet"
+CURVE = "curve.json"  # what a family may leave in its artefact
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,9 +45,9 @@ def measure(task: Task, named: Named, threads: int) -> dict[str, Any]:
     """
     family, split = FAMILIES[task.family], named.split
     config = config_from(task.family, task.config)
-    started, cpu = time.perf_counter(), _cpu_seconds()
+    started, cpu = time.perf_counter(), cpu_seconds()
     model = family.fit(config, split.training, task.seed)
-    fit_seconds, fit_cpu_seconds = time.perf_counter() - started, _cpu_seconds() - cpu
+    fit_seconds, fit_cpu_seconds = time.perf_counter() - started, cpu_seconds() - cpu
     fit_peak_bytes = _peak_bytes()
     out = Path(task.out)
     artefact = out / "artefact"
@@ -77,7 +78,15 @@ def measure(task: Task, named: Named, threads: int) -> dict[str, Any]:
         "score_ms": scores.score_ms,
         "batch_ms": scores.batch_ms,
         "threads": threads,
+        "curve": artefact_curve(artefact),
     }
+
+
+def artefact_curve(artefact: Path) -> list[dict[str, float]]:
+    """Return how a family learned, where its artefact tells: a value per step."""
+    path = artefact / CURVE
+    told: list[dict[str, float]] = orjson.loads(path.read_bytes()) if path.is_file() else []
+    return told
 
 
 def lists_of(scores: Scores, named: Named) -> pa.Table:
@@ -94,7 +103,8 @@ def lists_of(scores: Scores, named: Named) -> pa.Table:
     )
 
 
-def _cpu_seconds() -> float:
+def cpu_seconds() -> float:
+    """Return the CPU seconds that this process has used on all its threads."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     return used.ru_utime + used.ru_stime
 

@@ -145,6 +145,8 @@ def test_metrics_are_those_of_the_evaluations(reproduced: tuple[Path, Path, str]
     [found] = shown[""]["data"].values()
     assert found["data"] == json.loads((first / WORK / "evaluations/itemknn/metrics.json").read_text())
     assert 0 < found["data"]["ndcg@10"] < 1
+    told = json.loads((first / WORK / "told/itemknn.json").read_text())
+    assert {"units", "ndcg@10"} <= told["slices"]["light people"].keys() and told["curve"] == []
 
 
 @pytest.mark.slow
@@ -164,7 +166,9 @@ def test_the_whole_of_it(tmp_path: Path, clones: tuple[Path, Path]) -> None:
     assert measured.keys() == set(ALL)
     assert {family: measured[family] for family in decided} == pytest.approx(decided, abs=1e-12)
     page = dvc(first, "plots", "show", "-o", str(tmp_path / "plots"))
-    assert "index.html" in page and "NDCG@10" in (tmp_path / "plots/index.html").read_text()
+    drawn = (tmp_path / "plots/index.html").read_text()
+    titles = ("Contenders on the holdout", "NDCG@10 against coverage@10", "NDCG@10 by slice")
+    assert "index.html" in page and all(title in drawn for title in titles)
 
     again = json.loads(in_clone(second, "counterfoil", "run", "recommendation", "--json"))
     assert again["ran"] == [] and len(again["skipped"]) > 2 * len(ALL)

@@ -79,6 +79,11 @@ WRONG: list[tuple[tuple[str, ...], int, str, str]] = [
     (("run", "astrology"), 2, "UnknownError", "astrology"),
     (("run", "recommendation"), 2, "InputError", "nothing has landed"),
     (("compare", "astrology"), 2, "UnknownError", "astrology"),
+    (("tune", "astrology", "als"), 2, "UnknownError", "astrology"),
+    (("tune", "recommendation", "telepathy"), 2, "UnknownError", "telepathy"),
+    (("tune", "recommendation", "als"), 2, "UnknownError", "counterfoil run recommendation"),
+    (("tune", "recommendation", "als", "--minutes", "0"), 2, "InputError", "0 minutes"),
+    (("tune", "recommendation", "als", "--trials", "0"), 2, "InputError", "0 trials"),
     (("receipt", "show", "nope"), 2, "UnknownError", "nope"),
     (("receipt", "show", "../../etc/passwd"), 2, "UnknownError", "passwd"),
     (

@@ -23,6 +23,7 @@ from counterfoil.catalog.migrate import HEAD
 from counterfoil.errors import ConflictError, IntegrityError, UnavailableError, UnknownError
 from counterfoil.store import Stored
 from counterfoil.types import (
+    Attempt,
     Bento,
     Candidate,
     Check,
@@ -158,6 +159,23 @@ NOUNS: dict[str, st.SearchStrategy] = {
         last_time=moments,
         feature_service=names,
         verdicts=ids,
+        seconds=numbers,
+    ),
+    "attempt": st.builds(
+        Attempt,
+        **plain,
+        dataset=names,
+        family=names,
+        study=names,
+        number=counts,
+        config=recipe,
+        seed=counts,
+        metric=names,
+        state=st.sampled_from(["complete", "pruned", "failed"]),
+        value=maybe(numbers),
+        first=maybe(numbers),
+        bar=maybe(numbers),
+        reason=words,
         seconds=numbers,
     ),
     "candidate": st.builds(

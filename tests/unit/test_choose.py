@@ -1,4 +1,4 @@
-"""One attempt: the number is the evaluation's own, the rungs cost what they say, and nothing is learned from what is asked for."""
+"""One attempt: its number is the evaluation's own, rungs cost what they say, and nothing is learned from what is asked for."""
 
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
