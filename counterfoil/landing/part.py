@@ -3,7 +3,7 @@
 Rows come sorted, in Arrow batches of any size; row groups are cut at a fixed number of rows whatever the batches were.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -51,7 +51,7 @@ def day_file(day: str) -> str:
     return f"events/day={day}/events.parquet"
 
 
-def _ahead(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+def _ahead(batches: Iterable[pa.RecordBatch]) -> Generator[pa.RecordBatch, None, None]:
     """Yield the batches, one being made in another thread while its predecessor is used."""
     source = iter(batches)
     with ThreadPoolExecutor(max_workers=1) as pool:
@@ -112,7 +112,8 @@ def _table(batch: pa.RecordBatch, schema: pa.Schema) -> pa.Table:
 
 def _write(tables: Iterable[pa.Table], path: Path, schema: pa.Schema) -> int:
     rows = 0
-    repeated = [name for name in schema.names if name != "id"]  # a dictionary of values that never come twice is waste
+    # A dictionary of values that never come twice is waste.
+    repeated = [name for name in schema.names if name != "id"]
     with pq.ParquetWriter(
         path, schema, compression="zstd", write_statistics=True, use_dictionary=repeated
     ) as writer:

@@ -14,7 +14,8 @@ from scipy.sparse import csr_matrix
 from models import artefact
 from models.config import Checked, Options, Span, bounds, build, searched
 from models.data import Query, Ranking, TrainingSet
-from models.families import dense
+from models.families import dense, sparse
+from models.families.prior import Prior
 from models.families.repurchase import decay
 from models.family import Family
 
@@ -46,25 +47,20 @@ class ItemKnn:
         self.config = config
         self.sim_II = sim_II
         self.buyers_I = buyers_I
+        self.prior = Prior(buyers_I, feature=config.feature, weight=config.prior_weight)
 
     def recommend(self, query: Query, k: int) -> Ranking:
         """Return the `k` items nearest to what the person took; InputError for a question that does not fit."""
         dense.check(query, k, len(self.buyers_I))
-        popular_I = dense.popularity(query, self.config.feature, self.buyers_I)
-        prior_I = np.float32(self.config.prior_weight) * dense.share(popular_I)
 
-        def score(part: Query) -> np.ndarray:
+        def score(part: Query) -> csr_matrix:
             decay_N = decay(part.history, part.as_of_us, self.config.half_life_days)
             history_PI = part.history.matrix(decay_N)
-            learned_PI = history_PI[:, : len(self.buyers_I)]
-            score_PI = np.zeros((part.people, part.items), np.float32)
-            score_PI[:, : len(self.buyers_I)] = (learned_PI @ self.sim_II).toarray()
-            if self.config.own_weight:
-                score_PI += (history_PI * np.float32(self.config.own_weight)).toarray()
-            score_PI += prior_I
-            return score_PI
+            near_PI = history_PI[:, : len(self.buyers_I)] @ self.sim_II
+            near_PI.resize(history_PI.shape)
+            return near_PI + history_PI * np.float32(self.config.own_weight)
 
-        return dense.rank(query, k, ItemKnnConfig.family, score)
+        return sparse.rank(query, k, ItemKnnConfig.family, score, self.prior)
 
     def save(self, folder: Path) -> None:
         """Write `config.json`, `buyers.npy` and the neighbours as CSR parts."""
