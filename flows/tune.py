@@ -49,7 +49,7 @@ def tune_family(place: Place, case: UseCase, family: str, budget: Budget, memory
         {
             "family": family,
             "base": base,
-            "space": space(type(base)),
+            "space": space(base),
             "seed": case.seed,
             "metric": case.gate.primary,
         }

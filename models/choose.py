@@ -89,7 +89,7 @@ def chooser(training: TrainingSet, metric: str, *, seed: int) -> Chooser:
 
 def lessened(config: FamilyConfig) -> FamilyConfig | None:
     """Return the config with a quarter of its work, for the first rung; None where a family has no work to save."""
-    less = {name: max(1, round(RUNG * value_at(config, name))) for name in work_of(type(config))}
+    less = {name: max(1, round(RUNG * value_at(config, name))) for name in work_of(config)}
     made: FamilyConfig | None = changed(config, less) if less else None
     return made
 

@@ -101,31 +101,30 @@ def build(kind: type, values: Mapping[str, Any], where: str) -> Any:
     return made
 
 
-def space(kind: type) -> dict[str, Search]:
-    """Return what may be searched of a config, by field; of configs within it, as `field.field`."""
-    hints = typing.get_type_hints(kind)
+def space(config: Any) -> dict[str, Search]:
+    """Return what may be searched from a config on, by field; of the configs within it, as `field.field`."""
+    hints = typing.get_type_hints(type(config))
     found: dict[str, Search] = {}
-    for field in dataclasses.fields(kind):
-        hint, search = hints[field.name], field.metadata.get("search")
+    for field in dataclasses.fields(config):
+        value, search = getattr(config, field.name), field.metadata.get("search")
         if isinstance(search, Span):
-            found[field.name] = dataclasses.replace(search, whole=hint is int)
+            found[field.name] = dataclasses.replace(search, whole=hints[field.name] is int)
         elif isinstance(search, Options):
-            found[field.name] = search or _all_of(hint)
-        elif dataclasses.is_dataclass(hint):
-            found |= {f"{field.name}.{name}": inner for name, inner in space(typing.cast(type, hint)).items()}
+            found[field.name] = search or _all_of(hints[field.name])
+        elif dataclasses.is_dataclass(value):
+            found |= {f"{field.name}.{name}": inner for name, inner in space(value).items()}
     return found
 
 
-def work_of(kind: type) -> tuple[str, ...]:
+def work_of(config: Any) -> tuple[str, ...]:
     """Return the fields that the time of a fit grows with, named as by `space`."""
-    hints = typing.get_type_hints(kind)
     found: list[str] = []
-    for field in dataclasses.fields(kind):
-        hint = hints[field.name]
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
         if field.metadata.get("work"):
             found.append(field.name)
-        elif dataclasses.is_dataclass(hint):
-            found += [f"{field.name}.{name}" for name in work_of(typing.cast(type, hint))]
+        elif dataclasses.is_dataclass(value):
+            found += [f"{field.name}.{name}" for name in work_of(value)]
     return tuple(found)
 
 

@@ -108,7 +108,7 @@ def tune(
     clock: Callable[[], float] = time.monotonic,
 ) -> Tuned:
     """Search the space of a family's config from `base` on. InputError when `base` itself cannot be tried."""
-    if not space(type(base)):
+    if not space(base):
         return Tuned(config=base, trials=(), ended=f"{base.family} has nothing to search")
     study, trials, begun, repeats = _Study(base, seed), list[Tried](), clock(), 0
     while (ended := _ended(budget, trials, clock() - begun, repeats)) is None:
@@ -160,7 +160,7 @@ class _Study:
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.base, self.seed = base, seed
-        self.space = space(type(base))
+        self.space = space(base)
         self.distributions = {name: _distribution(search) for name, search in self.space.items()}
         self.study = optuna.create_study(direction="maximize")
         self.study.enqueue_trial({name: _told(self.space[name], value_at(base, name)) for name in self.space})

@@ -8,7 +8,7 @@ import numpy as np
 import xgboost as xgb
 
 from counterfoil.errors import IntegrityError
-from models.config import Checked, bounds
+from models.config import Checked, Span, bounds
 from models.rank.examples import Examples
 
 FILE = "ranker.ubj"
@@ -22,12 +22,12 @@ class BoosterConfig(Checked):
     """
 
     kind: Literal["lambdamart"] = "lambdamart"
-    trees: int = bounds(150, 1, 10_000)
-    depth: int = bounds(5, 1, 12)
-    rate: float = bounds(0.07, 1e-4, 1.0)
-    min_child_weight: float = bounds(20.0, 0.0, 1e9)
-    columns: float = bounds(0.5, 0.01, 1.0)
-    rows: float = bounds(0.8, 0.01, 1.0)
+    trees: int = bounds(150, 1, 10_000, search=Span(50, 600, log=True))
+    depth: int = bounds(5, 1, 12, search=Span(3, 9))
+    rate: float = bounds(0.07, 1e-4, 1.0, search=Span(0.02, 0.3, log=True))
+    min_child_weight: float = bounds(20.0, 0.0, 1e9, search=Span(1, 200, log=True))
+    columns: float = bounds(0.5, 0.01, 1.0, search=Span(0.2, 1.0))
+    rows: float = bounds(0.8, 0.01, 1.0, search=Span(0.4, 1.0))
     bins: int = bounds(128, 2, 1024)
     pairs: int = bounds(20, 1, 1000)
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from counterfoil.errors import IntegrityError
 from models import artefact
-from models.config import Checked, bounds
+from models.config import Checked, Span, bounds
 from models.rank import scale
 from models.rank.examples import Examples
 from models.rank.scale import Scale
@@ -21,7 +21,7 @@ class LogisticConfig(Checked):
     """How strongly weights are held back (the inverse of the penalty, per thousand rows), and for how long is searched."""
 
     kind: Literal["logistic"] = "logistic"
-    looseness: float = bounds(0.01, 1e-9, 1e6)
+    looseness: float = bounds(0.01, 1e-9, 1e6, search=Span(1e-5, 100, log=True))
     iterations: int = bounds(100, 1, 100_000)
 
 

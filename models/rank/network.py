@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 
 from counterfoil.errors import IntegrityError
-from models.config import Checked, bounds
+from models.config import Checked, Span, bounds
 from models.rank import scale
 from models.rank.examples import Examples
 from models.rank.scale import Scale
@@ -27,10 +27,10 @@ class MlpConfig(Checked):
     kind: Literal["mlp"] = "mlp"
     first: int = bounds(64, 1, 4096)
     second: int = bounds(32, 1, 4096)
-    dropout: float = bounds(0.1, 0.0, 0.9)
-    rate: float = bounds(2e-3, 1e-6, 1.0)
-    decay: float = bounds(1e-3, 0.0, 10.0)
-    epochs: int = bounds(10, 1, 10_000)
+    dropout: float = bounds(0.1, 0.0, 0.9, search=Span(0.0, 0.5))
+    rate: float = bounds(2e-3, 1e-6, 1.0, search=Span(2e-4, 2e-2, log=True))
+    decay: float = bounds(1e-3, 0.0, 10.0, search=Span(1e-6, 1e-1, log=True))
+    epochs: int = bounds(10, 1, 10_000, search=Span(3, 40, log=True))
     groups: int = bounds(32, 1, 100_000)
 
 
@@ -43,10 +43,10 @@ class CrossConfig(Checked):
     rank: int = bounds(16, 1, 1024)
     first: int = bounds(64, 1, 4096)
     second: int = bounds(32, 1, 4096)
-    dropout: float = bounds(0.1, 0.0, 0.9)
-    rate: float = bounds(2e-3, 1e-6, 1.0)
-    decay: float = bounds(1e-3, 0.0, 10.0)
-    epochs: int = bounds(10, 1, 10_000)
+    dropout: float = bounds(0.1, 0.0, 0.9, search=Span(0.0, 0.5))
+    rate: float = bounds(2e-3, 1e-6, 1.0, search=Span(2e-4, 2e-2, log=True))
+    decay: float = bounds(1e-3, 0.0, 10.0, search=Span(1e-6, 1e-1, log=True))
+    epochs: int = bounds(10, 1, 10_000, search=Span(3, 40, log=True))
     groups: int = bounds(32, 1, 100_000)
 
 

@@ -150,6 +150,18 @@ def test_models_and_compare_speak_of_the_use_case(counterfoil: Any, used: Path) 
     assert "repurchase" in counterfoil("compare", "small").out
 
 
+def test_the_page_of_the_newest_decision_is_written_where_it_is_wanted(
+    counterfoil: Any, used: Path, tmp_path: Path
+) -> None:
+    page = tmp_path / "page.html"
+    compared = counterfoil("compare", "small", "--html", str(page), "--json").json
+    assert compared["report"] == str(page) and compared["decision"]["id"] in page.read_text()
+    own = Path(counterfoil("compare", "small", "--json").json["report"])
+    assert own.is_relative_to(used / "reports/small") and own.read_bytes() == page.read_bytes()
+    refused = counterfoil("compare", "small", "--html", str(tmp_path / "gone" / "page.html"), "--json")
+    assert (refused.code, refused.json["kind"]) == (2, "InputError") and "gone" in refused.json["error"]
+
+
 def test_an_earlier_version_is_restored_by_name_and_by_address(
     counterfoil: Any, used: Path, tmp_path: Path
 ) -> None:

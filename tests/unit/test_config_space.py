@@ -30,6 +30,11 @@ class Inner(Checked):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Other(Checked):
+    width: int = bounds(8, 1, 64, search=Span(4, 32, log=True))
+
+
+@dataclass(frozen=True, kw_only=True)
 class Outer(Checked):
     family: ClassVar[str] = "toy"
     rate: float = bounds(0.1, 0.0, 1.0, search=Span(0.01, 1, log=True))
@@ -38,11 +43,11 @@ class Outer(Checked):
     members: tuple[str, ...] = searched(("a",), ("a",), ("a", "b"))
     size: int = bounds(64, 2, 1024, search=Options(32, 64))
     name: str = "left alone"
-    inner: Inner = dataclasses.field(default_factory=Inner)
+    inner: Inner | Other = dataclasses.field(default_factory=Inner)
 
 
 def test_a_space_is_what_the_fields_say_and_what_lies_within() -> None:
-    assert space(Outer) == {
+    assert space(Outer()) == {
         "rate": Span(0.01, 1, log=True),
         "kind": ("x", "y"),
         "deep": (False, True),
@@ -50,7 +55,12 @@ def test_a_space_is_what_the_fields_say_and_what_lies_within() -> None:
         "size": (32, 64),
         "inner.depth": Span(2, 8, whole=True),
     }
-    assert work_of(Outer) == ("inner.trees",)
+    assert work_of(Outer()) == ("inner.trees",)
+
+
+def test_of_a_choice_of_configs_the_one_that_is_there_is_searched() -> None:
+    assert space(Outer(inner=Other()))["inner.width"] == Span(4, 32, log=True, whole=True)
+    assert "inner.depth" not in space(Outer(inner=Other())) and work_of(Outer(inner=Other())) == ()
 
 
 def test_values_are_changed_by_name_and_checked() -> None:
@@ -74,7 +84,7 @@ def test_the_code_of_a_config_makes_it_again() -> None:
 def test_every_space_is_allowed_and_holds_the_default(family: str) -> None:
     """Trial 0 is the default, and no proposal may be refused by a bound alone."""
     config: Any = FAMILIES[family].config
-    for name, search in space(config).items():
+    for name, search in space(config()).items():
         default = value_at(config(), name)
         ends = search if isinstance(search, Options) else (search.low, search.high)
         for value in ends:
