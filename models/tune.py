@@ -163,13 +163,19 @@ class _Study:
         self.space = space(base)
         self.distributions = {name: _distribution(search) for name, search in self.space.items()}
         self.study = optuna.create_study(direction="maximize")
-        self.study.enqueue_trial({name: _told(self.space[name], value_at(base, name)) for name in self.space})
+        begun = {name: value_at(base, name) for name in self.space}
+        # A config outside of its space (None: settled by the data when it is fitted) is tried, but teaches the sampler nothing.
+        self.begins = all(_within(self.space[name], value) for name, value in begun.items())
+        if self.begins:
+            self.study.enqueue_trial({name: _told(self.space[name], value) for name, value in begun.items()})
         self.trial: Any = None
 
     def ask(self, number: int, least: float | None) -> Proposal:
         """Return the next proposal; the sampler is seeded by its number, so that who goes on later is proposed the same."""
         import optuna
 
+        if number == 0 and not self.begins:
+            return Proposal(number=0, config=self.base, bar=least)
         drawn = int(np.random.SeedSequence([self.seed, number]).generate_state(1)[0])
         self.study.sampler = optuna.samplers.TPESampler(seed=drawn, n_startup_trials=STARTUP)
         self.trial = self.study.ask(self.distributions)
@@ -181,6 +187,8 @@ class _Study:
         """Tell what came of the last proposal."""
         import optuna
 
+        if self.trial is None:
+            return
         states = optuna.trial.TrialState
         if outcome.first is not None:
             self.trial.report(outcome.first, step=0)
@@ -198,6 +206,12 @@ def _distribution(search: Search) -> Any:
     if search.whole:
         return distributions.IntDistribution(int(search.low), int(search.high), log=search.log)
     return distributions.FloatDistribution(search.low, search.high, log=search.log)
+
+
+def _within(search: Search, value: Any) -> bool:
+    if isinstance(search, Options):
+        return value in search
+    return isinstance(value, int | float) and search.low <= value <= search.high
 
 
 def _told(search: Search, value: Any) -> Any:

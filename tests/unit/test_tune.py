@@ -72,6 +72,24 @@ def test_the_bar_is_a_median_and_the_pruned_do_not_lower_it() -> None:
     assert bar([tried(1.0), tried(2.0), tried(3.0), tried(6.0), tried(0.0, "pruned")]) == 2.5
 
 
+@pytest.mark.parametrize("height", [None, 0.0])
+def test_a_config_outside_of_its_space_is_tried_first_all_the_same(height: float | None) -> None:
+    """None is settled by the data when it is fitted; here it is as good as 1."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Settled(Checked):
+        family: ClassVar[str] = "settled"
+        height: float | None = bounds(None, 0.0, 10.0, search=Span(0.01, 10, log=True))
+
+    def settle(proposal: Proposal) -> Outcome:
+        found = 1.0 - abs((proposal.config.height or 1.0) - 3.0)  # type: ignore[attr-defined]
+        return Outcome(state="complete", first=found, value=found)
+
+    tuned = tune(Settled(height=height), settle, Budget(trials=20), seed=0)
+    assert tuned.trials[0].proposal.config == Settled(height=height)
+    assert len(tuned.trials) == 20 and 2.0 < tuned.config.height < 4.0  # type: ignore[attr-defined]
+
+
 def test_of_equals_the_first_wins() -> None:
     def flat(proposal: Proposal) -> Outcome:
         return Outcome(state="complete", first=0.2, value=0.2)
