@@ -21,7 +21,7 @@ COSTS: dict[str, tuple[str, Callable[[float], str]]] = {
     "score_ms": ("answer, ms", lambda value: f"{value:,.2f}"),
     "batch_ms": ("answer in a batch, ms", lambda value: f"{value:,.3f}"),
 }
-SAID = {"best": "wins", "reference": "reference", "broken": "breaks a rule", "plain": ""}
+SAID = {"best": "wins", "reference": "reference", "broken": "held back", "plain": ""}
 VERDICTS = {"promote": "good", "hold": "warn", "reject": "bad"}
 
 
@@ -129,16 +129,14 @@ def _slices(found: Findings) -> str:
     shown = [name for name in names if any((one.name, name) in cells for one in found.contenders)]
     if not shown:
         return ""
-    units = {
-        name: max(int(one.slices.get(name, {}).get("units", 0)) for one in found.contenders) for name in shown
-    }
-    head = ["contender", *(f"{escape(name)}<br><span class=soft>{units[name]:,}</span>" for name in shown)]
-    ends = {name: _ends([value for (_, slice_), value in cells.items() if slice_ == name]) for name in shown}
-    rows = [
-        [_name(one), *(_heat(cells.get((one.name, name)), *ends[name]) for name in shown)]
-        for one in found.contenders
-    ]
-    said = f"{found.primary} per slice, and how many units it has; darker is better within a column."
+    rows = []
+    for name in shown:
+        values = [cells.get((one.name, name)) for one in found.contenders]
+        ends = _ends([value for value in values if value is not None])
+        units = max(int(one.slices.get(name, {}).get("units", 0)) for one in found.contenders)
+        rows.append([escape(name), f"{units:,}", *(_heat(value, *ends) for value in values)])
+    said = f"{found.primary} per slice, and how many units it has; the fuller the colour, the better within a row."
+    head = ["slice", "units", *(escape(one.name) for one in found.contenders)]
     return f"<h2>Slices</h2><p class=soft>{escape(said)}</p>{_table(head, rows)}"
 
 

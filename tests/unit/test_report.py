@@ -139,9 +139,10 @@ def test_what_was_not_found_has_no_section() -> None:
 
 def test_the_best_of_a_slice_stands_out() -> None:
     text = page(FOUND)
-    cells = r"popularity</strong></th><td class=n>(<span class='heat.*?)</td>"
-    [row] = re.findall(cells, text)
-    assert row == "<span class='heat top' style='--share:100%'>0.2000</span>"
+    [cells] = re.findall(r"<tr><th scope=row>new people</th><td class=n>3</td>(.*?)</tr>", text)
+    repurchase, popularity = re.findall(r"<span.*?</span>", cells)
+    assert repurchase == "<span class='heat' style='--share:0%'>0.1000</span>"
+    assert popularity == "<span class='heat top' style='--share:100%'>0.2000</span>"
     assert "nobody" not in text, "a slice without anybody is not shown"
 
 
