@@ -6,6 +6,7 @@
 import resource
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -122,18 +123,22 @@ def _peak_bytes() -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-def main() -> int:
-    """Read a task, do it, write its result; a fault is written as one sentence."""
-    current = settings.load()
-    task = Task(**orjson.loads(sys.stdin.buffer.read()))
-    result = Path(task.out) / RESULT
+def leave(result: Path, work: Callable[[], dict[str, Any]]) -> int:
+    """Do the work of a process of its own and leave what it found, or one sentence about a fault; return the exit code."""
     try:
-        found = measure(task, read(current), current.threads)
+        found = work()
     except CounterfoilError as fault:
         result.write_bytes(orjson.dumps({"error": str(fault), "kind": type(fault).__name__}))
         return fault.exit_code
     result.write_bytes(orjson.dumps(found))
     return 0
+
+
+def main() -> int:
+    """Read a task, do it, write its result; a fault is written as one sentence."""
+    current = settings.load()
+    task = Task(**orjson.loads(sys.stdin.buffer.read()))
+    return leave(Path(task.out) / RESULT, lambda: measure(task, read(current), current.threads))
 
 
 if __name__ == "__main__":

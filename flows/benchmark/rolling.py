@@ -26,7 +26,7 @@ def roll(asked: Benchmark, origins: int, stages: terminal.Stages) -> dict[str, A
         faults.append(f"origins are moments, and {asked.terms.protocol} has none; use --protocol time")
     if origins < 2:
         faults.append(f"{origins} origins were asked for; give 2 or more")
-    if any(getattr(asked, path, None) is not None for path in ("lists", "html")):
+    if asked.lists is not None or asked.html is not None:
         faults.append("lists and pages are of one cut; ask for them without --origins")
     if faults:
         raise InputError("; ".join(faults))

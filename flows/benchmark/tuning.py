@@ -13,8 +13,7 @@ from typing import Any
 import orjson
 
 from counterfoil import canonical, settings
-from counterfoil.errors import CounterfoilError
-from flows.benchmark.measure import cpu_seconds
+from flows.benchmark.measure import cpu_seconds, leave
 from flows.benchmark.sets import Named, read
 from models.choose import Chooser, chooser
 from models.config import differing
@@ -71,14 +70,7 @@ def search(asked: Search, named: Named) -> dict[str, Any]:
 def main() -> int:
     """Read a search, do it, write its result; a fault is written as one sentence."""
     asked = Search(**orjson.loads(sys.stdin.buffer.read()))
-    result = Path(asked.out) / TUNED
-    try:
-        found = search(asked, read(settings.load()))
-    except CounterfoilError as fault:
-        result.write_bytes(orjson.dumps({"error": str(fault), "kind": type(fault).__name__}))
-        return fault.exit_code
-    result.write_bytes(orjson.dumps(found))
-    return 0
+    return leave(Path(asked.out) / TUNED, lambda: search(asked, read(settings.load())))
 
 
 if __name__ == "__main__":

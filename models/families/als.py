@@ -48,8 +48,7 @@ class Als:
     def recommend(self, query: Query, k: int) -> Ranking:
         """Return the `k` best by predicted preference; InputError for a question that does not fit."""
         dense.check(query, k, len(self.buyers_I))
-        popular_I = dense.popularity(query, self.config.feature, self.buyers_I)
-        prior_I = np.float32(self.config.prior_weight) * dense.share(popular_I)
+        prior_I = dense.prior(query, self.config.feature, self.buyers_I, self.config.prior_weight)
         learned = len(self.buyers_I)
 
         def score(part: Query) -> np.ndarray:

@@ -73,7 +73,7 @@ class ByVectors:
         """Return the `k` items nearest to what the person took; InputError for a question that does not fit."""
         dense.check(query, k, len(self.buyers_J))
         space = self.space(query.items, query.content)
-        prior_I = _prior(query, self.config.feature, self.buyers_J, self.config.prior_weight or 0.001)
+        prior_I = dense.prior(query, self.config.feature, self.buyers_J, self.config.prior_weight or 0.001)
 
         def score(part: Query) -> np.ndarray:
             taken_PI = self.recency.weights(part.history, part.as_of_us)
@@ -196,11 +196,6 @@ def _chosen(
     return start
 
 
-def _prior(query: Query, feature: str, buyers_J: np.ndarray, weight: float) -> np.ndarray:
-    """Return popularity as the prior under the scores, float32 [I], at most `weight`."""
-    return np.float32(weight) * dense.share(dense.popularity(query, feature, buyers_J))
-
-
 def _with(config: VectorConfig, name: str, value: float) -> VectorConfig:
     changed: Any = {name: value}
     return replace(config, **changed)
@@ -222,7 +217,7 @@ class _Judge:
         """Return the mean nDCG@10 of the sample under these settings."""
         assert config.half_life_days and config.own_weight is not None and config.prior_weight
         how = Recency(half_life_days=config.half_life_days, own_weight=config.own_weight)
-        prior_I = _prior(self.query, config.feature, self.buyers_J, config.prior_weight)
+        prior_I = dense.prior(self.query, config.feature, self.buyers_J, config.prior_weight)
         taken_PI = how.weights(self.query.history, self.query.as_of_us)
         if self._near[0] != how.half_life_days:
             self._near = (how.half_life_days, self.space.near(taken_PI))

@@ -64,6 +64,11 @@ def popularity(query: Query, feature: str, buyers_I: np.ndarray) -> np.ndarray:
     return np.where(np.isfinite(value_I), value_I, 0.0).astype(np.float32)
 
 
+def prior(query: Query, feature: str, buyers_I: np.ndarray, weight: float) -> np.ndarray:
+    """Return popularity as the prior under scores, float32 [I]: `weight` for what sells most."""
+    return np.float32(weight) * share(popularity(query, feature, buyers_I))
+
+
 def share(value_I: np.ndarray) -> np.ndarray:
     """Scale to [0, 1] by the largest value; zeros stay zeros."""
     most = float(value_I.max(initial=0.0))

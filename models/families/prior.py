@@ -36,7 +36,7 @@ class Prior:
     ) -> None:
         self.buyers_I = buyers_I
         self.feature = feature
-        self.weight = None if weight is None else np.float32(weight)
+        self.weight = weight
         self.held = held
         self._held: _Held | None = None
 
@@ -56,9 +56,8 @@ class Prior:
     def _of(self, query: Query) -> _Held:
         held, item_IF = self._held, query.features.item_IF
         if held is None or held.item_IF is not item_IF or len(held.value_I) != query.items:
-            value_I = dense.popularity(query, self.feature, self.buyers_I)
-            if self.weight is not None:
-                value_I = self.weight * dense.share(value_I)
+            asked = (query, self.feature, self.buyers_I)
+            value_I = dense.popularity(*asked) if self.weight is None else dense.prior(*asked, self.weight)
             held = self._held = _Held(item_IF, value_I, self._order(value_I, min(self.held, query.items)))
         return held
 

@@ -16,10 +16,7 @@ FILE = "ranker.ubj"
 
 @dataclass(frozen=True, kw_only=True)
 class BoosterConfig(Checked):
-    """How trees are grown; `pairs` is the length of the top list whose order is learned (LambdaMART@k).
-
-    `ensembles` are grown from seeds of their own and their scores added up.
-    """
+    """How trees are grown; `pairs` is the length of the top list whose order is learned (LambdaMART@k)."""
 
     kind: Literal["lambdamart"] = "lambdamart"
     trees: int = bounds(150, 1, 10_000, search=Span(50, 600, log=True))
