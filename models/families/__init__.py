@@ -33,6 +33,7 @@ MODULES = {
     "attributes": "models.families.attributes",
     "sentences": "models.families.sentences",
     "pictures": "models.families.pictures",
+    "fusion": "models.families.fusion",
 }
 
 

@@ -1,0 +1,126 @@
+"""Members of an assembly: which families these are, and how they are fitted, asked on a trial, and fitted again.
+
+An assembly never learns weights from what its members have learned from: there is always a trial that they were kept from.
+Where the training set brings one, a member fitted beside it is the one that answers later; where the trial was cut from what
+may be learned, the members are fitted once more on all of it, with the settings that they chose the first time.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from counterfoil.errors import ConfigError, InputError
+from models import splits
+from models.data import Ranking, TrainingSet, Trial
+from models.family import Family, Model
+
+MOST = 8  # members that have a bit in `Ranking.source_PK`
+SESSIONS = ("rules", "sessionknn", "itemknn")
+REPEATS = ("twostage", "repurchase", "itemknn", "rules", "popularity")
+FIRSTS = ("rules", "ease", "itemknn", "sessionknn", "als", "popularity", "sasrec")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cut:
+    """What may be learned with the trial as its validation; `whole` is all that there is, None when nothing was cut off."""
+
+    blind: TrainingSet
+    trial: Trial
+    whole: TrainingSet | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Member:
+    """A family with its settings settled, and what it answered on the trial; no model where it has to be fitted again."""
+
+    name: str
+    config: Any
+    model: Model | None
+    ranking: Ranking
+
+
+def usual(training: TrainingSet) -> tuple[str, ...]:
+    """Return the members that suit a training set: sessions, a shop that people come back to for the same, or first purchases."""
+    if training.inner == "sessions":
+        return SESSIONS
+    return REPEATS if training.repeats else FIRSTS
+
+
+def check(names: Sequence[str], own: str) -> None:
+    """Refuse members that cannot be: ConfigError; UnknownError where no family has that name."""
+    if not 1 <= len(names) <= MOST or len(set(names)) != len(names):
+        raise ConfigError(f"members {', '.join(names)} must be 1 to {MOST} different families")
+    if own in names:
+        raise ConfigError(f"{own} cannot be a member of itself; name other families")
+    for name in names:
+        family(name)
+
+
+def family(name: str) -> Family:
+    """Return a registered family."""
+    from models.families import FAMILIES  # the registry imports assemblies when asked
+
+    return FAMILIES[name]
+
+
+def cut(training: TrainingSet, asked: int) -> Cut:
+    """Return the training set's own trial, or one that is cut from it; of its people at most `asked`, evenly spread.
+
+    InputError when there is too little to cut.
+    """
+    if training.validation is not None:
+        return Cut(blind=training, trial=_some(training, training.validation, asked), whole=None)
+    blind, trial = splits.inner(training)
+    trial = _some(training, trial, asked)
+    return Cut(blind=replace(blind, validation=trial), trial=trial, whole=training)
+
+
+def _some(training: TrainingSet, trial: Trial, asked: int) -> Trial:
+    query, people = trial.query, trial.query.people
+    if (
+        query.content is None
+    ):  # the same for all of a training set; a trial that is cut from one does not carry it
+        query = replace(query, content=training.content)
+    if people <= asked:
+        return replace(trial, query=query)
+    rows_R = np.unique(np.linspace(0, people - 1, asked).astype(np.int64))
+    return Trial(query=query.rows(rows_R), truth=tuple(trial.truth[row] for row in rows_R))
+
+
+def ask(names: Sequence[str], cut: Cut, depth: int, seed: int) -> tuple[list[Member], dict[str, str]]:
+    """Fit the members one after another and ask each on the trial; return them, and why which ones were left out.
+
+    A family that refuses these data (too many items, no cut-offs) is left out; ConfigError when all do.
+    """
+    found, refused = [], {}
+    for name in names:
+        kind = family(name)
+        try:
+            model = kind.fit(kind.config(), cut.blind, seed)
+            ranking = model.recommend(cut.trial.query, min(depth, cut.trial.query.items))
+        except (ConfigError, InputError) as refusal:
+            refused[name] = str(refusal)
+            continue
+        settled = settled_of(model, kind)
+        found.append(
+            Member(name=name, config=settled, model=model if cut.whole is None else None, ranking=ranking)
+        )
+    if not found:
+        told = "; ".join(f"{name}: {reason}" for name, reason in refused.items())
+        raise ConfigError(f"no member can be fitted on these data ({told}); name other families")
+    return found, refused
+
+
+def settled_of(model: Model, kind: Family) -> Any:
+    """Return the config that a model was fitted with after what it left open was chosen; the defaults where it does not say."""
+    config = getattr(model, "config", None)
+    return config if isinstance(config, kind.config) else kind.config()
+
+
+def final(member: Member, cut: Cut, seed: int) -> Model:
+    """Return the member fitted on all that may be learned."""
+    if member.model is not None:
+        return member.model
+    return family(member.name).fit(member.config, cut.blind if cut.whole is None else cut.whole, seed)
