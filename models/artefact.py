@@ -37,6 +37,19 @@ def read_json(path: Path) -> dict[str, Any]:
     return value
 
 
+def read_steps(path: Path) -> tuple[dict[str, float], ...]:
+    """Read a list of JSON objects, as of a learning curve; IntegrityError when the file is missing or holds something else."""
+    try:
+        value = orjson.loads(path.read_bytes())
+    except (OSError, orjson.JSONDecodeError) as error:
+        raise IntegrityError(
+            f"{path.name} cannot be read ({error}); restore the artefact by its digest"
+        ) from error
+    if not isinstance(value, list) or not all(isinstance(step, dict) for step in value):
+        raise IntegrityError(f"{path.name} holds no list of objects; restore the artefact")
+    return tuple(value)
+
+
 def write_array(path: Path, array: np.ndarray) -> None:
     """Write one array as npy, in C order; objects are refused."""
     np.save(path, np.ascontiguousarray(array), allow_pickle=False)

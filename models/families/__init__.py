@@ -34,6 +34,7 @@ MODULES = {
     "sentences": "models.families.sentences",
     "pictures": "models.families.pictures",
     "fusion": "models.families.fusion",
+    "cascade": "models.families.cascade",
 }
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
-import orjson
 
 from counterfoil.errors import ConfigError, InputError, IntegrityError
 from models import artefact
@@ -183,17 +182,7 @@ def load(folder: Path) -> Fusion:
             "fusion.json does not give one weight per member; restore the artefact by its digest"
         )
     models = {name: members.family(name).load(folder / name) for name in config.members}
-    return Fusion(config, models, about["items"], about["left_out"], _ascent(folder / CURVE))
-
-
-def _ascent(path: Path) -> tuple[dict[str, float], ...]:
-    try:
-        told = orjson.loads(path.read_bytes())
-    except (OSError, orjson.JSONDecodeError) as error:
-        raise IntegrityError(
-            f"{path.name} cannot be read ({error}); restore the artefact by its digest"
-        ) from error
-    return tuple(told)
+    return Fusion(config, models, about["items"], about["left_out"], artefact.read_steps(folder / CURVE))
 
 
 FAMILY = Family(
