@@ -20,6 +20,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "itemknn": {"neighbours": 10, "shrink": 1.0},
     "pictures": {"size": 16, "width": 16, "channels": 8, "batch": 32, "steps": 70, "rate": 0.01} | WEIGHED,
     "sasrec": {"length": 60, "width": 16, "steps": 60, "negatives": 32},
+    "lightgcn": {"width": 16, "epochs": 5, "length": 20, "negatives": 32},
     "dcn": {"ranker": {"epochs": 3}},
     "mlp": {"ranker": {"epochs": 3}},
     "twostage": {"ranker": {"trees": 30, "min_child_weight": 1.0}},

@@ -24,6 +24,7 @@ MODULES = {
     "svd": "models.families.svd",
     "bpr": "models.families.bpr",
     "sasrec": "models.families.sasrec",
+    "lightgcn": "models.families.lightgcn",
     "twostage": "models.families.twostage",
     "logistic": "models.families.logistic",
     "mlp": "models.families.mlp",

@@ -1,0 +1,52 @@
+"""Which of a person's other items speak when one of theirs is asked for, and how loudly by age. No torch here.
+
+A target is an interaction that is predicted from those before it: an edge of the person-item graph that is taken out, so that
+nothing answers for itself. Shapes: N interactions, T targets, M pairs of a target and an item before it.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from models.data import DAY_US, Interactions
+
+
+@dataclass(frozen=True, kw_only=True)
+class Neighbours:
+    """Flat lists, a target's items one after the other: `item_M` int64, `age_days_M` float32, `count_T` int64 (none is zero)."""
+
+    item_M: np.ndarray
+    age_days_M: np.ndarray
+    count_T: np.ndarray
+
+    @property
+    def start_T(self) -> np.ndarray:
+        """Return where each target's items begin, int64 [T]."""
+        return np.cumsum(self.count_T) - self.count_T
+
+
+class Neighbourhood:
+    """Interactions prepared for asking: at most `length` items before each target, the target's own item left out."""
+
+    def __init__(self, interactions: Interactions, *, length: int) -> None:
+        self.item_N = interactions.item_N.astype(np.int64)
+        self.time_N = interactions.time_N
+        start_N = np.repeat(interactions.indptr[:-1], np.diff(interactions.indptr))
+        self.first_N = np.maximum(start_N, np.arange(len(self.item_N)) - length)
+        self.target_N = np.flatnonzero(self.first_N < np.arange(len(self.item_N)))
+
+    def of(self, at_T: np.ndarray) -> tuple[np.ndarray, Neighbours]:
+        """Return those of the targets (positions) that have a neighbour, and their neighbours."""
+        first_T = self.first_N[at_T]
+        count_T = at_T - first_T
+        row_M = np.repeat(np.arange(len(at_T)), count_T)
+        from_M = np.arange(count_T.sum()) - np.repeat(np.cumsum(count_T) - count_T, count_T) + first_T[row_M]
+        other_M = self.item_N[from_M] != self.item_N[at_T][row_M]
+        row_M, from_M = row_M[other_M], from_M[other_M]
+        count_T = np.bincount(row_M, minlength=len(at_T))
+        age_us_M = self.time_N[at_T][row_M] - self.time_N[from_M]
+        return at_T[count_T > 0], Neighbours(
+            item_M=self.item_N[from_M],
+            age_days_M=(age_us_M / DAY_US).astype(np.float32),
+            count_T=count_T[count_T > 0],
+        )
