@@ -24,6 +24,8 @@ MODULES = {
     "svd": "models.families.svd",
     "bpr": "models.families.bpr",
     "sasrec": "models.families.sasrec",
+    "gru4rec": "models.families.gru4rec",
+    "lstm": "models.families.lstm",
     "lightgcn": "models.families.lightgcn",
     "twostage": "models.families.twostage",
     "logistic": "models.families.logistic",

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from models.nn.encoder import ByteDropout, keep
+from models.nn.dropout import ByteDropout, keep
 from models.nn.threads import one_thread
 from models.rank.network import CrossConfig, MlpConfig
 

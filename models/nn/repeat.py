@@ -7,20 +7,18 @@ mode of Ren et al., "RepeatNet" (AAAI 2019). Shapes: B sequences, L positions, T
 import torch
 from torch import Tensor, nn
 
+from models.nn.softmax import NEVER
+
 
 class Repeat(nn.Module):
-    """A decay by lag, learned freely from an exponential, and a gain that depends on the state."""
+    """A decay by lag that begins by halving over half the length, and a gain that depends on the state and begins at one."""
 
     def __init__(self, *, length: int, width: int) -> None:
         super().__init__()
         self.length = length
-        self.log_decay = nn.Parameter(torch.zeros(length))
+        self.log_decay = nn.Parameter(-torch.arange(length) * (1.4 / length))
         self.gain = nn.Linear(width, 1)
-
-    def initialise(self) -> None:
-        """Start with a decay that halves over half the length, and a gain of one."""
         with torch.no_grad():
-            self.log_decay.copy_(-torch.arange(self.length) * (1.4 / self.length))
             self.gain.weight.zero_()
             self.gain.bias.fill_(1.0)
 
@@ -40,3 +38,35 @@ def same(item_BL: Tensor) -> tuple[Tensor, Tensor]:
     same_BLL = item_BL[:, :, None] == item_BL[:, None, :]
     first_BL = same_BLL.int().argmax(dim=2) == torch.arange(item_BL.shape[1])
     return same_BLL.float(), first_BL
+
+
+def own_logits(
+    repeat: Repeat,
+    hit_T: Tensor,
+    own_BLL: Tensor,
+    state_TD: Tensor,
+    *,
+    item_BL: Tensor,
+    at_T: Tensor,
+    target_T: Tensor,
+    expected_T: Tensor,
+) -> Tensor:
+    """Return the logits of targets and, beside them, of the sequence's own items so far, with the term for repeats, [T, 1 + L].
+
+    `hit_T` and `own_BLL` (of each position for each item) are the logits without it. `expected_T` is the log of how often a
+    target is expected in the draw, which its logit is less by; own items are certain to be there, which is a log of zero.
+    """
+    length = item_BL.shape[1]
+    row_T, position_T = at_T // length, at_T % length
+    lag_LL = repeat.lags(length)
+    same_BLL, first_BL = same(item_BL)
+    mass_TL = (lag_LL @ same_BLL).flatten(0, 1)[at_T]
+    own_TL = own_BLL.flatten(0, 1)[at_T] + repeat(state_TD, mass_TL)
+    hits_TL = item_BL[row_T] == target_T[:, None]
+    earlier_TL = torch.arange(length) <= position_T[:, None]
+    # the first position of each item stands for it, and only what lies at or before the position counts
+    own_TL = own_TL.masked_fill(~(earlier_TL & first_BL[row_T]) | hits_TL, NEVER)
+    known_T = (hits_TL & earlier_TL).any(dim=1)
+    again_T = repeat(state_TD, (lag_LL[position_T] * hits_TL).sum(1, keepdim=True))[:, 0]
+    hit_T = hit_T - torch.where(known_T, 0.0, expected_T) + again_T
+    return torch.cat([hit_T[:, None], own_TL], dim=1)

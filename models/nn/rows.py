@@ -25,7 +25,7 @@ class RowAdam:
 
     def take(self, row_U: Tensor) -> list[Tensor]:
         """Return copies of the rows as leaves that gather gradients."""
-        return [table[row_U].requires_grad_() for table in self.tables]
+        return [table.index_select(0, row_U).requires_grad_() for table in self.tables]
 
     @torch.no_grad()
     def step(self, row_U: Tensor, leaves: list[Tensor], rate: float = 1.0) -> None:
@@ -36,9 +36,12 @@ class RowAdam:
             gradient = leaf.grad
             if gradient is None:
                 continue
-            first = self.first[t][row_U].lerp_(gradient, 1 - one)
-            second = self.second[t][row_U].mul_(two).addcmul_(gradient, gradient, value=1 - two)
-            self.first[t][row_U], self.second[t][row_U] = first, second
-            scale = (second / (1 - two**self.steps)).sqrt_().add_(1e-8)
-            move = first.div_(scale).mul_(rate * self.rates[t] / (1 - one**self.steps))
-            self.tables[t][row_U] = leaf.detach() - move
+            first = self.first[t].index_select(0, row_U).lerp_(gradient, 1 - one)
+            second = (
+                self.second[t].index_select(0, row_U).mul_(two).addcmul_(gradient, gradient, value=1 - two)
+            )
+            self.first[t].index_copy_(0, row_U, first)
+            self.second[t].index_copy_(0, row_U, second)
+            scale = second.div_(1 - two**self.steps).sqrt_().add_(1e-8)
+            move = rate * self.rates[t] / (1 - one**self.steps)
+            self.tables[t].index_copy_(0, row_U, leaf.detach().addcdiv(first, scale, value=-move))

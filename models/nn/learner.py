@@ -1,0 +1,159 @@
+"""How a model of sequences learns: by sampled softmax of what comes next, whatever the encoder.
+
+Sampled softmax over the items of the sequence itself (where repeats count) and a draw that the batch shares, corrected by how
+likely each was drawn, so that scores are calibrated (Bengio & Senecal 2008; Petrov & Macdonald, "gSASRec", RecSys 2023). A
+bias per item starts at its log share and is the prior for empty histories.
+Shapes: I items, D width, B sequences, L positions, T targets, U rows that a step touches, S drawn items, G given columns.
+"""
+
+from collections.abc import Callable
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from models.data import TrainingSet
+from models.families.sequential import SequenceConfig
+from models.nn import start
+from models.nn.dropout import ByteDropout
+from models.nn.repeat import own_logits
+from models.nn.rows import RowAdam
+from models.nn.sequences import Batch, Sequences
+from models.nn.softmax import Draw, matches, softmax_loss
+from models.nn.states import SequenceModel, network
+from models.nn.threads import one_thread
+
+TOLD = 100  # points of the curve
+FIRST_ADDED = 0.02  # standard deviation of weights that add to what is passed through
+
+
+def fit(
+    config: SequenceConfig, encoder: Callable[[Any], nn.Module], training: TrainingSet, seed: int
+) -> SequenceModel:
+    """Learn from every person's sequence by a settled config; ConfigError when it fits no network."""
+    with one_thread():
+        return _Learner(config, encoder, training, seed).learn()
+
+
+class _Learner:
+    """What changes while learning: weights, moments, generators."""
+
+    def __init__(
+        self, config: SequenceConfig, encoder: Callable[[Any], nn.Module], training: TrainingSet, seed: int
+    ) -> None:
+        known = training.interactions
+        self.config = config
+        self.random = np.random.default_rng(seed)
+        self.sequences = Sequences(
+            known, length=config.given_length, ahead=config.ahead or 1, repeats=bool(config.repeats)
+        )
+        self.network = network(config, encoder)
+        initialise(self.network.encoder, seed)
+        count_I = np.bincount(known.item_N, minlength=known.items)
+        first_ID = start.embeddings(known, config.width, seed)
+        self.embedding_ID = torch.from_numpy(first_ID).mul_(config.spread)
+        share_I = (count_I + 0.01) / (count_I + 0.01).sum()
+        self.bias_I = torch.from_numpy(np.log(share_I).astype(np.float32))
+        self.draw = Draw(count_I, config.sampling)
+        self.rows = RowAdam((self.embedding_ID, self.bias_I), (config.row_rate, config.row_rate))
+        self.optimiser = torch.optim.AdamW(
+            self.network.parameters(), lr=config.rate, betas=(0.9, 0.98), weight_decay=0.0, fused=True
+        )
+        self.dropout = ByteDropout(config.dropout or 0.0, seed)
+
+    def learn(self) -> SequenceModel:
+        """Take the steps, with a rate that warms up and then falls to zero along a cosine."""
+        positions = self.config.positions or 1
+        steps = max(1, round((self.config.epochs or 1) * self.sequences.steps(positions)))
+        losses: list[tuple[int, float]] = []
+        for step, batch in enumerate(islice(self.sequences.endless(positions, self.random), steps)):
+            if len(batch.at_T):
+                losses.append((step + 1, self._step(batch, _schedule(step, steps, self.config.warmup))))
+        return self._model(losses)
+
+    def _model(self, losses: list[tuple[int, float]]) -> SequenceModel:
+        return SequenceModel(self.config, self.network, self.embedding_ID, self.bias_I, curve(losses))
+
+    def _step(self, batch: Batch, rate: float) -> float:
+        drawn_S, times_S = self.draw(self.config.negatives, self.random)
+        row_U, local = np.unique(
+            np.concatenate([batch.item_BL.ravel(), batch.target_T, drawn_S]), return_inverse=True
+        )
+        row = torch.from_numpy(row_U)
+        embedding_UD, bias_U = leaves = self.rows.take(row)
+        item, target_T, drawn = torch.from_numpy(local).split(
+            [batch.item_BL.size, len(batch.target_T), len(drawn_S)]
+        )
+        at_T = torch.from_numpy(batch.at_T)
+        item_BL = item.view(batch.item_BL.shape)
+        x_BLD = F.embedding(item_BL, embedding_UD)
+        state_BLD = self.network.encoder(x_BLD, self.dropout)
+        state_TD = state_BLD.flatten(0, 1).index_select(0, at_T)
+        expected_U = torch.from_numpy(self.draw.expected(row_U, self.config.negatives))
+        hit_T = (state_TD * F.embedding(target_T, embedding_UD)).sum(1) + bias_U[target_T]
+        if self.network.repeat is None:
+            given_TG = (hit_T - expected_U[target_T])[:, None]
+        else:
+            own_BLL = state_BLD @ x_BLD.transpose(1, 2) + bias_U[item_BL][:, None, :]
+            given_TG = own_logits(
+                self.network.repeat,
+                hit_T,
+                own_BLL,
+                state_TD,
+                item_BL=item_BL,
+                at_T=at_T,
+                target_T=target_T,
+                expected_T=expected_U[target_T],
+            )
+        loss = softmax_loss(
+            given_TG,
+            state_TD,
+            F.embedding(drawn, embedding_UD),
+            (bias_U - expected_U)[drawn] + torch.from_numpy(np.log(times_S).astype(np.float32)),
+            matches(batch.target_T, drawn_S),
+        )
+        self.optimiser.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.config.rate * rate
+        self.optimiser.step()
+        self.rows.step(row, leaves, rate)
+        return float(loss.detach())
+
+
+def curve(losses: list[tuple[int, float]]) -> list[dict[str, float]]:
+    """Return how the loss fell: at most TOLD points, each the last step of a run of them with the mean loss of the run."""
+    runs = np.array_split(np.arange(len(losses)), min(TOLD, len(losses))) if losses else []
+    return [
+        {"step": losses[run[-1]][0], "loss": round(float(np.mean([losses[at][1] for at in run])), 6)}
+        for run in runs
+    ]
+
+
+def initialise(module: nn.Module, seed: int) -> None:
+    """Fill matrices by a generator of their own (Glorot & Bengio 2010), biases and lags with zeros; norms stay as they are.
+
+    What is added to its own input (`out`, `outer`) begins near zero: with first embeddings that know what lies near what, a
+    network that passes the latest item through is a better start than one that adds noise to it.
+    """
+    random = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, parameter in module.named_parameters():
+            *_, layer, last = ("", *name.split("."))
+            if "norm" in layer:
+                continue
+            if "bias" in last or last == "lag":
+                parameter.zero_()
+            elif layer in ("out", "outer"):
+                parameter.normal_(0.0, FIRST_ADDED, generator=random)
+            else:
+                nn.init.xavier_normal_(parameter, generator=random)
+
+
+def _schedule(step: int, steps: int, warmup: float) -> float:
+    warm = max(1.0, warmup * steps)
+    return float(min((step + 1) / warm, 1.0) * 0.5 * (1 + np.cos(np.pi * step / steps)))
