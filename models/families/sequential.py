@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from models.config import Checked, Span, bounds
+from models.config import Checked, Options, Span, bounds
 from models.data import Interactions, TrainingSet
 from models.family import Family, Model
 
@@ -40,11 +40,11 @@ class SequenceConfig(Checked):
 
     family: ClassVar[str] = "sequences"
     length: int | None = bounds(None, 1, 2000)
-    width: int = bounds(64, 2, 1024, search=Span(32, 256, log=True))
+    width: int = bounds(64, 2, 1024, search=Options(32, 64, 128))
     dropout: float | None = bounds(None, 0.0, 0.9, search=Span(0.0, 0.6))
     negatives: int = bounds(512, 1, 65_536, search=Span(128, 2048, log=True))
     positions: int | None = bounds(None, 1, 1_000_000)
-    epochs: float | None = bounds(None, 0.01, 10_000, search=Span(2, 200, log=True), work=True)
+    epochs: float | None = bounds(None, 0.01, 10_000, search=Span(2, 200, log=True))
     rate: float = bounds(2e-3, 1e-6, 1.0, search=Span(3e-4, 1e-2, log=True))
     row_rate: float = bounds(2e-3, 1e-6, 1.0, search=Span(3e-4, 3e-2, log=True))
     spread: float = bounds(0.1, 1e-6, 10.0)
