@@ -27,6 +27,7 @@ MODULES = {
     "gru4rec": "models.families.gru4rec",
     "lstm": "models.families.lstm",
     "lightgcn": "models.families.lightgcn",
+    "twotower": "models.families.twotower",
     "twostage": "models.families.twostage",
     "logistic": "models.families.logistic",
     "mlp": "models.families.mlp",

@@ -26,9 +26,10 @@ class Neighbours:
 
 
 class Neighbourhood:
-    """Interactions prepared for asking: at most `length` items before each target, the target's own item left out."""
+    """Interactions prepared for asking: at most `length` items before each target; its own item among them only with `own`."""
 
-    def __init__(self, interactions: Interactions, *, length: int) -> None:
+    def __init__(self, interactions: Interactions, *, length: int, own: bool = False) -> None:
+        self.own = own
         self.item_N = interactions.item_N.astype(np.int64)
         self.time_N = interactions.time_N
         start_N = np.repeat(interactions.indptr[:-1], np.diff(interactions.indptr))
@@ -41,8 +42,9 @@ class Neighbourhood:
         count_T = at_T - first_T
         row_M = np.repeat(np.arange(len(at_T)), count_T)
         from_M = np.arange(count_T.sum()) - np.repeat(np.cumsum(count_T) - count_T, count_T) + first_T[row_M]
-        other_M = self.item_N[from_M] != self.item_N[at_T][row_M]
-        row_M, from_M = row_M[other_M], from_M[other_M]
+        if not self.own:
+            other_M = self.item_N[from_M] != self.item_N[at_T][row_M]
+            row_M, from_M = row_M[other_M], from_M[other_M]
         count_T = np.bincount(row_M, minlength=len(at_T))
         age_us_M = self.time_N[at_T][row_M] - self.time_N[from_M]
         return at_T[count_T > 0], Neighbours(

