@@ -23,6 +23,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "gru4rec": {"width": 16, "memory": 16, "epochs": 3.0, "negatives": 32},
     "lstm": {"width": 16, "memory": 16, "epochs": 3.0, "negatives": 32},
     "lightgcn": {"width": 16, "epochs": 5, "length": 20, "negatives": 32},
+    "gat": {"width": 16, "epochs": 5, "length": 20, "takers": 10, "negatives": 32},
     "twotower": {"width": 16, "hidden": 16, "epochs": 5, "length": 20, "batch": 128},
     "dcn": {"ranker": {"epochs": 3}},
     "mlp": {"ranker": {"epochs": 3}},

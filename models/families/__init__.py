@@ -27,6 +27,7 @@ MODULES = {
     "gru4rec": "models.families.gru4rec",
     "lstm": "models.families.lstm",
     "lightgcn": "models.families.lightgcn",
+    "gat": "models.families.gat",
     "twotower": "models.families.twotower",
     "twostage": "models.families.twostage",
     "logistic": "models.families.logistic",

@@ -45,6 +45,11 @@ class Graph:
             total_ID += vector_ID
         return total_ID / np.float32(count + 1)
 
+    def people(self, vector_ID: Tensor) -> Tensor:
+        """Return what the items' vectors become along one edge, [P, D]."""
+        carried: Tensor = _Carried.apply(vector_ID, self)
+        return carried
+
     def leading(self, width: int, seed: int) -> np.ndarray:
         """Return the leading right singular vectors times the roots of their values, of variance about 1, float32 [I, D].
 
@@ -63,6 +68,17 @@ class Graph:
         out_ID = np.float32(NOISE) * noise_ID
         out_ID[:, :factors] += found_IF / max(float(found_IF.std()), 1e-12)
         return out_ID
+
+
+class _Carried(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, vector_ID: Tensor, graph: Graph) -> Tensor:
+        ctx.graph = graph
+        return torch.from_numpy(graph.edge_PI @ vector_ID.numpy())
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        return torch.from_numpy(ctx.graph.edge_IP @ grads[0].numpy()), None
 
 
 class _Layers(torch.autograd.Function):
