@@ -186,7 +186,10 @@ class Query:
         )
 
     def parts(self, size: int) -> Iterator["Query"]:
-        """Yield the question in parts of at most `size` people, in order."""
+        """Yield the question in parts of at most `size` people, in order; all of it at once when it is as small."""
+        if self.people <= size:
+            yield self
+            return
         for start in range(0, self.people, size):
             yield self.rows(np.arange(start, min(start + size, self.people)))
 

@@ -1,7 +1,7 @@
 """What families share whose scores are few: items with a score of their own above the prior (models/families/prior.py).
 
 Nothing as long as the catalogue is made per person, so that an answer costs what its history costs. Same answers as by
-models/families/dense.py. Shapes: P people, I items, K list length, C candidates.
+models/families/dense.py. Shapes: P people, I items, K list length, C scored items of a person.
 """
 
 from collections.abc import Callable
@@ -39,20 +39,24 @@ def rank(query: Query, k: int, source: str, score: Callable[[Query], csr_matrix]
 def _best(
     query: Query, k: int, item_C: np.ndarray, score_C: np.ndarray, excluded: np.ndarray | None, prior: Prior
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the best items and their scores.
+    """Return the best items and their scores; `item_C` ascends.
 
     What has no score of its own can only be among the best k if k at most of what may be answered have a higher prior.
     """
-    leading = prior.leading(query, k + (0 if excluded is None else len(excluded)))
-    pool = np.union1d(item_C, leading)
+    prior_I, left_out = prior.of(query), 0 if excluded is None else len(excluded)
     if query.allowed_I is not None:
-        pool = pool[query.allowed_I[pool]]
-    if excluded is not None and len(excluded):
-        pool = pool[~np.isin(pool, excluded)]
-    score = prior.of(query)[pool]
+        allowed_C = query.allowed_I[item_C]
+        item_C, score_C = item_C[allowed_C], score_C[allowed_C]
+    score_C = score_C + prior_I[item_C]
+    top_C = best_of(score_C, k + left_out)
+    leading = prior.leading(query, k + left_out)
     if len(item_C):
-        place = np.minimum(np.searchsorted(item_C, pool), len(item_C) - 1)
-        own = item_C[place] == pool
-        score[own] = score_C[place[own]] + score[own]
-    best = best_of(score, k)
+        place = np.minimum(np.searchsorted(item_C, leading), len(item_C) - 1)
+        leading = leading[item_C[place] != leading]
+    pool = np.concatenate([item_C[top_C], leading])
+    score = np.concatenate([score_C[top_C], prior_I[leading]])
+    if excluded is not None and left_out:
+        kept = ~np.isin(pool, excluded)
+        pool, score = pool[kept], score[kept]
+    best = np.lexsort((pool, -score))[:k]
     return pool[best], score[best]

@@ -5,7 +5,7 @@ rankers live in models/rank/. Shapes: P people, K list length, N candidates, F s
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import ClassVar
@@ -17,30 +17,38 @@ from models import artefact
 from models.config import Checked, bounds, build
 from models.data import Interactions, Query, Ranking, TrainingSet
 from models.families import dense
+from models.families.ease import EaseConfig
+from models.families.itemknn import ItemKnn, ItemKnnConfig
 from models.family import Family, Model
 from models.rank import habits, itemtable, kin, pool, ranker, shelves, signals, trends
 from models.rank.booster import BoosterConfig
 from models.rank.examples import Examples, join, sample
 from models.rank.itemtable import ItemTable
+from models.rank.kin import Kin
 from models.rank.occasions import Occasion, ask_again, count, occasions
 from models.rank.ranker import Ranker, RankerConfig
 from models.rank.signals import Lore
 
 PEOPLE_PER_PART = 512
 
+# Who retrieves, and how many, where the config names nobody: people who come back for the same, and people asked for what is new.
+AGAIN = {"repurchase": 200, "itemknn": 50, "popularity": 50}
+ANEW = {"ease": 100, "itemknn": 100, "als": 100, "popularity": 50}
+
 
 @dataclass(frozen=True, kw_only=True)
 class TwoStageConfig(Checked):
     """Retrievers by name with the length of their lists, the ranker, and bounds on what it learns from.
 
+    Without names the retrievers are those that suit the data: whether people are asked for what they had already.
     `negatives` candidates that were not taken are kept per person and occasion; `rows` bounds all examples. A share of
     people is asked about a second time as `strangers`, without history and features, another one as `newcomers`, without
     features and with the last part of the history only, so that the ranker learns what to answer when these are missing.
     """
 
     family: ClassVar[str] = "twostage"
-    retrievers: tuple[str, ...] = ("repurchase", "itemknn", "popularity")
-    depths: tuple[int, ...] = (200, 50, 50)
+    retrievers: tuple[str, ...] = ()
+    depths: tuple[int, ...] = ()
     ranker: RankerConfig = field(default_factory=BoosterConfig)
     negatives: int = bounds(60, 1, 10_000)
     strangers: float = bounds(0.05, 0.0, 1.0)
@@ -72,7 +80,7 @@ class TwoStage:
         InputError for a question that does not fit; ConfigError when its features are not those learned from.
         """
         dense.check(query, k, self.lore.table.items)
-        parts = [self._part(part, k) for part in (list(query.parts(PEOPLE_PER_PART)) or [query])]
+        parts = [self._part(part, k) for part in query.parts(PEOPLE_PER_PART)]
         return Ranking(
             item_PK=np.concatenate([part.item_PK for part in parts]),
             score_PK=np.concatenate([part.score_PK for part in parts]),
@@ -109,7 +117,8 @@ class TwoStage:
         artefact.write_json(folder / "twostage.json", about)
         self.lore.table.save(folder / "items.npy")
         self.lore.shelves.save(folder)
-        self.lore.kin.save(folder)
+        if ItemKnnConfig.family not in self.retrievers:
+            self.lore.kin.save(folder)
         self.ranker.save(folder)
         for name, model in self.retrievers.items():
             (folder / name).mkdir()
@@ -137,11 +146,24 @@ class TwoStage:
 def fit(config: TwoStageConfig, training: TrainingSet, seed: int) -> TwoStage:
     """Fit retrievers on what was known at the first occasion, the ranker on what was taken after each, then all on everything."""
     _check(config, training)
-    examples = frame(config, training, seed)
+    config = settled(config, training)
+    examples, early = frame(config, training, seed)
     grown = ranker.grow(config.ranker, examples.telling(), seed=seed, threads=training.threads)
     names = examples.names
     del examples
-    return TwoStage(config, _fit_retrievers(config, training, seed), grown, learn_lore(training), names)
+    retrievers = _fit_retrievers(config, training, seed, settled_by=early)
+    lore = learn_lore(training, kin.learn(training, retrievers))
+    return TwoStage(config, retrievers, grown, lore, names)
+
+
+def settled(config: TwoStageConfig, training: TrainingSet) -> TwoStageConfig:
+    """Return the config with retrievers and depths. EASE is left out where there are more items than it may learn."""
+    if config.retrievers:
+        return config
+    suited = AGAIN if training.repeats else ANEW
+    if training.interactions.items > EaseConfig().most_items:
+        suited = {name: depth for name, depth in suited.items() if name != EaseConfig.family}
+    return replace(config, retrievers=tuple(suited), depths=tuple(suited.values()))
 
 
 def load(kind: type[TwoStageConfig], folder: Path) -> TwoStage:
@@ -153,7 +175,7 @@ def load(kind: type[TwoStageConfig], folder: Path) -> TwoStage:
     lore = Lore(
         table=itemtable.load(folder / "items.npy", tuple(about["item_columns"])),
         shelves=shelves.load(folder, tuple(about["levels"])),
-        kin=kin.load(folder),
+        kin=_kin_of(retrievers) or kin.load(folder),
     )
     return TwoStage(config, retrievers, grown, lore, tuple(about["signals"]))
 
@@ -167,27 +189,32 @@ def propose(retrievers: Mapping[str, Model], depths: tuple[int, ...], query: Que
     return pool.merge(lists, query.people, query.items)
 
 
-def learn_lore(training: TrainingSet) -> Lore:
-    """Learn what is known of items from a training set's interactions."""
+def learn_lore(training: TrainingSet, near: Kin) -> Lore:
+    """Learn what is known of items from a training set's interactions, but for who is near to whom."""
     known, now_us = training.interactions, training.until_us
     placed = shelves.learn(known.items, training.category_I, training.content)
     columns = {
         **habits.learn(known, now_us, training.horizon_us, placed.category_I),
         **trends.learn(known, now_us),
     }
-    return Lore(table=ItemTable.of(columns), shelves=placed, kin=kin.learn(known, now_us, training.threads))
+    return Lore(table=ItemTable.of(columns), shelves=placed, kin=near)
 
 
-def frame(config: TwoStageConfig, training: TrainingSet, seed: int) -> Examples:
-    """Return the candidates of the people who took something at an occasion; ConfigError when none of them was taken."""
+def frame(config: TwoStageConfig, training: TrainingSet, seed: int) -> tuple[Examples, Mapping[str, Model]]:
+    """Return the candidates of the people who took something at an occasion, and the retrievers that proposed them.
+
+    ConfigError when none of them was taken.
+    """
     random = np.random.default_rng(seed)
     most = max(1, config.rows // count(training) // (config.negatives + 10))
     parts: list[Examples] = []
     retrievers: dict[str, Model] = {}
+    near: Kin | None = None
     for occasion in occasions(training, most, random):
         # later occasions are asked by what was fitted at the first: when serving, too, a retriever is older than the question
         retrievers = retrievers or _fit_retrievers(config, occasion.blind, seed)
-        lore = learn_lore(occasion.blind)
+        near = near or kin.learn(occasion.blind, retrievers)
+        lore = learn_lore(occasion.blind, near)
         again = ask_again(occasion, strangers=config.strangers, newcomers=config.newcomers, random=random)
         parts += [_examples(config, part, retrievers, lore, random) for part in again.parts(PEOPLE_PER_PART)]
     if not any(part.gain_N.any() for part in parts):
@@ -195,7 +222,7 @@ def frame(config: TwoStageConfig, training: TrainingSet, seed: int) -> Examples:
             f"no retriever of {', '.join(config.retrievers)} proposed anything that was taken after a cut-off; "
             "the ranker has nothing to learn from: give it more history or other retrievers"
         )
-    return join(parts)
+    return join(parts), retrievers
 
 
 def _examples(
@@ -224,11 +251,20 @@ def _gains(candidates: pool.Pool, taken: Interactions) -> np.ndarray:
     return gain_N
 
 
-def _fit_retrievers(config: TwoStageConfig, training: TrainingSet, seed: int) -> dict[str, Model]:
+def _fit_retrievers(
+    config: TwoStageConfig, training: TrainingSet, seed: int, *, settled_by: Mapping[str, Model] | None = None
+) -> dict[str, Model]:
+    """Fit the retrievers; what they choose on validation is chosen once, by those of `settled_by`."""
+    chosen = {name: getattr(model, "config", None) for name, model in (settled_by or {}).items()}
     return {
-        name: family.fit(family.config(), training, seed)
+        name: family.fit(chosen.get(name) or family.config(), training, seed)
         for name, family in ((name, _family(name)) for name in config.retrievers)
     }
+
+
+def _kin_of(retrievers: Mapping[str, Model]) -> Kin | None:
+    near = retrievers.get(ItemKnnConfig.family)
+    return Kin(sim_II=near.sim_II) if isinstance(near, ItemKnn) else None
 
 
 def _family(name: str) -> Family:
@@ -245,8 +281,8 @@ def _check(config: TwoStageConfig, training: TrainingSet) -> None:
         )
     if len(config.depths) != len(config.retrievers):
         faults.append(f"{len(config.retrievers)} retrievers but {len(config.depths)} depths; give one each")
-    if not 1 <= len(set(config.retrievers)) <= 8 or len(set(config.retrievers)) != len(config.retrievers):
-        faults.append(f"retrievers {config.retrievers} must be 1 to 8 different families")
+    if len(set(config.retrievers)) > 8 or len(set(config.retrievers)) != len(config.retrievers):
+        faults.append(f"retrievers {config.retrievers} must be at most 8 different families")
     if config.family in config.retrievers:
         faults.append(f"{config.family} cannot retrieve for itself; name other families")
     if faults:

@@ -2,9 +2,11 @@
 
 Neighbours are those of item-kNN (models/families/itemknn.py), without the item itself: the person's own past with it has
 signals of its own.
-Shapes: P people, I items, N candidates, H lines of the histories; sim_II is sparse, a row holds the item's neighbours.
+Shapes: P people, I items, N candidates, H lines of the histories, W weightings of them, Q weighted histories, A items that were
+taken, B items that are proposed; sim_II is sparse, a row holds the item's neighbours.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,15 +14,15 @@ import numpy as np
 from scipy.sparse import csr_matrix
 
 from models import artefact
-from models.data import Interactions
-from models.families.itemknn import ItemKnnConfig, neighbours
-from models.families.repurchase import decay
+from models.data import TrainingSet
+from models.families import itemknn
+from models.families.itemknn import ItemKnn, ItemKnnConfig
+from models.family import Model
 from models.rank.past import Past
 from models.rank.pool import Pool
 
 HALF_LIVES_DAYS = (7, 30, 120)
-PART_BYTES = 32 * 2**20
-SETTINGS = ItemKnnConfig(neighbours=50, shrink=20.0)
+PEOPLE_PER_PART = 256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,25 +33,32 @@ class Kin:
 
     def columns(self, pool: Pool, past: Past) -> dict[str, np.ndarray]:
         """Return how near each candidate is to the person's history by half-life, and to the latest basket, float32 [N]."""
-        known = self.sim_II.shape[0]
-        weights = {f"kin.near_{days}d": past.decay(days) for days in HALF_LIVES_DAYS}
-        weights["kin.near_last_basket"] = (past.back_H == 0).astype(float)
-        line_H = past.item_H < known
-        out = {name: np.zeros(len(pool), np.float32) for name in weights}
-        size = max(1, PART_BYTES // (4 * max(1, known)))
-        for name, weight_H in weights.items():
-            history_PI = csr_matrix(
-                (weight_H[line_H].astype(np.float32), (past.row_H[line_H], past.item_H[line_H])),
-                shape=(past.people, known),
-            )
-            for start in range(0, past.people, size):
-                near_PI = (history_PI[start : start + size] @ self.sim_II).toarray()
-                stop = start + len(near_PI)
-                first, last = np.searchsorted(pool.row_N, [start, stop])
-                item_M = pool.item_N[first:last]
-                old_M = item_M < known
-                out[name][first:last][old_M] = near_PI[pool.row_N[first:last][old_M] - start, item_M[old_M]]
-        return out
+        names = (*(f"kin.near_{days}d" for days in HALF_LIVES_DAYS), "kin.near_last_basket")
+        weight_WH = np.stack([*(past.decay(days) for days in HALF_LIVES_DAYS), past.back_H == 0])
+        near_WN = np.zeros((len(names), len(pool)), np.float32)
+        for start in range(0, past.people, PEOPLE_PER_PART):
+            self._near(pool, past, weight_WH.astype(np.float32), start, near_WN)
+        return dict(zip(names, near_WN, strict=True))
+
+    def _near(self, pool: Pool, past: Past, weight_WH: np.ndarray, start: int, near_WN: np.ndarray) -> None:
+        """Fill in the columns of the people from `start` on. Only what they took and what is proposed to them is multiplied."""
+        stop = min(start + PEOPLE_PER_PART, past.people)
+        known, people = self.sim_II.shape[0], stop - start
+        line_H = np.arange(*np.searchsorted(past.row_H, [start, stop]))
+        line_H = line_H[past.item_H[line_H] < known]
+        row_N = np.arange(*np.searchsorted(pool.row_N, [start, stop]))
+        row_N = row_N[pool.item_N[row_N] < known]
+        taken_A, at_H = np.unique(past.item_H[line_H], return_inverse=True)
+        proposed_B, at_N = np.unique(pool.item_N[row_N], return_inverse=True)
+        asked_H = past.row_H[line_H] - start
+        ways = len(weight_WH)
+        row_WH = np.arange(ways)[:, None] * people + asked_H
+        history_QA = csr_matrix(
+            (weight_WH[:, line_H].ravel(), (row_WH.ravel(), np.tile(at_H, ways))),
+            shape=(ways * people, len(taken_A)),
+        )
+        near_WPB = (history_QA @ self.sim_II[taken_A][:, proposed_B]).toarray().reshape(ways, people, -1)
+        near_WN[:, row_N] = near_WPB[:, pool.row_N[row_N] - start, at_N]
 
     def save(self, folder: Path) -> None:
         """Write the neighbours as CSR parts."""
@@ -61,8 +70,8 @@ def load(folder: Path) -> Kin:
     return Kin(sim_II=artefact.read_csr(folder, "kin"))
 
 
-def learn(interactions: Interactions, now_us: int, threads: int) -> Kin:
-    """Find the neighbours as of `now_us`."""
-    past = interactions.between(None, now_us)
-    taken_PI = past.matrix(decay(past, now_us, SETTINGS.fit_half_life_days))
-    return Kin(sim_II=neighbours(SETTINGS, taken_PI, threads))
+def learn(training: TrainingSet, retrievers: Mapping[str, Model]) -> Kin:
+    """Take the neighbours of the item-kNN among the retrievers; without one, find them as of the training set's end."""
+    model = retrievers.get(ItemKnnConfig.family) or itemknn.fit(ItemKnnConfig(), training, 0)
+    assert isinstance(model, ItemKnn)
+    return Kin(sim_II=model.sim_II)

@@ -9,16 +9,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_matrix
 
 from counterfoil.errors import ConfigError, IntegrityError
 from models.data import DAY_US, Content, Features, Inner, Query, Ranking
 from models.families import twostage
 from models.families.twostage import TwoStageConfig
 from models.family import best_of
-from models.rank import habits, itemtable, kin, occasions, pool, shelves, signals, trends
+from models.rank import habits, itemtable, occasions, pool, shelves, signals, trends
 from models.rank.booster import BoosterConfig
 from models.rank.itemtable import ItemTable
-from models.rank.past import place_within
+from models.rank.kin import Kin
+from models.rank.past import Past, place_within
 from models.rank.signals import Lore
 from models.splits import leave_one_out, no_features
 from tests.shop_data import START_US, interactions, shop, visits
@@ -63,7 +65,7 @@ def no_lore(items: int, category: list[int] | None = None) -> Lore:
     return Lore(
         table=ItemTable.of(columns),
         shelves=shelves.learn(items, category_I, None),
-        kin=kin.learn(nothing, NOW_US, 1),
+        kin=Kin(sim_II=csr_matrix((items, items), dtype=np.float32)),
     )
 
 
@@ -216,9 +218,18 @@ def test_lore_sees_nothing_after_its_moment() -> None:
         columns = habits.learn(known, now_us, planted.horizon_us, planted.category_I) | trends.learn(
             known, now_us
         )
-        found.append((ItemTable.of(columns).value_CI, kin.learn(known, now_us, 1).sim_II.toarray()))
-    for early, late in zip(*found, strict=True):
-        np.testing.assert_array_equal(early, late)
+        found.append(ItemTable.of(columns).value_CI)
+    np.testing.assert_array_equal(*found)
+
+
+def test_nearness_is_the_decayed_sum_over_what_was_taken() -> None:
+    # item 1 is near 0 (.5) and near 2 (.25); item 3 came after the fit
+    sim_II = csr_matrix(np.array([[0, 0.5, 0], [0.5, 0, 0.25], [0, 0.25, 0]], np.float32))
+    query = asked([(0, 0, 30.0), (0, 2, 0.0), (1, 3, 0.0), (1, 1, 0.0)], people=3, items=4)
+    lists = listed([[1, 3], [0, 1], [2, -1]], [[2.0, 1.0], [2.0, 1.0], [2.0, -np.inf]])
+    columns = Kin(sim_II=sim_II).columns(pool.merge([lists], people=3, items=4), Past.of(query))
+    np.testing.assert_allclose(columns["kin.near_30d"], [0.5 / 2 + 0.25, 0, 0.5, 0, 0])
+    np.testing.assert_allclose(columns["kin.near_last_basket"], [0.25, 0, 0.5, 0, 0])
 
 
 def test_a_table_gives_nothing_for_items_that_came_later(tmp_path: Path) -> None:
@@ -296,7 +307,8 @@ def test_an_occasion_is_blind_to_what_came_after_it() -> None:
 
 
 def test_the_frame_is_bounded() -> None:
-    frame = twostage.frame(small(negatives=3, rows=1000), shop().training, 0)
+    training = shop().training
+    frame, _ = twostage.frame(twostage.settled(small(negatives=3, rows=1000), training), training, 0)
     assert (np.diff(frame.group_N) >= 0).all()
     people_most = 1000 // 2 // 13
     assert len(np.unique(frame.group_N)) <= 2 * (people_most + 4)
@@ -308,7 +320,7 @@ def test_labels_of_several_kinds_gain_what_they_weigh() -> None:
     planted = shop().training
     weight_N = np.where(planted.interactions.item_N % 2 == 0, 1.0, 0.25).astype(np.float32)
     graded = replace(planted, other_labels=replace(planted.interactions, weight_N=weight_N))
-    frame = twostage.frame(small(), graded, 0)
+    frame, _ = twostage.frame(twostage.settled(small(), graded), graded, 0)
     assert set(np.unique(frame.gain_N)) == {0.0, 0.25, 1.0}
 
 
@@ -334,6 +346,32 @@ def test_without_cutoffs_what_is_kept_from_learning_teaches(protocol: Inner) -> 
     answer = model.recommend(split.trial.query, 5)
     right = [item[0] in row for item, row in zip(split.trial.truth, answer.item_PK, strict=True)]
     assert np.mean(right) > 0.4  # five of 41 items by luck: 0.12
+
+
+def test_retrievers_suit_the_data_unless_they_are_named() -> None:
+    planted = shop().training
+    assert twostage.settled(small(), planted).retrievers == ("repurchase", "itemknn", "popularity")
+    anew = replace(planted, repeats=False)
+    assert twostage.settled(small(), anew).retrievers == ("ease", "itemknn", "als", "popularity")
+    large = replace(anew, interactions=replace(planted.interactions, items=20_001))
+    assert twostage.settled(small(), large).retrievers == ("itemknn", "als", "popularity")
+    named = small(retrievers=("popularity",), depths=(7,))
+    assert twostage.settled(named, anew) == named
+
+
+def test_neighbours_are_those_of_the_retriever_and_kept_once(tmp_path: Path) -> None:
+    both, alone = tmp_path / "both", tmp_path / "alone"
+    both.mkdir()
+    alone.mkdir()
+    fitted().save(both)
+    assert not list(both.glob("kin*"))
+    loaded = twostage.load(TwoStageConfig, both)
+    assert (loaded.lore.kin.sim_II != fitted().lore.kin.sim_II).nnz == 0
+    config = small(retrievers=("repurchase", "popularity"), depths=(50, 20))
+    without = twostage.fit(config, shop().training, 0)
+    assert without.lore.kin.sim_II.nnz
+    without.save(alone)
+    assert (twostage.load(TwoStageConfig, alone).lore.kin.sim_II != without.lore.kin.sim_II).nnz == 0
 
 
 def test_other_features_are_refused_by_name() -> None:
