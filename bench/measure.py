@@ -29,10 +29,11 @@ from flows.place import open_place
 from counterfoil.importers import open_source
 from counterfoil.landing import land
 from flows import verbs
-from flows.gate import validate_days
+from flows.gate import validate_days, warm
 from flows.running import as_of_or_latest
 place = open_place()
 started = time.perf_counter()
+warm()
 landed = land(open_source("complete-journey"), place.settings)
 days = verbs.days(place, as_of_or_latest(place, None))
 verbs.require(place, validate_days(place.settings.landing, days))

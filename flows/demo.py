@@ -13,6 +13,7 @@ from counterfoil.processes import Processes
 from counterfoil.terminal import Stages
 from counterfoil.types import Dataset, Release
 from flows import commands, intake, machine
+from flows.gate import warm
 from flows.place import Place, open_place
 
 USE_CASE = "recommendation"
@@ -24,6 +25,7 @@ def demo(stages: Stages) -> dict[str, Any]:
     """Run it all; what was done before is skipped. The service that was not running before is stopped again at the end."""
     started = time.perf_counter()
     place = open_place()
+    warm()  # what lands is validated next
     landed = intake.import_data(SOURCE["kind"], None, None, stages)
     turned = commands.run(USE_CASE, None, stages)
     release = place.catalog.champion(USE_CASE)

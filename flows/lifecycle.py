@@ -138,7 +138,9 @@ def land(source: dict[str, str]) -> dict[str, Any]:
     """Land one source; twice is the same as once."""
     from counterfoil.importers import open_source
     from counterfoil.landing import land as land_source
+    from flows.gate import warm
 
+    warm()  # what lands is validated next
     place = open_place()
     path, mapping = source.get("path"), source.get("mapping")
     opened = open_source(
@@ -151,7 +153,9 @@ def land(source: dict[str, str]) -> dict[str, Any]:
 def land_inbox(place: Place, name: str) -> None:
     """Land what waits in the inbox, a task per entry, and leave a table of what became of each."""
     from flows import inbox
+    from flows.gate import warm
 
+    warm()  # what lands is validated next
     rows: list[dict[str, Any]] = []
     for entry in inbox.waiting(place):
 
