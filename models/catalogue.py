@@ -4,7 +4,7 @@ Most models never ask, and a hundred thousand descriptions take a quarter of a g
 before a family wants them. Columns are called as in the item contract.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from models.data import Content
 
 TEXTS = ("title", "text", "category", "brand", "image")
+PATH = " > "  # between the levels of a category
 REPEATED = ("category", "brand")  # few are said often: each is kept once
 
 
@@ -61,6 +62,13 @@ def of_file(path: Path) -> Content:
         return tuple(words[code] for code in coded.indices.to_numpy().tolist())
 
     return LazyContent(items, read)
+
+
+def category_codes(category_I: Sequence[str | None]) -> np.ndarray:
+    """Number the first two levels of categories in sorted order, int32 [I]; -1 where there is none."""
+    levels = [PATH.join(text.split(PATH)[:2]) if text else None for text in category_I]
+    codes = {name: code for code, name in enumerate(sorted({name for name in levels if name is not None}))}
+    return np.array([-1 if name is None else codes[name] for name in levels], np.int32)
 
 
 def renumbered(content: Content, item_T: np.ndarray) -> Content:

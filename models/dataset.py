@@ -155,7 +155,7 @@ def read(folder: Path, *, threads: int = 2) -> DatasetFolder:
         item_ids=items["id"].to_numpy(zero_copy_only=False),
         person_ids=people["id"].to_numpy(zero_copy_only=False),
         segment_P=_segments(people),
-        category_I=_category_codes(items["category"]),
+        category_I=catalogue.category_codes(items["category"].to_pylist()),
         history=_interactions(interactions, about["history_kinds"], None, **shape),
         labels=_interactions(interactions, about["label_kinds"], about.get("label_weights", {}), **shape),
         threads=threads,
@@ -209,13 +209,6 @@ def _interactions(
         people=people,
         items=items,
     )
-
-
-def _category_codes(category: pa.ChunkedArray) -> np.ndarray:
-    """Number the first two levels of the category in sorted order, int32 [I]; -1 where there is none."""
-    levels = [None if text is None else " > ".join(text.split(" > ")[:2]) for text in category.to_pylist()]
-    codes = {name: code for code, name in enumerate(sorted({name for name in levels if name is not None}))}
-    return np.array([-1 if name is None else codes[name] for name in levels], np.int32)
 
 
 def _block(path: Path, moment_us: int) -> pa.Table:

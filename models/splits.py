@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from counterfoil.errors import InputError
-from models.data import DAY_US, Features, Interactions, Query, TrainingSet, Trial
+from models.catalogue import category_codes
+from models.data import DAY_US, Content, Features, Interactions, Query, TrainingSet, Trial
 
 NOW_US = 20_000 * DAY_US  # where only the order is known, everybody is asked at this moment
 SESSIONS_HELD = 0.05  # share of the newest sessions that `inner` keeps from learning
@@ -58,6 +59,26 @@ def next_item(sessions: Interactions, prefixes: Interactions, target_P: np.ndarr
         trial=Trial(query=question(laid_out(prefixes), repeats=True), truth=_singles(target_P)),
         unit_P=np.arange(len(target_P)),
     )
+
+
+def described(split: Split, content: Content | None) -> Split:
+    """Return the split with what is said of its items, for learning and for whoever asks; as it is when nothing is said."""
+    if content is None:
+        return split
+    code_I = category_codes(content.category_I)
+    training = replace(
+        split.training,
+        content=content,
+        category_I=code_I if (code_I >= 0).any() else code_I[:0],
+        validation=_described(split.training.validation, content),
+    )
+    trial = _described(split.trial, content)
+    assert trial is not None
+    return replace(split, training=training, trial=trial)
+
+
+def _described(trial: Trial | None, content: Content) -> Trial | None:
+    return trial and replace(trial, query=replace(trial.query, content=content))
 
 
 def inner(training: TrainingSet) -> tuple[TrainingSet, Trial]:

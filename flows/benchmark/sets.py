@@ -22,8 +22,8 @@ from counterfoil.landing.progress import Progress
 from counterfoil.pseudonym import pseudonym
 from counterfoil.settings import Settings
 from counterfoil.types import EventKind, FeatureSpec
-from models import dataset, splits
-from models.data import Interactions
+from models import catalogue, dataset, splits
+from models.data import Content, Interactions
 from models.splits import Split
 
 Protocol = Literal["leave-one-out", "time", "next-item"]
@@ -111,7 +111,10 @@ def read(settings: Settings) -> Named:
     """Return the split of a prepared home."""
     about = orjson.loads((settings.home / TERMS).read_bytes())
     if about["protocol"] == "next-item":
-        return _next_item(landed_history(settings, about["kind"]), Path(about["path"]))
+        history = landed_history(settings, about["kind"])
+        asked = _next_item(history, Path(about["path"]))
+        content = catalogue_of(settings, history.item_ids)
+        return dataclasses.replace(asked, split=splits.described(asked.split, content))
     if about["protocol"] == "time":
         opened = dataset.read(settings.home / DATASET, threads=settings.threads)
         split, person_ids, item_ids = (
@@ -122,6 +125,7 @@ def read(settings: Settings) -> Named:
     else:
         history = landed_history(settings, about["kind"])
         split = splits.leave_one_out(history.interactions, refit=about["refit"], repeats=about["repeats"])
+        split = splits.described(split, catalogue_of(settings, history.item_ids))
         person_ids, item_ids = history.person_ids, history.item_ids
     names = np.array([about["people"][name] for name in person_ids[split.unit_P]])
     return Named(split=split, unit_ids=plain(names), item_ids=plain(item_ids))
@@ -185,6 +189,18 @@ def landed_history(settings: Settings, kind: str) -> History:
         person_ids=np.asarray(rows["id"])[first_P],
         item_ids=np.asarray(item_ids),
     )
+
+
+def catalogue_of(settings: Settings, item_ids: np.ndarray) -> Content | None:
+    """Return what the landed catalogue says of these items, in their order; None when none has landed."""
+    path = settings.landing / "items.parquet"
+    if not path.is_file():
+        return None
+    place = {
+        name: number for number, name in enumerate(pq.read_table(path, columns=["id"])["id"].to_pylist())
+    }
+    item_T = np.array([place.get(name, -1) for name in item_ids.tolist()], np.int64)
+    return catalogue.renumbered(catalogue.of_file(path), item_T)
 
 
 def _events(settings: Settings) -> str:

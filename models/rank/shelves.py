@@ -9,9 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from models import artefact
+from models.catalogue import PATH
 from models.data import Content
-
-PATH = " > "
 
 
 @dataclass(frozen=True, kw_only=True)
