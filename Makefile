@@ -4,12 +4,13 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 LINKS  := $(if $(PIP_FIND_LINKS),--find-links $(PIP_FIND_LINKS),)
 STAMP  := $(VENV)/.ready
+PEERS  := .venv-peers
 
 # Telemetry of every dependency is off; the same list is applied by counterfoil/settings.py.
 export DO_NOT_TRACK := 1
 export PYTHONHASHSEED := 0
 
-.PHONY: setup check test test-slow bench demo up down clean lock tree
+.PHONY: setup check test test-slow bench bench-models demo up down clean lock tree
 setup: $(STAMP)
 
 $(STAMP): requirements.lock pyproject.toml
@@ -35,6 +36,18 @@ test-slow: setup
 
 bench: setup
 	$(BIN)/python -m bench
+
+# Ours beside other people's libraries, which get an environment of their own; make bench-models DATA=... SETS=amazon-beauty
+DATA ?= ../shared/data
+SETS ?= amazon-beauty,movielens-100k,uci-online-retail,diginetica,complete-journey
+SEEDS ?= 1
+bench-models: $(PEERS)/.ready
+	$(BIN)/python -m bench.models --data $(DATA) --peers $(PEERS)/bin/python --sets $(SETS) --seeds $(SEEDS)
+
+$(PEERS)/.ready: bench/peers/requirements.lock | setup
+	test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
+	$(BIN)/uv pip install --quiet --python $(PEERS)/bin/python --compile-bytecode --no-deps $(LINKS) -r bench/peers/requirements.lock
+	@touch $(PEERS)/.ready
 
 demo: setup
 	$(BIN)/counterfoil demo

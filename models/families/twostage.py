@@ -14,6 +14,7 @@ import numpy as np
 
 from counterfoil.errors import ConfigError
 from models import artefact
+from models.assembly.members import settled_of
 from models.config import Checked, bounds, build
 from models.data import Interactions, Query, Ranking, TrainingSet
 from models.families import dense
@@ -255,7 +256,7 @@ def _fit_retrievers(
     config: TwoStageConfig, training: TrainingSet, seed: int, *, settled_by: Mapping[str, Model] | None = None
 ) -> dict[str, Model]:
     """Fit the retrievers; what they choose on validation is chosen once, by those of `settled_by`."""
-    chosen = {name: getattr(model, "config", None) for name, model in (settled_by or {}).items()}
+    chosen = {name: settled_of(model, _family(name)) for name, model in (settled_by or {}).items()}
     return {
         name: family.fit(chosen.get(name) or family.config(), training, seed)
         for name, family in ((name, _family(name)) for name in config.retrievers)

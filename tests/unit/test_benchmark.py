@@ -81,6 +81,27 @@ def test_next_item_asks_for_the_targets_beside_the_sessions(tmp_path: Path) -> N
     assert named.split.training.repeats
 
 
+def test_what_is_said_of_items_reaches_who_leaves_one_out(tmp_path: Path) -> None:
+    folder = tmp_path / "films"
+    folder.mkdir()
+    purchases(folder, people=3, days=12)
+    pq.write_table(
+        pa.table(
+            {"item_id": [3, 0, 99], "title": ["three", "zero", "never seen"], "genres": ["b", "a", "c"]}
+        ),
+        folder / "item.parquet",
+    )
+    named = prepared(Terms(path=folder, format="interactions", protocol="leave-one-out"), tmp_path / "home")
+    number = {str(name): place for place, name in enumerate(named.item_ids.tolist())}
+    training = named.split.training
+    assert training.validation is not None
+    for content in (training.content, training.validation.query.content, named.split.trial.query.content):
+        assert content is not None
+        assert content.title_I[number["3"]] == "three"
+        assert content.title_I[number["99"]] == "never seen"
+        assert content.title_I[number["1"]] == ""
+
+
 def test_by_time_nothing_after_the_cut_is_learned(tmp_path: Path) -> None:
     terms = Terms(path=purchases(tmp_path), format="interactions", protocol="time", cut="0.8")
     named = prepared(terms, tmp_path / "home")
