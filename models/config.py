@@ -108,7 +108,8 @@ def space(config: Any) -> dict[str, Search]:
     for field in dataclasses.fields(config):
         value, search = getattr(config, field.name), field.metadata.get("search")
         if isinstance(search, Span):
-            found[field.name] = dataclasses.replace(search, whole=hints[field.name] is int)
+            hint = hints[field.name]
+            found[field.name] = dataclasses.replace(search, whole=int in (hint, *typing.get_args(hint)))
         elif isinstance(search, Options):
             found[field.name] = search or _all_of(hints[field.name])
         elif dataclasses.is_dataclass(value):

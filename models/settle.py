@@ -16,8 +16,6 @@ from models.data import TrainingSet, Trial
 from models.family import Model
 from models.metrics.accuracy import hits, ndcg, taken
 
-LEARNED = 300_000  # interactions, of whole people, that are learned from when choosing
-ASKED = 1_000  # people who are asked
 K = 10
 
 Config = TypeVar("Config")
@@ -33,12 +31,33 @@ class Way(Generic[Config, Fitted]):
     asked: frozenset[str] = frozenset()
 
 
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """How much is done to choose: what is learned from, in whole people, and who is asked.
+
+    At least `learned` interactions where there are as many, and more as long as each person's with one another are no more
+    than `pairs`; `people` who are asked, with at most so many `lines` of history.
+    """
+
+    learned: int = 300_000
+    pairs: int = 30_000_000
+    people: int = 1_000
+    lines: int = 150_000
+
+
 def settle(
-    config: Config, options: Mapping[str, Sequence[Any]], training: TrainingSet, way: Way[Config, Fitted]
+    config: Config,
+    options: Mapping[str, Sequence[Any]],
+    training: TrainingSet,
+    way: Way[Config, Fitted],
+    *,
+    errors: float = 0.0,
+    work: Work = Work(),
 ) -> Config:
     """Return the config with a value for every field of `options` that is None, in their order.
 
-    The first option of a field stands until another is better, and stays where the training set is too small to choose by.
+    The first option of a field stands until another is better, by so many standard `errors` of the paired difference, and stays
+    where the training set is too small to choose by.
     """
     opened = {name: values for name, values in options.items() if getattr(config, name) is None}
     config = _with(config, {name: values[0] for name, values in opened.items()})
@@ -49,17 +68,17 @@ def settle(
         blind, trial = (training, training.validation) if training.validation else splits.inner(training)
     except InputError:
         return config
-    blind, trial = _part(blind), _asked(trial)
+    blind, trial = _part(blind, work), _asked(trial, work)
     model = way.fit(config, blind)
-    best = _value(model, trial)
+    best_P = _values(model, trial)
     for name, values in contested.items():
         begun = model
         for value in values[1:]:
             tried = _with(config, {name: value})
             other = way.again(begun, tried) if name in way.asked else way.fit(tried, blind)
-            found = _value(other, trial)
-            if found > best:
-                best, model, config = found, other, tried
+            found_P = _values(other, trial)
+            if _ahead(found_P - best_P, errors):
+                best_P, model, config = found_P, other, tried
     return config
 
 
@@ -75,23 +94,30 @@ def _with(config: Config, values: Mapping[str, Any]) -> Config:
     return changed
 
 
-def _part(training: TrainingSet) -> TrainingSet:
-    """Return the training set with as many people, evenly spread, as LEARNED interactions allow."""
+def _part(training: TrainingSet, work: Work) -> TrainingSet:
+    """Return the training set of as many people, evenly spread, as may be learned from."""
     known = training.interactions
-    if len(known) <= LEARNED:
+    pairs = float((np.diff(known.indptr).astype(np.float64) ** 2).sum())
+    stride = int(np.ceil(min(len(known) / work.learned, pairs / work.pairs)))
+    if stride <= 1:
         return training
-    stride = int(np.ceil(len(known) / LEARNED))
     return replace(training, interactions=known.where(known.person_N % stride == 0))
 
 
-def _asked(trial: Trial) -> Trial:
+def _asked(trial: Trial, work: Work) -> Trial:
+    """Return the trial of as many people, evenly spread, as may be asked."""
     people = trial.query.people
-    if people <= ASKED:
+    asked = min(work.people, people, max(1, int(people * work.lines / max(1, len(trial.query.history)))))
+    if people == asked:
         return trial
-    rows_R = np.unique(np.linspace(0, people - 1, ASKED).astype(np.int64))
+    rows_R = np.unique(np.linspace(0, people - 1, asked).astype(np.int64))
     return Trial(query=trial.query.rows(rows_R), truth=tuple(trial.truth[row] for row in rows_R))
 
 
-def _value(model: Model, trial: Trial) -> float:
+def _values(model: Model, trial: Trial) -> np.ndarray:
     ranking = model.recommend(trial.query, K)
-    return float(ndcg(hits(ranking.item_PK, trial.truth), taken(trial.truth), K).mean())
+    return ndcg(hits(ranking.item_PK, trial.truth), taken(trial.truth), K)
+
+
+def _ahead(gain_P: np.ndarray, errors: float) -> bool:
+    return float(gain_P.sum()) > errors * float(np.sqrt((gain_P**2).sum()))

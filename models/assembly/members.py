@@ -19,7 +19,8 @@ from models.family import Family, Model
 MOST = 8  # members that have a bit in `Ranking.source_PK`
 SESSIONS = ("rules", "sessionknn", "itemknn")
 REPEATS = ("twostage", "repurchase", "itemknn", "rules", "popularity")
-FIRSTS = ("rules", "ease", "itemknn", "sessionknn", "als", "popularity", "sasrec")
+NEXT_FIRSTS = ("rules", "ease", "itemknn", "sessionknn", "als", "popularity", "sasrec")
+LATER_FIRSTS = ("twostage", "ease", "als", "itemknn", "rules", "popularity")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,10 +43,20 @@ class Member:
 
 
 def usual(training: TrainingSet) -> tuple[str, ...]:
-    """Return the members that suit a training set: sessions, a shop that people come back to for the same, or first purchases."""
+    """Return the members that suit a training set.
+
+    What comes next in a session; what people come back for; what they take for the first time, next or within a time.
+    """
     if training.inner == "sessions":
         return SESSIONS
-    return REPEATS if training.repeats else FIRSTS
+    if training.repeats:
+        return REPEATS
+    return NEXT_FIRSTS if training.inner == "last" else LATER_FIRSTS
+
+
+def length(training: TrainingSet) -> int:
+    """Return the k of the nDCG@k to choose by: 20 for sessions, as they are measured where they are published, else 10."""
+    return 20 if training.inner == "sessions" else 10
 
 
 def check(names: Sequence[str], own: str) -> None:

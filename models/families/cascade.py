@@ -28,7 +28,7 @@ class CascadeConfig(Checked):
     """The inner family, how many of its candidates are ordered anew, and how far.
 
     `balance` is the power of an item's takers that its worth is divided by; None: the largest one by which nDCG@`at` stays at
-    `keep` of the inner family's on validation.
+    `keep` of the inner family's on validation (10; for sessions 20).
     """
 
     family: ClassVar[str] = "cascade"
@@ -36,7 +36,7 @@ class CascadeConfig(Checked):
     depth: int = bounds(100, 1, 10_000)
     balance: float | None = bounds(None, 0.0, 4.0)
     keep: float = bounds(0.99, 0.0, 1.0)
-    at: int = bounds(10, 1, 1000)
+    at: int | None = bounds(None, 1, 1000)
 
 
 class Cascade:
@@ -83,14 +83,15 @@ def fit(config: CascadeConfig, training: TrainingSet, seed: int) -> Cascade:
         cut = members.cut(training, ASKED)
     except InputError:
         return Cascade(replace(config, balance=0.0), kind.fit(kind.config(), training, seed), takers_I, ())
-    found, _ = members.ask((config.inner,), cut, max(config.depth, config.at), seed)
+    at = config.at or members.length(training)
+    found, _ = members.ask((config.inner,), cut, max(config.depth, at), seed)
     balance, tried = affordable(
         found[0].ranking,
         cut.trial.truth,
         dense.buyers(cut.blind.interactions),
         keep=config.keep,
         depth=config.depth,
-        k=config.at,
+        k=at,
     )
     return Cascade(replace(config, balance=balance), members.final(found[0], cut, seed), takers_I, tried)
 

@@ -34,7 +34,7 @@ class FusionConfig(Checked):
     """Members by name, each with its defaults, and how their lists become one.
 
     Without `members` those that suit the data are taken (models/assembly/members.py); without `weights`, one per member, and
-    without `kind` both are chosen on validation by nDCG@`at`. `depth` is the length of the members' lists.
+    without `kind` both are chosen on validation by nDCG@`at` (10; for sessions 20). `depth` is the length of the members' lists.
     """
 
     family: ClassVar[str] = "fusion"
@@ -43,7 +43,7 @@ class FusionConfig(Checked):
     kind: Kind | None = None
     smoothing: float = bounds(20.0, 0.0, 1e6)
     depth: int = bounds(200, 1, 10_000)
-    at: int = bounds(10, 1, 1000)
+    at: int | None = bounds(None, 1, 1000)
 
 
 class Fusion:
@@ -113,7 +113,7 @@ def fit(config: FusionConfig, training: TrainingSet, seed: int) -> Fusion:
         kinds=KINDS if config.kind is None else (config.kind,),
         smoothing=config.smoothing,
         items=cut.trial.query.items,
-        k=config.at,
+        k=config.at or members.length(training),
     )
     return _assembled(config, found, chosen, cut, left_out, seed)
 

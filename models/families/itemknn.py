@@ -6,7 +6,7 @@ Shapes: P people, I items, N interactions; sim_II is sparse, a row holds the ite
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from scipy.sparse import csr_matrix
@@ -18,6 +18,10 @@ from models.families import dense, sparse
 from models.families.prior import Prior
 from models.families.repurchase import decay
 from models.family import Family
+from models.settle import Way, Work, given, settle
+
+WORK = Work(learned=150_000, people=3_000, lines=100_000)  # near settings differ little, so many are asked
+ASKED_FIELDS = frozenset({"half_life_days", "own_weight"})  # the others change what is learned
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,18 +30,44 @@ class ItemKnnConfig(Checked):
 
     `shrink` damps the cosine of items with few takers in common; `own_weight` is how much an item that the person took
     speaks for itself: 1 is as much as a perfect neighbour; 40 suits shops where people buy the same again; 0 lets it
-    speak only for others, which a retriever beside `repurchase` wants.
+    speak only for others, which a retriever beside `repurchase` wants. What is None is chosen on validation when fitting.
     """
 
     family: ClassVar[str] = "itemknn"
-    neighbours: int = bounds(50, 1, 10_000, search=Span(20, 500, log=True))
-    weighting: Literal["cosine", "tfidf", "bm25"] = searched("tfidf")
-    shrink: float = bounds(50.0, 0.0, 1e6, search=Span(1, 500, log=True))
-    fit_half_life_days: float = bounds(180.0, 0.01, 1e9, search=Span(10, 3000, log=True))
-    half_life_days: float = bounds(90.0, 0.01, 1e9, search=Span(0.5, 1000, log=True))
-    own_weight: float = bounds(40.0, 0.0, 1e6, search=Options(0.0, 1.0, 10.0, 40.0))
+    neighbours: int | None = bounds(None, 1, 10_000, search=Span(20, 500, log=True))
+    weighting: Literal["cosine", "tfidf", "bm25"] | None = searched(None, "cosine", "tfidf", "bm25")
+    shrink: float | None = bounds(None, 0.0, 1e6, search=Span(1, 500, log=True))
+    fit_half_life_days: float | None = bounds(None, 0.01, 1e9, search=Span(10, 3000, log=True))
+    half_life_days: float | None = bounds(None, 0.01, 1e9, search=Span(0.5, 1000, log=True))
+    own_weight: float | None = bounds(None, 0.0, 1e6, search=Options(0.0, 1.0, 10.0, 40.0))
     prior_weight: float = bounds(0.001, 1e-6, 1.0)
     feature: str = "buyers_28d"
+
+
+def options(training: TrainingSet) -> dict[str, tuple[Any, ...]]:
+    """Return what open settings are chosen among; the first ones stand until others are clearly better.
+
+    In a shop that people come back to for the same (long histories) only what matters when asking is chosen, since each
+    change of the others costs a fit. Within a session the latest clicks say most.
+    """
+    if training.repeats and training.inner == "time":
+        return {
+            "own_weight": (40.0, 10.0, 1.0, 0.3, 0.0),
+            "half_life_days": (90.0, 30.0, 10.0, 3.0),
+            "shrink": (50.0,),
+            "neighbours": (50,),
+            "weighting": ("tfidf",),
+            "fit_half_life_days": (180.0,),
+        }
+    in_session = training.inner == "sessions"
+    return {
+        "own_weight": (0.3, 1.0, 10.0, 0.0) if training.repeats else (0.0,),
+        "half_life_days": (2.0, 1.0, 5.0, 20.0) if in_session else (90.0, 30.0, 10.0, 5.0, 3.0, 2.0, 1.5),
+        "shrink": (50.0, 20.0, 5.0),
+        "neighbours": (50, 200),
+        "weighting": ("tfidf", "cosine"),
+        "fit_half_life_days": (180.0, 1e9, 30.0),
+    }
 
 
 class ItemKnn:
@@ -54,11 +84,11 @@ class ItemKnn:
         dense.check(query, k, len(self.buyers_I))
 
         def score(part: Query) -> csr_matrix:
-            decay_N = decay(part.history, part.as_of_us, self.config.half_life_days)
+            decay_N = decay(part.history, part.as_of_us, given(self.config.half_life_days))
             history_PI = part.history.matrix(decay_N)
             near_PI = history_PI[:, : len(self.buyers_I)] @ self.sim_II
             near_PI.resize(history_PI.shape)
-            return near_PI + history_PI * np.float32(self.config.own_weight)
+            return near_PI + history_PI * np.float32(given(self.config.own_weight))
 
         return sparse.rank(query, k, ItemKnnConfig.family, score, self.prior)
 
@@ -70,9 +100,20 @@ class ItemKnn:
 
 
 def fit(config: ItemKnnConfig, training: TrainingSet, seed: int) -> ItemKnn:
-    """Find each item's neighbours; nothing is random."""
+    """Choose what the config leaves open, and find each item's neighbours; nothing is random."""
+    way = Way(
+        fit=_fitted,
+        again=lambda model, other: ItemKnn(other, model.sim_II, model.buyers_I),
+        asked=ASKED_FIELDS,
+    )
+    return _fitted(settle(config, options(training), training, way, errors=1.5, work=WORK), training)
+
+
+def _fitted(config: ItemKnnConfig, training: TrainingSet) -> ItemKnn:
     interactions = training.interactions
-    taken_PI = interactions.matrix(decay(interactions, training.until_us, config.fit_half_life_days))
+    # from the newest on: where only the order is known, "now" lies years later, and a short half-life would leave nothing
+    now_us = int(interactions.time_N.max(initial=0))
+    taken_PI = interactions.matrix(decay(interactions, now_us, given(config.fit_half_life_days)))
     return ItemKnn(config, neighbours(config, taken_PI, training.threads), dense.buyers(interactions))
 
 
@@ -83,15 +124,15 @@ def neighbours(config: ItemKnnConfig, taken_PI: csr_matrix, threads: int) -> csr
     """
     from implicit.nearest_neighbours import all_pairs_knn
 
-    weighted_PI = _weighted(config.weighting, taken_PI)
+    weighted_PI = _weighted(config.weighting or "tfidf", taken_PI)
     found = all_pairs_knn(
-        weighted_PI, config.neighbours + 1, num_threads=threads, show_progress=False
+        weighted_PI, int(given(config.neighbours)) + 1, num_threads=threads, show_progress=False
     ).tocoo()
     takers_I = np.bincount(taken_PI.indices, minlength=taken_PI.shape[1]).astype(np.float32)
     other = (found.row != found.col) & (found.data > 0)
     row, col = found.row[other], found.col[other]
     least = np.minimum(takers_I[row], takers_I[col])
-    value = found.data[other] * least / (least + config.shrink)
+    value = found.data[other] * least / (least + given(config.shrink))
     sim_II = csr_matrix((value.astype(np.float32), (row, col)), shape=found.shape)
     sim_II.sort_indices()
     return sim_II

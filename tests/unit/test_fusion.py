@@ -11,8 +11,10 @@ from models.assembly import members
 from models.assembly.weigh import weigh
 from models.assembly.worth import Kind, total, worth
 from models.data import Interactions, Ranking
-from models.families import config_from, family
-from models.families.fusion import Fusion, FusionConfig, fit, load
+from models.families import config_from
+from models.families.fusion import FusionConfig, fit, load
+from models.metrics.accuracy import hits, ndcg, taken
+from models.rank import pool
 from models.rank.pool import merge
 from models.splits import leave_one_out
 from tests.shop_data import interactions, shop
@@ -95,15 +97,12 @@ def test_weights_find_who_knows_something(kind: Kind) -> None:
 
 
 def test_the_value_of_weights_is_that_of_the_lists_they_give() -> None:
-    from models.metrics.accuracy import hits, ndcg, taken
-    from models.rank import pool
-
     lists, _ = planted(1)
     random = np.random.default_rng(5)
     truth = tuple(random.choice(ITEMS, size, replace=False) for size in random.integers(1, 14, PEOPLE))
     short = [replace_places(one, 12) for one in lists.values()]
     chosen = weigh(list(lists), short, truth, kinds=("score",), smoothing=20.0, items=ITEMS, k=10)
-    found = pool.merge(short, PEOPLE, ITEMS)
+    found = merge(short, PEOPLE, ITEMS)
     answer = pool.best(found, total(worth(found, "score", 20.0), chosen.weight_M), 10, tuple(lists))
     expected = ndcg(hits(answer.item_PK, truth), taken(truth), 10).mean()
     assert chosen.ascent[-1]["ndcg@10"] == pytest.approx(expected, abs=1e-6)
@@ -208,9 +207,14 @@ def test_members_that_cannot_be_are_refused(settings: dict[str, tuple[object, ..
 
 def test_the_usual_members_are_registered_and_suit() -> None:
     training = shop().training
-    assert members.usual(training) == members.REPEATS
-    assert members.usual(replace(training, inner="sessions")) == members.SESSIONS
-    assert members.usual(replace(training, repeats=False)) == members.FIRSTS
-    for names in (members.SESSIONS, members.REPEATS, members.FIRSTS):
+    firsts = replace(training, repeats=False)
+    usual = {
+        members.REPEATS: training,
+        members.SESSIONS: replace(training, inner="sessions"),
+        members.LATER_FIRSTS: firsts,
+        members.NEXT_FIRSTS: replace(firsts, inner="last"),
+    }
+    for names, suiting in usual.items():
+        assert members.usual(suiting) == names
         members.check(names, "fusion")
-    assert isinstance(family("fusion").fit(FusionConfig(members=("popularity",)), training, 0), Fusion)
+    assert [members.length(suiting) for suiting in usual.values()] == [10, 20, 10, 10]

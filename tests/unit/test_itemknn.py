@@ -12,7 +12,14 @@ from models.splits import no_features
 from tests.shop_data import START_US, interactions
 
 TAKEN_PI = np.array([[1, 2, 0, 0], [3, 1, 1, 0], [0, 1, 1, 0], [2, 0, 0, 0]], np.float32)
-PLAIN = ItemKnnConfig(weighting="cosine", shrink=0.0, neighbours=10)
+PLAIN = ItemKnnConfig(
+    weighting="cosine",
+    shrink=0.0,
+    neighbours=10,
+    half_life_days=90.0,
+    fit_half_life_days=180.0,
+    own_weight=0.0,
+)
 
 
 def test_cosine_is_that_of_the_columns() -> None:
