@@ -27,7 +27,7 @@ class TwoTowerConfig(Checked):
     batch: int = bounds(1024, 2, 65_536)
     rate: float = bounds(3e-3, 1e-6, 1.0, search=Span(1e-3, 3e-2, log=True))
     epochs: int = bounds(10, 1, 10_000, work=True)
-    targets: int = bounds(5_000_000, 1, 10**10)
+    targets: int = bounds(2_000_000, 1, 10**10)
     unknown: float = bounds(0.1, 0.0, 1.0, search=Span(0.0, 0.5))
     tokens: int = bounds(20_000, 0, 10_000_000)
     half_life_days: float | None = bounds(None, 0.01, 1e9)

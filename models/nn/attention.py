@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from models.nn.pooled import pooled
+
 SLOPE = 0.2  # of the leaky part
 
 
@@ -28,9 +30,8 @@ class Attention(nn.Module):
     ) -> Tensor:
         """Return what each hears, [T, D]; zeros for who has no edge. Edges lie hearer by hearer, `count_T` of each."""
         weight_MH = self.weights(hearer_TD, heard_SD, heard_M, count_T, edge_MH)
-        heard, start = torch.from_numpy(heard_M), torch.from_numpy(np.cumsum(count_T) - count_T)
         parts = [
-            F.embedding_bag(heard, part_SD, start, mode="sum", per_sample_weights=weight_M)
+            pooled(part_SD.contiguous(), weight_M.contiguous(), heard_M, count_T)
             for part_SD, weight_M in zip(
                 heard_SD.chunk(self.heads, dim=1), weight_MH.unbind(dim=1), strict=True
             )

@@ -16,11 +16,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from models.nn.neighbours import Neighbourhood, Neighbours
+from models.nn.softmax import matches, softmax_loss
 
 STEPS = 16  # per epoch
 AT_ONCE = 4096  # targets whose scores are held at a time
 WARM = 0.05  # share of the steps in which the rate rises
-NEVER = -1e9  # a logit that adds nothing, and is finite: differences of two stay numbers
 
 
 class Network(Protocol):
@@ -91,8 +91,9 @@ def _step(
         negative_S = np.unique(random.choice(drawable, pace.negatives))
         person_TD = network.people(said_ID, neighbours)
         loss = _loss(person_TD, item_ID, neighbourhood.item_N[kept_T], negative_S, pace.temperature)
-        (loss / len(at_T)).backward()
-        total += float(loss.detach())
+        share = len(kept_T) / len(at_T)
+        (loss * share).backward()
+        total += float(loss.detach()) * share
     felt = [
         (table, leaf.grad)
         for table, leaf in zip(tables, (item_ID, said_ID), strict=True)
@@ -100,20 +101,19 @@ def _step(
     ]
     if felt:
         torch.autograd.backward([table for table, _ in felt], [gradient for _, gradient in felt])
-    return total / len(at_T)
+    return total
 
 
 def _loss(
     person_TD: Tensor, item_ID: Tensor, target_T: np.ndarray, negative_S: np.ndarray, temperature: float
 ) -> Tensor:
-    """Return the sum of -log softmax of the targets among themselves and the negatives, each target once."""
+    """Return the mean of -log softmax of the targets among themselves and the negatives, each target once."""
     person_TD = F.normalize(person_TD, dim=1) / temperature
     target, negative = torch.from_numpy(target_T), torch.from_numpy(negative_S)
     hit_T = (person_TD * F.normalize(F.embedding(target, item_ID), dim=1)).sum(1)
-    miss_TS = person_TD @ F.normalize(F.embedding(negative, item_ID), dim=1).T
-    row, column = np.nonzero(target_T[:, None] == negative_S)
-    miss_TS[row, column] = NEVER
-    return (torch.logaddexp(miss_TS.logsumexp(1), hit_T) - hit_T).sum()
+    negative_SD = F.normalize(F.embedding(negative, item_ID), dim=1)
+    even_S = torch.zeros(len(negative_S))
+    return softmax_loss(hit_T[:, None], person_TD, negative_SD, even_S, matches(target_T, negative_S))
 
 
 def _shares(

@@ -27,6 +27,7 @@ from models.nn.attention import Attention
 from models.nn.edges import Pace, learn
 from models.nn.graph import Graph
 from models.nn.neighbours import Neighbourhood, Neighbours
+from models.nn.pooled import pooled
 from models.nn.threads import one_thread
 from models.recency import Recency
 
@@ -48,8 +49,8 @@ class Person(nn.Module):
 
     def forward(self, item_JD: Tensor, neighbours: Neighbours) -> Tensor:
         """Return people, [T, D]."""
-        item, start = torch.from_numpy(neighbours.item_M), torch.from_numpy(neighbours.start_T)
-        mean_TD = F.embedding_bag(item, item_JD, start, mode="mean")
+        even_M = torch.from_numpy(np.repeat(1.0 / neighbours.count_T, neighbours.count_T).astype(np.float32))
+        mean_TD = pooled(item_JD, even_M, neighbours.item_M, neighbours.count_T)
         return self.attention(mean_TD, item_JD, neighbours.item_M, neighbours.count_T, self.edges(neighbours))
 
     def edges(self, neighbours: Neighbours) -> Tensor:

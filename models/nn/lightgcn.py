@@ -6,13 +6,13 @@ Shapes: I items, D width, T targets, M pairs of a target and an item before it.
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from models.data import Interactions
 from models.families.lightgcn import LightGcnConfig
 from models.nn.edges import Pace, learn
 from models.nn.graph import Graph
 from models.nn.neighbours import Neighbourhood, Neighbours
+from models.nn.pooled import pooled
 from models.nn.threads import one_thread
 
 
@@ -34,13 +34,8 @@ class Network(nn.Module):
 
     def people(self, said_ID: Tensor, neighbours: Neighbours) -> Tensor:
         """Return the sum of what people took, older things counting less, [T, D]; its length says nothing."""
-        return F.embedding_bag(
-            torch.from_numpy(neighbours.item_M),
-            said_ID,
-            torch.from_numpy(neighbours.start_T),
-            mode="sum",
-            per_sample_weights=torch.from_numpy(np.exp2(-neighbours.age_days_M / self.half_life_days)),
-        )
+        weight_M = torch.from_numpy(np.exp2(-neighbours.age_days_M / self.half_life_days))
+        return pooled(said_ID, weight_M, neighbours.item_M, neighbours.count_T)
 
 
 def speaking(takers_I: np.ndarray) -> np.ndarray:

@@ -10,6 +10,8 @@ from scipy.sparse import csr_matrix
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from models.nn.pooled import pooled
+
 SHOWN = 3.0  # scaled features are cut off there
 
 
@@ -41,13 +43,8 @@ class Towers(nn.Module):
 
     def said(self, said_UV: csr_matrix) -> Tensor:
         """Return what tokens say of items, the bias last, [U, D+1]."""
-        return F.embedding_bag(
-            torch.from_numpy(said_UV.indices.astype(np.int64)),
-            self.token_VD,
-            torch.from_numpy(said_UV.indptr[:-1].astype(np.int64)),
-            mode="sum",
-            per_sample_weights=torch.from_numpy(said_UV.data),
-        )
+        weight_M = torch.from_numpy(said_UV.data)
+        return pooled(self.token_VD, weight_M, said_UV.indices, np.diff(said_UV.indptr))
 
     def items(self, x_UD: Tensor) -> Tensor:
         """Return items' vectors and biases, [U, D+1], from their rows [U, D+1]."""

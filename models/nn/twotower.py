@@ -15,7 +15,6 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from scipy.sparse import coo_matrix, csr_matrix
 from torch import Tensor
-from torch.nn import functional as F
 
 from counterfoil.errors import InputError, IntegrityError
 from models import artefact, index, recency
@@ -29,14 +28,15 @@ from models.family import best_of
 from models.index import Vectors
 from models.nn.graph import Graph
 from models.nn.neighbours import Neighbourhood, Neighbours
+from models.nn.pooled import pooled
 from models.nn.rows import RowAdam
+from models.nn.softmax import NEVER, softmax_loss
 from models.nn.threads import one_thread
 from models.nn.towers import Towers, initialise, logged, scaled
 
 ASKED_AT_ONCE = 1024
 ALONE = 0.05  # share of the targets that are asked for without a history, as those of strangers are
 WARM = 0.05  # share of the steps in which the rate rises
-NEVER = -1e9  # a logit that adds nothing, and is finite: differences of two stay numbers
 
 
 class TwoTower:
@@ -242,16 +242,9 @@ class _Learner:
             hidden_U = (self.random.random(len(row_U)) < self.config.unknown) & (np.diff(said_UV.indptr) > 0)
             x_UD = x_UD * torch.from_numpy(~hidden_U)[:, None] + self.towers.said(said_UV)
         mass_M = np.exp2(-near.age_days_M / (self.config.half_life_days or 90.0)).astype(np.float32)
-        person_BD = self.towers.people(self._mean(x_UD, own_M, mass_M, near), self._features(at_B))
-        item_BD = F.embedding(torch.from_numpy(own_B), self.towers.items(x_UD))
-        drawn_B = self.chance_J[target_B] + float(np.log(len(at_B)))
-        # the target itself is certain to be there, so nothing is taken off its score
-        score_BB = person_BD @ item_BD.T - drawn_B + torch.diag(drawn_B)
         had_BU = csr_matrix((mass_M, own_M, np.append(near.start_T, len(own_M))), (len(at_B), len(row_U)))
-        score_BB = self._with_repeats(score_BB, had_BU[:, own_B].tocoo())
-        again_BB = torch.from_numpy(target_B[:, None] == target_B)
-        again_BB.fill_diagonal_(False)
-        loss = F.cross_entropy(score_BB.masked_fill(again_BB, NEVER), torch.arange(len(at_B)))
+        person_BD = self.towers.people(self._mean(x_UD, own_M, mass_M, near), self._features(at_B))
+        loss = self._loss(person_BD, x_UD, own_B, row_U, had_BU)
         self.optimiser.zero_grad()
         loss.backward()
         self.optimiser.param_groups[0]["lr"] = self.config.rate * rate
@@ -263,21 +256,55 @@ class _Learner:
         total_B = np.add.reduceat(mass_M, near.start_T)
         scale_B = (self.random.random(len(total_B)) >= ALONE) / np.maximum(total_B, 1e-30)
         weight_M = mass_M * np.repeat(scale_B, near.count_T)
-        return F.embedding_bag(
-            torch.from_numpy(own_M),
-            x_UD[:, :-1],
-            torch.from_numpy(near.start_T),
-            mode="sum",
-            per_sample_weights=torch.from_numpy(weight_M.astype(np.float32)),
+        return pooled(
+            x_UD[:, :-1].contiguous(), torch.from_numpy(weight_M.astype(np.float32)), own_M, near.count_T
         )
 
-    def _with_repeats(self, score_BB: Tensor, had_BB: coo_matrix) -> Tensor:
-        """Add what repeats count where people are asked for them; elsewhere what somebody had is no answer of theirs."""
-        at = torch.from_numpy(np.stack([had_BB.row, had_BB.col]).astype(np.int64))
-        if not self.training.repeats:
-            return score_BB.index_put((at[0], at[1]), torch.tensor(NEVER))
-        more_N = self.towers.repeats(torch.from_numpy(had_BB.data))
-        return score_BB.index_put((at[0], at[1]), more_N, accumulate=True)
+    def _loss(
+        self, person_BD: Tensor, x_UD: Tensor, own_B: np.ndarray, row_U: np.ndarray, had_BU: csr_matrix
+    ) -> Tensor:
+        """Return the mean loss of the targets `own_B` among the distinct ones of the batch.
+
+        Where people are not asked for what they had, it is no answer of theirs; elsewhere it has a term for that.
+        """
+        drawn_S, place_B, times_S = np.unique(own_B, return_inverse=True, return_counts=True)
+        item_SD = self.towers.items(x_UD.index_select(0, torch.from_numpy(drawn_S)))
+        place = torch.from_numpy(place_B)
+        hit_B = (person_BD * item_SD.index_select(0, place)).sum(1)
+        expected_S = self.chance_J[row_U[drawn_S]] + float(np.log(len(own_B)))
+        bias_S = item_SD[:, -1] - expected_S + torch.from_numpy(np.log(times_S).astype(np.float32))
+        had_BS = had_BU[:, drawn_S].tocoo()
+        matched = np.stack([np.arange(len(own_B)), place_B], axis=1)
+        given_BG = hit_B[:, None]
+        if len(had_BS.data):
+            own_N = had_BS.col == place_B[had_BS.row]
+            matched = np.concatenate([matched, np.stack([had_BS.row, had_BS.col], axis=1)[~own_N]])
+            matched = matched[np.argsort(matched[:, 0], kind="stable")]
+            if self.training.repeats:
+                given_BG = self._with_repeats(person_BD, item_SD, bias_S, hit_B, had_BS, own_N)
+        return softmax_loss(given_BG, person_BD[:, :-1], item_SD[:, :-1], bias_S, matched)
+
+    def _with_repeats(
+        self,
+        person_BD: Tensor,
+        item_SD: Tensor,
+        bias_S: Tensor,
+        hit_B: Tensor,
+        had_BS: coo_matrix,
+        own_N: np.ndarray,
+    ) -> Tensor:
+        """Return the targets' scores, and beside them those of what each person has had, [B, 1 + G]; all with their terms."""
+        row, column = (torch.from_numpy(index.astype(np.int64)) for index in (had_BS.row, had_BS.col))
+        more_N = self.towers.repeats(torch.from_numpy(had_BS.data))
+        hit_B = hit_B.index_add(0, row[own_N], more_N[own_N])
+        row, column, more_N = row[~own_N], column[~own_N], more_N[~own_N]
+        vector_ND = item_SD[:, :-1].index_select(0, column)
+        score_N = (person_BD[:, :-1].index_select(0, row) * vector_ND).sum(1) + bias_S[column] + more_N
+        count_B = np.bincount(row.numpy(), minlength=len(hit_B))
+        within_N = np.arange(len(row)) - np.repeat(np.cumsum(count_B) - count_B, count_B)
+        other_BG = torch.full((len(hit_B), max(1, int(count_B.max(initial=0)))), NEVER)
+        other_BG = other_BG.index_put((row, torch.from_numpy(within_N)), score_N)
+        return torch.cat([hit_B[:, None], other_BG], dim=1)
 
     def _features(self, at_B: np.ndarray) -> Tensor:
         """Return what was known of the people at the last cut-off before each target, [B, 2F]; nothing before the first."""
