@@ -20,7 +20,7 @@ MOST = 8  # members that have a bit in `Ranking.source_PK`
 SESSIONS = ("rules", "sessionknn", "itemknn")
 REPEATS = ("twostage", "repurchase", "itemknn", "rules", "popularity")
 NEXT_FIRSTS = ("rules", "ease", "itemknn", "sessionknn", "als", "popularity", "sasrec")
-LATER_FIRSTS = ("twostage", "ease", "als", "itemknn", "rules", "popularity")
+LATER_FIRSTS = ("twostage", "sessionknn", "ease", "als", "itemknn", "popularity")
 
 
 @dataclass(frozen=True, kw_only=True)
