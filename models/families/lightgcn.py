@@ -33,7 +33,7 @@ class LightGcnConfig(Checked):
     """
 
     family: ClassVar[str] = "lightgcn"
-    width: int = bounds(64, 1, 2048, search=Span(32, 256, log=True))
+    width: int = bounds(128, 1, 2048, search=Span(32, 256, log=True))
     layers: int = bounds(1, 0, 8, search=Span(0, 3))
     length: int = bounds(50, 1, 10_000, search=Span(10, 100, log=True))
     temperature: float = bounds(0.1, 1e-3, 100.0, search=Span(0.05, 0.5, log=True))

@@ -26,20 +26,26 @@ class Neighbours:
 
 
 class Neighbourhood:
-    """Interactions prepared for asking: at most `length` items before each target; its own item among them only with `own`."""
+    """Interactions prepared for asking: at most `length` items before each target; its own item among them only with `own`.
+
+    What was taken together is asked for by what was taken before, as it will be; a person's first basket by itself.
+    """
 
     def __init__(self, interactions: Interactions, *, length: int, own: bool = False) -> None:
         self.own = own
         self.item_N = interactions.item_N.astype(np.int64)
         self.time_N = interactions.time_N
         start_N = np.repeat(interactions.indptr[:-1], np.diff(interactions.indptr))
-        self.first_N = np.maximum(start_N, np.arange(len(self.item_N)) - length)
-        self.target_N = np.flatnonzero(self.first_N < np.arange(len(self.item_N)))
+        opens_N = (np.diff(interactions.person_N, prepend=-1) != 0) | (np.diff(self.time_N, prepend=-1) != 0)
+        basket_N = np.flatnonzero(opens_N)[np.cumsum(opens_N) - 1] if len(opens_N) else start_N
+        self.stop_N = np.where(basket_N > start_N, basket_N, np.arange(len(self.item_N)))
+        self.first_N = np.maximum(start_N, self.stop_N - length)
+        self.target_N = np.flatnonzero(self.first_N < self.stop_N)
 
     def of(self, at_T: np.ndarray) -> tuple[np.ndarray, Neighbours]:
         """Return those of the targets (positions) that have a neighbour, and their neighbours."""
         first_T = self.first_N[at_T]
-        count_T = at_T - first_T
+        count_T = self.stop_N[at_T] - first_T
         row_M = np.repeat(np.arange(len(at_T)), count_T)
         from_M = np.arange(count_T.sum()) - np.repeat(np.cumsum(count_T) - count_T, count_T) + first_T[row_M]
         if not self.own:

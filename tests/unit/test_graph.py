@@ -128,3 +128,13 @@ def test_fewer_targets_than_an_epoch_has_end_learning_early() -> None:
     network = Network(graph, graph.leading(8, 0), layers=1, half_life_days=30.0)
     pace = Pace(epochs=10, most=28, negatives=16, temperature=0.2, rate=0.01)
     assert len(learn(network, Neighbourhood(known, length=20), graph.takers_I, pace, 0)) == 16
+
+
+def test_what_was_taken_together_is_asked_for_by_what_was_taken_before() -> None:
+    taken = interactions([0] * 5, [4, 1, 2, 3, 0], days(1, 1, 5, 5, 9), people=1, items=5)
+    near = Neighbourhood(taken, length=9)
+    kept_T, neighbours = near.of(near.target_N)
+    assert taken.item_N[kept_T].tolist() == [4, 2, 3, 0]
+    # the first basket (1, 4) by itself, the second (2, 3) by the first, the last by all
+    assert neighbours.item_M.tolist() == [1, 1, 4, 1, 4, 1, 4, 2, 3]
+    assert neighbours.age_days_M.tolist() == [0, 4, 4, 4, 4, 8, 8, 4, 4]
