@@ -51,7 +51,7 @@ class TwoStageConfig(Checked):
     retrievers: tuple[str, ...] = ()
     depths: tuple[int, ...] = ()
     ranker: RankerConfig = field(default_factory=BoosterConfig)
-    negatives: int = bounds(60, 1, 10_000)
+    negatives: int = bounds(40, 1, 10_000)
     strangers: float = bounds(0.05, 0.0, 1.0)
     newcomers: float = bounds(0.05, 0.0, 1.0)
     rows: int = bounds(600_000, 1_000, 10_000_000)

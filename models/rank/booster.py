@@ -23,8 +23,8 @@ class BoosterConfig(Checked):
     depth: int = bounds(5, 1, 12, search=Span(3, 9))
     rate: float = bounds(0.07, 1e-4, 1.0, search=Span(0.02, 0.3, log=True))
     min_child_weight: float = bounds(20.0, 0.0, 1e9, search=Span(1, 200, log=True))
-    columns: float = bounds(0.5, 0.01, 1.0, search=Span(0.2, 1.0))
-    rows: float = bounds(0.8, 0.01, 1.0, search=Span(0.4, 1.0))
+    columns: float = bounds(0.3, 0.01, 1.0, search=Span(0.2, 1.0))
+    rows: float = bounds(0.5, 0.01, 1.0, search=Span(0.4, 1.0))
     bins: int = bounds(128, 2, 1024)
     pairs: int = bounds(20, 1, 1000)
 
