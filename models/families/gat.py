@@ -19,7 +19,7 @@ class GatConfig(Checked):
     """
 
     family: ClassVar[str] = "gat"
-    width: int = bounds(64, 1, 2048, search=Span(32, 256, log=True))
+    width: int = bounds(128, 1, 2048, search=Span(32, 256, log=True))
     heads: int = bounds(4, 1, 64, search=Options(1, 2, 4, 8))
     takers: int = bounds(50, 0, 10_000, search=Span(10, 100, log=True))
     length: int = bounds(50, 1, 10_000, search=Span(10, 100, log=True))
