@@ -20,7 +20,7 @@ class TwoTowerConfig(Checked):
     """
 
     family: ClassVar[str] = "twotower"
-    width: int = bounds(64, 1, 2048, search=Span(32, 256, log=True))
+    width: int = bounds(128, 1, 2048, search=Span(32, 256, log=True))
     hidden: int = bounds(128, 1, 8192, search=Span(64, 512, log=True))
     length: int = bounds(50, 1, 10_000, search=Span(10, 100, log=True))
     temperature: float = bounds(0.1, 1e-3, 100.0, search=Span(0.05, 0.5, log=True))
