@@ -35,6 +35,7 @@ PEOPLE_PER_PART = 512
 # Who retrieves, and how many, where the config names nobody: people who come back for the same, and people asked for what is new.
 AGAIN = {"repurchase": 200, "itemknn": 50, "popularity": 50}
 ANEW = {"ease": 100, "itemknn": 100, "als": 100, "popularity": 50}
+DEPTH = 100  # of retrievers that are named without
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,8 +147,8 @@ class TwoStage:
 
 def fit(config: TwoStageConfig, training: TrainingSet, seed: int) -> TwoStage:
     """Fit retrievers on what was known at the first occasion, the ranker on what was taken after each, then all on everything."""
-    _check(config, training)
     config = settled(config, training)
+    _check(config, training)
     examples, early = frame(config, training, seed)
     grown = ranker.grow(config.ranker, examples.telling(), seed=seed, threads=training.threads)
     names = examples.names
@@ -158,13 +159,16 @@ def fit(config: TwoStageConfig, training: TrainingSet, seed: int) -> TwoStage:
 
 
 def settled(config: TwoStageConfig, training: TrainingSet) -> TwoStageConfig:
-    """Return the config with retrievers and depths. EASE is left out where there are more items than it may learn."""
+    """Return the config with retrievers and depths. EASE is left out where there are more items than it may learn.
+
+    Depths without names are for those that suit the data; names without depths retrieve DEPTH each.
+    """
     if config.retrievers:
-        return config
+        return replace(config, depths=config.depths or (DEPTH,) * len(config.retrievers))
     suited = AGAIN if training.repeats else ANEW
     if training.interactions.items > EaseConfig().most_items:
         suited = {name: depth for name, depth in suited.items() if name != EaseConfig.family}
-    return replace(config, retrievers=tuple(suited), depths=tuple(suited.values()))
+    return replace(config, retrievers=tuple(suited), depths=config.depths or tuple(suited.values()))
 
 
 def load(kind: type[TwoStageConfig], folder: Path) -> TwoStage:

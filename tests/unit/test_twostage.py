@@ -357,6 +357,8 @@ def test_retrievers_suit_the_data_unless_they_are_named() -> None:
     assert twostage.settled(small(), large).retrievers == ("itemknn", "als", "popularity")
     named = small(retrievers=("popularity",), depths=(7,))
     assert twostage.settled(named, anew) == named
+    assert twostage.settled(small(depths=(9, 8, 7)), planted).depths == (9, 8, 7)
+    assert twostage.settled(small(retrievers=("als", "popularity")), planted).depths == (100, 100)
 
 
 def test_neighbours_are_those_of_the_retriever_and_kept_once(tmp_path: Path) -> None:
