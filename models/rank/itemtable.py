@@ -15,42 +15,42 @@ from models import artefact
 
 @dataclass(frozen=True, kw_only=True)
 class ItemTable:
-    """Names and values, float32 [C, I]; an item that came later has NaN everywhere."""
+    """Names and values, float32 [I, C], so that what is known of one item lies together; a later item has NaN everywhere."""
 
     names: tuple[str, ...]
-    value_CI: np.ndarray
+    value_IC: np.ndarray
 
     @classmethod
     def of(cls, columns: Mapping[str, np.ndarray]) -> "ItemTable":
         """Gather columns [I]."""
-        return cls(names=tuple(columns), value_CI=np.stack(list(columns.values())).astype(np.float32))
+        return cls(names=tuple(columns), value_IC=np.column_stack(list(columns.values())).astype(np.float32))
 
     @property
     def items(self) -> int:
         """Number of items that were known."""
-        return self.value_CI.shape[1]
+        return len(self.value_IC)
 
     def column(self, name: str) -> np.ndarray:
         """Return one column, float32 [I]."""
-        return self.value_CI[self.names.index(name)]
+        return self.value_IC[:, self.names.index(name)]
 
     def give(self, item_N: np.ndarray) -> dict[str, np.ndarray]:
         """Return the columns for these items, float32 [N] each."""
         known_N = item_N < self.items
-        value_CN = np.full((len(self.names), len(item_N)), np.nan, np.float32)
-        value_CN[:, known_N] = self.value_CI[:, item_N[known_N]]
-        return dict(zip(self.names, value_CN, strict=True))
+        value_NC = np.full((len(item_N), len(self.names)), np.nan, np.float32)
+        value_NC[known_N] = self.value_IC[item_N[known_N]]
+        return dict(zip(self.names, value_NC.T, strict=True))
 
     def save(self, path: Path) -> None:
         """Write the values as npy; the names are kept by whoever saves."""
-        artefact.write_array(path, self.value_CI)
+        artefact.write_array(path, self.value_IC)
 
 
 def load(path: Path, names: tuple[str, ...]) -> ItemTable:
     """Read what `save` wrote; IntegrityError when it has another number of columns than names."""
-    value_CI = artefact.read_array(path, np.float32, ndim=2)
-    if len(value_CI) != len(names):
+    value_IC = artefact.read_array(path, np.float32, ndim=2)
+    if value_IC.shape[1] != len(names):
         raise IntegrityError(
-            f"{path.name} holds {len(value_CI)} columns but {len(names)} are named beside it; restore the artefact"
+            f"{path.name} holds {value_IC.shape[1]} columns but {len(names)} are named beside it; restore the artefact"
         )
-    return ItemTable(names=names, value_CI=value_CI)
+    return ItemTable(names=names, value_IC=value_IC)

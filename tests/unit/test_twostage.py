@@ -218,7 +218,7 @@ def test_lore_sees_nothing_after_its_moment() -> None:
         columns = habits.learn(known, now_us, planted.horizon_us, planted.category_I) | trends.learn(
             known, now_us
         )
-        found.append(ItemTable.of(columns).value_CI)
+        found.append(ItemTable.of(columns).value_IC)
     np.testing.assert_array_equal(*found)
 
 
@@ -238,7 +238,7 @@ def test_a_table_gives_nothing_for_items_that_came_later(tmp_path: Path) -> None
     np.testing.assert_array_equal(given["a"], np.array([2, NAN, 1], np.float32))
     np.testing.assert_array_equal(given["b"], np.array([NAN, NAN, 3], np.float32))
     table.save(tmp_path / "items.npy")
-    np.testing.assert_array_equal(itemtable.load(tmp_path / "items.npy", ("a", "b")).value_CI, table.value_CI)
+    np.testing.assert_array_equal(itemtable.load(tmp_path / "items.npy", ("a", "b")).value_IC, table.value_IC)
     with pytest.raises(IntegrityError, match="holds 2 columns but 1 are named"):
         itemtable.load(tmp_path / "items.npy", ("a",))
 
