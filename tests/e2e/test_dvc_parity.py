@@ -15,6 +15,8 @@ from counterfoil.settings import Settings
 from counterfoil.store import manifest_of
 from tests.loop_shop import land_shop, write_shop
 
+pytestmark = pytest.mark.timeout(900)  # every DVC stage is a process of its own
+
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
 WORK = ".counterfoil/work/recommendation"
