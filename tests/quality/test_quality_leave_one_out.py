@@ -75,6 +75,8 @@ def test_a_little_shrinkage_helps_item_knn(beauty: Split) -> None:
     assert scores("itemknn", beauty, shrink=5.0, **ITEMKNN).metrics["ndcg@10"] >= 0.0430
 
 
+@pytest.mark.slow  # more than two minutes of one core
+@pytest.mark.timeout(1200)
 def test_sasrec_is_about_as_good_as_the_best_that_is_published(beauty: Split) -> None:
     """.0527 with the first seed, and the standard error is .0013; with sampled softmax it is published at .0531."""
     assert scores("sasrec", beauty).metrics["ndcg@10"] >= 0.0500
