@@ -9,6 +9,7 @@ import orjson
 
 from counterfoil import canonical, terminal
 from counterfoil.errors import UnavailableError
+from counterfoil.landing import read_manifest
 from counterfoil.processes import Processes
 from counterfoil.terminal import Stages
 from counterfoil.types import Dataset, Release
@@ -25,7 +26,8 @@ def demo(stages: Stages) -> dict[str, Any]:
     """Run it all; what was done before is skipped. The service that was not running before is stopped again at the end."""
     started = time.perf_counter()
     place = open_place()
-    warm()  # what lands is validated next
+    if not read_manifest(place.settings).days:
+        warm()  # what lands is validated next
     landed = intake.import_data(SOURCE["kind"], None, None, stages)
     turned = commands.run(USE_CASE, None, stages)
     release = place.catalog.champion(USE_CASE)

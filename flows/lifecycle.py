@@ -1,4 +1,4 @@
-"""The loop as a Prefect flow: the very verbs of flows/verbs.py, each passed through `task(...)`, and nothing else of its own.
+"""The loop as a Prefect flow: the very verbs of flows/verbs/, each passed through `task(...)`, and nothing else of its own.
 
 Prefect schedules, retries and shows; nothing depends on its running once. A run that died is resumed by running again: what was
 done is remembered by the recording seam, not by Prefect's cache.
@@ -155,9 +155,9 @@ def land_inbox(place: Place, name: str) -> None:
     from flows import inbox
     from flows.gate import warm
 
-    warm()  # what lands is validated next
     rows: list[dict[str, Any]] = []
     for entry in inbox.waiting(place):
+        warm()  # what lands is validated next; once is enough, and again costs nothing
 
         def land(entry: inbox.Entry = entry) -> dict[str, Any]:
             done: dict[str, Any] = canonical.plain(inbox.land_entry(place, entry))
