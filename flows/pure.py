@@ -1,4 +1,4 @@
-"""What is a pure function of folders: fit and evaluate. DVC's stages (stage.py) and the loop's verbs (verbs.py) call these."""
+"""What is a pure function of folders: fit and evaluate. DVC's stages (stage.py) and the loop's verbs (verbs/) call these."""
 
 import shutil
 from pathlib import Path

@@ -21,7 +21,7 @@ Wrap = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 @dataclass(frozen=True, kw_only=True)
 class Steps:
-    """One callable per verb; see flows/verbs.py for what each takes and gives."""
+    """One callable per verb; see flows/verbs/ for what each takes and gives."""
 
     days: Callable[[datetime], dict[str, str]]
     tables: Callable[[], dict[str, str]]

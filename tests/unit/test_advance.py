@@ -189,7 +189,7 @@ def lose(place: Place, address: str) -> None:
 
 
 def test_every_path_whose_code_is_watched_exists() -> None:
-    root = Path(verbs.__file__).parent.parent
+    root = Path(verbs.__file__).parents[2]
     assert not [path for paths in CODE.values() for path in paths if not (root / path).exists()]
     assert len(set(code_digests().values())) > 4
 

@@ -1,0 +1,120 @@
+"""What the verbs do for serving: the bento of a winner, the rows of the online store, the release."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+import orjson
+
+from counterfoil import canonical
+from counterfoil.catalog import Made
+from counterfoil.errors import ConflictError
+from counterfoil.types import Bento, Candidate, Dataset, Decision, Noun, OnlineRows, Release, UseCase
+from flows.champion import to_beat
+from flows.place import Place, code_version
+
+
+def package(place: Place, case: UseCase, dataset: Dataset, decision: Decision) -> Made:
+    """Build the immutable bento of the decision's winner."""
+    from bentos.package import package as build
+
+    candidate = place.catalog.get(decision.winner or "")
+    assert isinstance(candidate, Candidate)
+    built = build(
+        use_case=case.name,
+        candidate=candidate,
+        artefact=place.opened(candidate.address, candidate.sha256),
+        dataset=place.opened(dataset.address, dataset.sha256),
+        feature_service=case.features.service,
+        settings=place.settings,
+    )
+    bento = Bento(
+        use_case=case.name,
+        candidate=candidate.id,
+        dataset=dataset.id,
+        tag=built.tag,
+        sha256=built.sha256,
+        feature_service=case.features.service,
+        code_version=code_version(),
+    )
+    return Made(nouns=(bento,))
+
+
+def packaged(place: Place, bento: Noun) -> bool:
+    """Say whether a bento is still on this machine."""
+    assert isinstance(bento, Bento)
+    return bento_folder(place, bento.tag).is_dir()
+
+
+def bento_folder(place: Place, tag: str) -> Path:
+    """Return where BentoML keeps the bento of that tag."""
+    return place.settings.bentos / "bentos" / tag.replace(":", "/")
+
+
+def online(place: Place) -> dict[str, str]:
+    """Return which online store this is, as a digest (its address may hold a password), and how long its rows live."""
+    return {
+        "store": canonical.sha256(place.settings.online_store_url or "this home"),
+        "ttl_days": str(place.settings.feature_ttl_days),
+    }
+
+
+def materialise(place: Place, dataset: Dataset, target: Mapping[str, str]) -> Made:
+    """Bring the online store to what was known at the dataset's as-of; serving goes on meanwhile.
+
+    `target` says which store: another one is not there yet.
+    """
+    from feature_repo import build, online
+
+    features = place.settings.features
+    if not build.partition(features, online.VIEW, dataset.as_of).is_file():
+        about = orjson.loads((place.opened(dataset.address, dataset.sha256) / "dataset.json").read_bytes())
+        build.build(
+            place.settings.landing,
+            features,
+            dataset.as_of,
+            history_cap=about["history_cap"],
+            history_kinds=about["history_kinds"],
+            threads=place.settings.threads,
+        )
+    online.apply(place.settings)
+    rows = online.materialise(place.settings, dataset.as_of)
+    made = OnlineRows(
+        use_case=dataset.use_case,
+        dataset=dataset.id,
+        as_of=dataset.as_of,
+        feature_service=dataset.feature_service,
+        sha256=canonical.file_digest(build.partition(features, online.VIEW, dataset.as_of)),
+        rows=rows,
+    )
+    return Made(nouns=(made,))
+
+
+def materialised(place: Place) -> bool:
+    """Say whether the online store is still there; one on another machine is taken at its word."""
+    files = ("online.sqlite", "registry.sqlite") if place.settings.online_store_url is None else ()
+    return all((place.settings.features / name).is_file() for name in files)
+
+
+def release(place: Place, case: UseCase, decision: Decision, bento: Bento) -> Made:
+    """Make the bento the champion: the next epoch, from now on.
+
+    ConflictError when somebody else was faster: another release since, or another champion than the decision was made against.
+    """
+    latest = place.catalog.releases(case.name)
+    evaluations = [place.catalog.get(name) for name in decision.evaluations]
+    beaten = to_beat(place, case.name, {evaluation.candidate for evaluation in evaluations})  # type: ignore[attr-defined]
+    if beaten != decision.champion:
+        raise ConflictError(
+            f"{decision.id} was made against {decision.champion or 'no champion'}, but {beaten or 'nobody'} is to be beaten now;"
+            " run again to decide against the champion of now"
+        )
+    made = Release(
+        use_case=case.name,
+        decision=decision.id,
+        bento=bento.id,
+        tag=bento.tag,
+        epoch=latest[0]["epoch"] + 1 if latest else 1,
+        valid_from=datetime.now(UTC),
+    )
+    return Made(nouns=(made,))
