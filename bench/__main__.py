@@ -3,21 +3,13 @@
 The loop must have been turned in this home before (`make demo`): what is asked again, and who answers, comes from it.
 """
 
-import json
-import platform
 import statistics
 import sys
-from datetime import UTC, datetime
-from pathlib import Path
 
-import psutil
-
-from bench import measure
+from bench import measure, report
 from counterfoil import settings
 from counterfoil.errors import CounterfoilError
-from flows.place import code_version, open_place
-
-OUT = Path("bench/results")
+from flows.place import open_place
 
 
 def main() -> int:
@@ -41,21 +33,7 @@ def main() -> int:
             f"{'held ' if held else 'BROKEN'} {name:<48} {median:12,.2f} {unit:<10} bound {bound:,.2f}"
             f"  ({min(values):,.2f} .. {max(values):,.2f})\n"
         )
-    report = {
-        "at": datetime.now(UTC).isoformat(),
-        "code": code_version(),
-        "machine": {
-            "cores": psutil.cpu_count(),
-            "memory": psutil.virtual_memory().total,
-            "python": platform.python_version(),
-        },
-        "load": psutil.getloadavg(),
-        "figures": figures,
-    }
-    OUT.mkdir(parents=True, exist_ok=True)
-    path = OUT / f"{datetime.now(UTC):%Y%m%dT%H%M%S}.json"
-    path.write_text(json.dumps(report, indent=2))
-    sys.stdout.write(f"written to {path}\n")
+    report.write({"figures": figures})
     return 0 if all(figure["held"] for figure in figures) else 1
 
 

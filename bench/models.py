@@ -14,26 +14,23 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from scipy import stats
 
+from bench import report
 from counterfoil import settings, terminal
 from counterfoil.errors import CounterfoilError, InputError
 from counterfoil.terminal import Stages
 from flows.benchmark import Benchmark, run, show
 from flows.benchmark.sets import Named, Terms, prepare, read
-from flows.place import code_version
 from models.metrics.accuracy import hits, ndcg, recall, taken
 
-OUT = Path("bench/results")
 PEER = Path(__file__).resolve().parent / "peers" / "fit.py"
 K = 10
 ALL_PEERS = ("rectools-sasrec", "implicit-als", "implicit-bpr", "recbole-lightgcn")
@@ -117,17 +114,7 @@ def main() -> int:
     except CounterfoilError as fault:
         sys.stderr.write(f"{fault}\n")
         return fault.exit_code
-    report = {
-        "at": datetime.now(UTC).isoformat(),
-        "code": code_version(),
-        "cores": psutil.cpu_count(),
-        "load": psutil.getloadavg(),
-        "sets": found,
-    }
-    OUT.mkdir(parents=True, exist_ok=True)
-    path = OUT / f"models-{datetime.now(UTC):%Y%m%dT%H%M%S}.json"
-    path.write_text(json.dumps(report, indent=2))
-    sys.stdout.write(f"written to {path}\n")
+    report.write({"sets": found}, "models-")
     return 0
 
 

@@ -24,12 +24,7 @@ def write_json(path: Path, value: Any) -> None:
 
 def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object; IntegrityError when the file is missing or holds something else."""
-    try:
-        value = orjson.loads(path.read_bytes())
-    except (OSError, orjson.JSONDecodeError) as error:
-        raise IntegrityError(
-            f"{path.name} cannot be read ({error}); restore the artefact by its digest"
-        ) from error
+    value = _read(path)
     if not isinstance(value, dict):
         raise IntegrityError(
             f"{path.name} holds a {type(value).__name__}, not an object; restore the artefact"
@@ -39,15 +34,19 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def read_steps(path: Path) -> tuple[dict[str, float], ...]:
     """Read a list of JSON objects, as of a learning curve; IntegrityError when the file is missing or holds something else."""
+    value = _read(path)
+    if not isinstance(value, list) or not all(isinstance(step, dict) for step in value):
+        raise IntegrityError(f"{path.name} holds no list of objects; restore the artefact")
+    return tuple(value)
+
+
+def _read(path: Path) -> Any:
     try:
-        value = orjson.loads(path.read_bytes())
+        return orjson.loads(path.read_bytes())
     except (OSError, orjson.JSONDecodeError) as error:
         raise IntegrityError(
             f"{path.name} cannot be read ({error}); restore the artefact by its digest"
         ) from error
-    if not isinstance(value, list) or not all(isinstance(step, dict) for step in value):
-        raise IntegrityError(f"{path.name} holds no list of objects; restore the artefact")
-    return tuple(value)
 
 
 def write_array(path: Path, array: np.ndarray) -> None:

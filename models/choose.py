@@ -77,10 +77,7 @@ def chooser(training: TrainingSet, metric: str, *, seed: int) -> Chooser:
     InputError when there is too little to choose by, or `metric` is no accuracy of a list.
     """
     _metric(metric)
-    if training.validation is not None:
-        blind, trial = training, training.validation
-    else:
-        blind, trial = splits.inner(training)
+    blind, trial = splits.choosing(training)
     people = trial.query.people
     first_P = np.zeros(people, bool)
     first_P[np.random.default_rng(seed).permutation(people)[: int(np.ceil(RUNG * people))]] = True

@@ -214,6 +214,13 @@ class Trial:
     query: Query
     truth: tuple[np.ndarray, ...]
 
+    def at_most(self, people: int) -> "Trial":
+        """Return the trial of so many of its people, evenly spread; itself when it has no more."""
+        if self.query.people <= people:
+            return self
+        rows_R = np.unique(np.linspace(0, self.query.people - 1, people).astype(np.int64))
+        return Trial(query=self.query.rows(rows_R), truth=tuple(self.truth[row] for row in rows_R))
+
 
 Inner = Literal["time", "last", "sessions"]
 

@@ -4,7 +4,7 @@ A family is a module in `models/families/` with a frozen config dataclass (its `
 `fit` and a `load`; it is registered by one line in `models/families/__init__.py`, and inherits the contract suite by that.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -33,6 +33,17 @@ class Family:
     load: Callable[[Path], Model]
     paper: str
     seeded: bool = False  # whether another seed can give another model
+
+
+def joined(parts: Iterable[Ranking]) -> Ranking:
+    """Return the answers to the parts of a question as one; there is at least one part."""
+    rankings = tuple(parts)
+    return Ranking(
+        item_PK=np.concatenate([part.item_PK for part in rankings]),
+        score_PK=np.concatenate([part.score_PK for part in rankings]),
+        sources=rankings[0].sources,
+        source_PK=np.concatenate([part.source_PK for part in rankings]),
+    )
 
 
 def top_k(score_PI: np.ndarray, query: Query, k: int, source: str) -> Ranking:

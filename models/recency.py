@@ -5,14 +5,16 @@ data more than to a method, so they are chosen once, by the quickest method that
 Families that weigh a history take them from here unless their config says otherwise. Shapes: P people, I items, N interactions.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 import numpy as np
 from scipy.sparse import csr_matrix
 
 from counterfoil.errors import InputError
 from models import splits
+from models.config import changed
 from models.data import Interactions, Query, Ranking, TrainingSet, Trial
 from models.families import dense
 from models.families.prior import Prior
@@ -26,6 +28,20 @@ ASKED = 1000  # people of the validation who are asked; more of them change the 
 HISTORY = 100  # interactions per person that neighbours are found by
 K = 10
 
+Settled = TypeVar("Settled", bound="Weighing")
+
+
+class Weighing(Protocol):
+    """A config of a family that weighs histories; None is left open, to be chosen when fitting."""
+
+    @property
+    def half_life_days(self) -> float | None:
+        """Days after which an interaction counts half."""
+
+    @property
+    def own_weight(self) -> float | None:
+        """What the item that somebody took most counts."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Recency:
@@ -37,6 +53,11 @@ class Recency:
 
     half_life_days: float
     own_weight: float
+
+    @classmethod
+    def of(cls, config: Weighing) -> "Recency":
+        """Return what a settled config says."""
+        return cls(half_life_days=config.half_life_days or 90.0, own_weight=config.own_weight or 0.0)
 
     def weights(self, history: Interactions, as_of_us: int) -> csr_matrix:
         """Return the decayed counts of a history, float32 sparse [P, I]."""
@@ -86,6 +107,12 @@ def rank(
     return dense.rank(query, k, source, mixed)
 
 
+def settled(config: Settled, training: TrainingSet) -> Settled:
+    """Return the config with what it leaves open of how a history is weighed chosen on validation."""
+    chosen = choose(training, config.half_life_days, config.own_weight)
+    return changed(config, {"half_life_days": chosen.half_life_days, "own_weight": chosen.own_weight})
+
+
 def choose(training: TrainingSet, half_life_days: float | None, own_weight: float | None) -> Recency:
     """Return the recency with what is given, the rest chosen on validation by nDCG@10.
 
@@ -97,7 +124,7 @@ def choose(training: TrainingSet, half_life_days: float | None, own_weight: floa
     if len(lives) == len(owns) == 1:
         return Recency(half_life_days=lives[0], own_weight=owns[0])
     try:
-        blind, trial = (training, training.validation) if training.validation else splits.inner(training)
+        blind, trial = splits.choosing(training)
     except InputError:
         own = own_weight if own_weight is not None else float(training.repeats)
         return Recency(half_life_days=half_life_days or 90.0, own_weight=own)
@@ -114,16 +141,17 @@ def _best(blind: TrainingSet, trial: Trial, choices: list[Recency]) -> Recency:
     taken_PI = blind.interactions.last(HISTORY).matrix()
     taken_PI.data[:] = 1
     sim_II = neighbours(config, taken_PI, blind.threads)
-    asked_R = np.unique(np.linspace(0, trial.query.people - 1, ASKED).astype(np.int64))
+    trial = trial.at_most(ASKED)
     size = max(1, dense.PART_BYTES // (4 * trial.query.items))
     value_C = np.zeros(len(choices))
-    for start in range(0, len(asked_R), size):
-        part_R = asked_R[start : start + size]
-        value_C += _values(trial.query.rows(part_R), [trial.truth[row] for row in part_R], sim_II, choices)
+    for start, part in zip(range(0, trial.query.people, size), trial.query.parts(size), strict=True):
+        value_C += _values(part, trial.truth[start : start + size], sim_II, choices)
     return choices[int(np.argmax(value_C))]
 
 
-def _values(query: Query, truth: list[np.ndarray], sim_II: csr_matrix, choices: list[Recency]) -> np.ndarray:
+def _values(
+    query: Query, truth: Sequence[np.ndarray], sim_II: csr_matrix, choices: list[Recency]
+) -> np.ndarray:
     """Return the sum of nDCG over the people asked, by choice."""
     nothing_I = np.zeros(query.items, np.float32)
     taken_P = taken(truth)

@@ -65,7 +65,7 @@ def settle(
     if not contested:
         return config
     try:
-        blind, trial = (training, training.validation) if training.validation else splits.inner(training)
+        blind, trial = splits.choosing(training)
     except InputError:
         return config
     blind, trial = _part(blind, work), _asked(trial, work)
@@ -106,12 +106,8 @@ def _part(training: TrainingSet, work: Work) -> TrainingSet:
 
 def _asked(trial: Trial, work: Work) -> Trial:
     """Return the trial of as many people, evenly spread, as may be asked."""
-    people = trial.query.people
-    asked = min(work.people, people, max(1, int(people * work.lines / max(1, len(trial.query.history)))))
-    if people == asked:
-        return trial
-    rows_R = np.unique(np.linspace(0, people - 1, asked).astype(np.int64))
-    return Trial(query=trial.query.rows(rows_R), truth=tuple(trial.truth[row] for row in rows_R))
+    lines = len(trial.query.history)
+    return trial.at_most(min(work.people, max(1, int(trial.query.people * work.lines / max(1, lines)))))
 
 
 def _values(model: Model, trial: Trial) -> np.ndarray:

@@ -81,6 +81,14 @@ def _described(trial: Trial | None, content: Content) -> Trial | None:
     return trial and replace(trial, query=replace(trial.query, content=content))
 
 
+def choosing(training: TrainingSet) -> tuple[TrainingSet, Trial]:
+    """Return what may be learned when choosing, and the trial to choose by: the set's own validation, else what `inner` cuts.
+
+    InputError when there is neither.
+    """
+    return inner(training) if training.validation is None else (training, training.validation)
+
+
 def inner(training: TrainingSet) -> tuple[TrainingSet, Trial]:
     """Cut a training set once more: what may be learned when choosing, and the trial to choose by.
 
@@ -92,7 +100,7 @@ def inner(training: TrainingSet) -> tuple[TrainingSet, Trial]:
         raise InputError(
             f"{len(training.interactions)} interactions are too few to keep some of them from learning; bring more history"
         )
-    return blind, trial
+    return blind, replace(trial, query=replace(trial.query, content=training.content))
 
 
 def laid_out(history: Interactions) -> Interactions:

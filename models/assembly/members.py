@@ -9,8 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-
 from counterfoil.errors import ConfigError, InputError
 from models import splits
 from models.data import Ranking, TrainingSet, Trial
@@ -81,23 +79,11 @@ def cut(training: TrainingSet, asked: int) -> Cut:
 
     InputError when there is too little to cut.
     """
-    if training.validation is not None:
-        return Cut(blind=training, trial=_some(training, training.validation, asked), whole=None)
-    blind, trial = splits.inner(training)
-    trial = _some(training, trial, asked)
+    blind, trial = splits.choosing(training)
+    trial = trial.at_most(asked)
+    if blind is training:
+        return Cut(blind=training, trial=trial, whole=None)
     return Cut(blind=replace(blind, validation=trial), trial=trial, whole=training)
-
-
-def _some(training: TrainingSet, trial: Trial, asked: int) -> Trial:
-    query, people = trial.query, trial.query.people
-    if (
-        query.content is None
-    ):  # the same for all of a training set; a trial that is cut from one does not carry it
-        query = replace(query, content=training.content)
-    if people <= asked:
-        return replace(trial, query=query)
-    rows_R = np.unique(np.linspace(0, people - 1, asked).astype(np.int64))
-    return Trial(query=query.rows(rows_R), truth=tuple(trial.truth[row] for row in rows_R))
 
 
 def ask(names: Sequence[str], cut: Cut, depth: int, seed: int) -> tuple[list[Member], dict[str, str]]:

@@ -6,7 +6,7 @@ fit are answered like any other, recency counts, and an answer takes no sampling
 Shapes: P people, I items, F factors; an item's bias is its last factor, where each person has a one.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
@@ -54,9 +54,7 @@ class Bpr:
         self.map_FF = map_FF
         self.buyers_I = buyers_I
         self.prior = Prior(buyers_I, feature=config.feature, weight=config.prior_weight)
-        self.recency = Recency(
-            half_life_days=config.half_life_days or 90.0, own_weight=config.own_weight or 0.0
-        )
+        self.recency = Recency.of(config)
 
     def recommend(self, query: Query, k: int) -> Ranking:
         """Return the `k` items that rank highest for the folded-in person; InputError for a question that does not fit.
@@ -85,8 +83,7 @@ def fit(config: BprConfig, training: TrainingSet, seed: int) -> Bpr:
     """Learn item factors by descent on pairs drawn by `seed`, on one thread, since threads would race for the factors."""
     from implicit.cpu.bpr import BayesianPersonalizedRanking
 
-    chosen = recency.choose(training, config.half_life_days, config.own_weight)
-    config = replace(config, half_life_days=chosen.half_life_days, own_weight=chosen.own_weight)
+    config = recency.settled(config, training)
     taken_PI = training.interactions.matrix()
     learner = BayesianPersonalizedRanking(
         factors=config.factors,
@@ -99,7 +96,7 @@ def fit(config: BprConfig, training: TrainingSet, seed: int) -> Bpr:
     learner.fit(taken_PI, show_progress=False)
     factor_IF = np.ascontiguousarray(learner.item_factors, np.float32)
     known = training.interactions
-    mean_PF = mean_factors(chosen.weights(known, training.until_us), factor_IF[:, :-1])
+    mean_PF = mean_factors(Recency.of(config).weights(known, training.until_us), factor_IF[:, :-1])
     map_FF = fold_map(mean_PF, learner.user_factors[:, :-1], np.diff(taken_PI.indptr) > 0)
     return Bpr(config, factor_IF, map_FF, dense.buyers(known))
 

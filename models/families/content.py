@@ -63,9 +63,7 @@ class ByVectors:
         self.config = config
         self.buyers_J = buyers_J
         self.encoder = encoder
-        self.recency = Recency(
-            half_life_days=config.half_life_days or 90.0, own_weight=config.own_weight or 0.0
-        )
+        self.recency = Recency.of(config)
         self._learned = Space(vector_JD)
         self._later: tuple[Content | None, Space] = (None, self._learned)
 
@@ -186,7 +184,7 @@ def _chosen(
     if not open_settings:
         return start
     try:
-        blind, trial = (training, training.validation) if training.validation else splits.inner(training)
+        blind, trial = splits.choosing(training)
     except InputError:
         return start
     judge = _Judge(vectors.unit(learn(blind)), dense.buyers(blind.interactions), trial)
@@ -207,10 +205,8 @@ class _Judge:
     def __init__(self, vector_JD: Matrix, buyers_J: np.ndarray, trial: Trial) -> None:
         self.buyers_J = buyers_J
         self.space = Space(vector_JD)
-        people = trial.query.people
-        asked_R = np.unique(np.linspace(0, people - 1, min(people, recency.ASKED)).astype(np.int64))
-        self.query = trial.query.rows(asked_R)
-        self.truth = [trial.truth[row] for row in asked_R]
+        asked = trial.at_most(recency.ASKED)
+        self.query, self.truth = asked.query, asked.truth
         self._near: tuple[float, np.ndarray] = (-1.0, np.zeros((0, 0), np.float32))
 
     def ndcg(self, config: VectorConfig) -> float:

@@ -9,7 +9,7 @@ import numpy as np
 
 from counterfoil.errors import InputError
 from models.data import Interactions, Query, Ranking
-from models.family import top_k
+from models.family import joined, top_k
 
 PART_BYTES = 64 * 2**20  # of dense scores; selecting the best takes about three times as much
 
@@ -17,13 +17,7 @@ PART_BYTES = 64 * 2**20  # of dense scores; selecting the best takes about three
 def rank(query: Query, k: int, source: str, score: Callable[[Query], np.ndarray]) -> Ranking:
     """Score the question part by part, `score(part)` giving float32 [P, I], and return the best `k` per person."""
     size = max(1, PART_BYTES // (4 * max(1, query.items)))
-    parts = [top_k(score(part), part, k, source) for part in query.parts(size)]
-    return Ranking(
-        item_PK=np.concatenate([part.item_PK for part in parts]),
-        score_PK=np.concatenate([part.score_PK for part in parts]),
-        sources=(source,),
-        source_PK=np.concatenate([part.source_PK for part in parts]),
-    )
+    return joined(top_k(score(part), part, k, source) for part in query.parts(size))
 
 
 def check(query: Query, k: int, items: int) -> None:

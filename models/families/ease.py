@@ -5,7 +5,7 @@ the items and time with the cube, so more items than the config allows are refus
 Shapes: P people, I items of the catalogue, J items that are learned; weight_JJ[i, j] is what taking i says of j.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
@@ -55,9 +55,7 @@ class Ease:
         self.weight_II = weight_II
         self.buyers_I = buyers_I
         self.prior = Prior(buyers_I, feature=config.feature, weight=config.prior_weight)
-        self.recency = Recency(
-            half_life_days=config.half_life_days or 90.0, own_weight=config.own_weight or 0.0
-        )
+        self.recency = Recency.of(config)
 
     def recommend(self, query: Query, k: int) -> Ranking:
         """Return the `k` items that the history foretells best; InputError for a question that does not fit."""
@@ -88,13 +86,12 @@ def fit(config: EaseConfig, training: TrainingSet, seed: int) -> Ease:
             f"ease would learn {len(item_J):,} items and may learn {config.most_items:,} (4 bytes for each pair of them);"
             " raise least_takers to leave rare items out, raise most_items where there is memory, or take itemknn or als"
         )
-    chosen = recency.choose(training, config.half_life_days, config.own_weight)
+    config = recency.settled(config, training)
     mean_length = taken_PI.nnz / max(1, int((np.diff(taken_PI.indptr) > 0).sum()))
     weight_JJ = strongest(weights(taken_PI[:, item_J], config.ridge * mean_length), config.kept)
     row_J = np.repeat(item_J, np.diff(weight_JJ.indptr))
     items = len(takers_I)
     weight_II = csr_matrix((weight_JJ.data, (row_J, item_J[weight_JJ.indices])), shape=(items, items))
-    config = replace(config, half_life_days=chosen.half_life_days, own_weight=chosen.own_weight)
     return Ease(config, weight_II, dense.buyers(training.interactions))
 
 

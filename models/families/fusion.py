@@ -9,8 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
-import numpy as np
-
 from counterfoil.errors import ConfigError, InputError, IntegrityError
 from models import artefact
 from models.assembly import members
@@ -20,7 +18,7 @@ from models.assembly.worth import Kind, total, worth
 from models.config import Checked, bounds, build
 from models.data import Query, Ranking, TrainingSet
 from models.families import dense
-from models.family import Family, Model
+from models.family import Family, Model, joined
 from models.rank import pool
 
 ASKED = 6_000  # people of the trial who are asked when weights are chosen
@@ -66,13 +64,7 @@ class Fusion:
     def recommend(self, query: Query, k: int) -> Ranking:
         """Return the best `k` of all that the members propose; InputError for a question that does not fit."""
         dense.check(query, k, self.items)
-        parts = [self._part(part, k) for part in (list(query.parts(PEOPLE_PER_PART)) or [query])]
-        return Ranking(
-            item_PK=np.concatenate([part.item_PK for part in parts]),
-            score_PK=np.concatenate([part.score_PK for part in parts]),
-            sources=self.config.members,
-            source_PK=np.concatenate([part.source_PK for part in parts]),
-        )
+        return joined(self._part(part, k) for part in query.parts(PEOPLE_PER_PART))
 
     def save(self, folder: Path) -> None:
         """Write `fusion.json`, the ascent as `curve.json`, and one sub folder per member."""

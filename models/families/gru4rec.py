@@ -4,29 +4,18 @@ It differs from SASRec by the encoder alone (models/nn/recurrent.py): it learns 
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar, Literal
 
-from models.config import Span, bounds
-from models.families.sequential import SequenceConfig, family
-
-if TYPE_CHECKING:
-    from torch import nn
+from models.families.recurrent import RecurrentConfig, encoder
+from models.families.sequential import family
 
 
 @dataclass(frozen=True, kw_only=True)
-class Gru4RecConfig(SequenceConfig):
-    """The size of the memory beside how it learns."""
+class Gru4RecConfig(RecurrentConfig):
+    """As for the recurrent families together."""
 
     family: ClassVar[str] = "gru4rec"
-    memory: int = bounds(64, 1, 2048, search=Span(32, 512, log=True))
-    layers: int = bounds(1, 1, 8)
-
-
-def encoder(config: Gru4RecConfig) -> "nn.Module":
-    """Make the network that turns items into states."""
-    from models.nn.recurrent import Recurrent
-
-    return Recurrent("gru", width=config.width, memory=config.memory, layers=config.layers)
+    cells: ClassVar[Literal["gru", "lstm"]] = "gru"
 
 
 FAMILY = family(

@@ -5,7 +5,7 @@ answered like any other, and with what they took a minute ago. How it learns is 
 answer needs none. Shapes: P people, J items at the fit, D width.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
@@ -58,9 +58,7 @@ class LightGcn:
         self.said_JD = said_JD
         self.buyers_J = buyers_J
         self.prior = Prior(buyers_J, feature=config.feature, weight=config.prior_weight)
-        self.recency = Recency(
-            half_life_days=config.half_life_days or 90.0, own_weight=config.own_weight or 0.0
-        )
+        self.recency = Recency.of(config)
 
     def recommend(self, query: Query, k: int) -> Ranking:
         """Return the `k` items nearest to the person's place in the graph; InputError for a question that does not fit.
@@ -90,10 +88,9 @@ def fit(config: LightGcnConfig, training: TrainingSet, seed: int) -> LightGcn:
     """Learn item vectors by descent; the steps are drawn by `seed`, on one thread, so that it gives the same bytes."""
     from models.nn import lightgcn
 
-    chosen = recency.choose(training, config.half_life_days, config.own_weight)
-    config = replace(config, half_life_days=chosen.half_life_days, own_weight=chosen.own_weight)
+    config = recency.settled(config, training)
     known = training.interactions
-    item_JD, said_JD = lightgcn.vectors(config, known, chosen.half_life_days, seed)
+    item_JD, said_JD = lightgcn.vectors(config, known, seed)
     return LightGcn(config, unit(item_JD), said_JD, dense.buyers(known))
 
 

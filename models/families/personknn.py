@@ -4,7 +4,7 @@ The fitted people are kept as rows without names; the one who asks is looked up 
 question, so that it makes no difference whether they were there at fit. Shapes: P people who ask, Q fitted people, I items.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -52,9 +52,7 @@ class PersonKnn:
         self.taken_QI = taken_QI
         self.buyers_I = buyers_I
         self.prior = Prior(buyers_I, feature=config.feature, weight=config.prior_weight)
-        self.recency = Recency(
-            half_life_days=config.half_life_days or 90.0, own_weight=config.own_weight or 0.0
-        )
+        self.recency = Recency.of(config)
         self._idf_I = inverse_frequency(config, taken_QI)
         self._unit_IQ = unit(config, taken_QI, self._idf_I).T.tocsr()
 
@@ -148,8 +146,7 @@ def mean_over_deviation(taken_PI: csr_matrix) -> np.ndarray:
 
 def fit(config: PersonKnnConfig, training: TrainingSet, seed: int) -> PersonKnn:
     """Keep what people took lately, decayed; nothing is random."""
-    chosen = recency.choose(training, config.half_life_days, config.own_weight)
-    config = replace(config, half_life_days=chosen.half_life_days, own_weight=chosen.own_weight)
+    config = recency.settled(config, training)
     known = training.interactions.last(config.history)
     taken_QI = known.matrix(decay(known, training.until_us, config.fit_half_life_days))
     return PersonKnn(config, taken_QI, dense.buyers(training.interactions))

@@ -5,7 +5,7 @@ folded in by that alone. Columns are scaled by |column|^(scaling - 1) beforehand
 dimensions (Nikolakopoulos et al., "EigenRec", KAIS 2019). Shapes: P people, I items, F factors.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
@@ -47,9 +47,7 @@ class Svd:
         self.vector_IF = vector_IF
         self.buyers_I = buyers_I
         self.prior = Prior(buyers_I, feature=config.feature, weight=config.prior_weight)
-        self.recency = Recency(
-            half_life_days=config.half_life_days or 90.0, own_weight=config.own_weight or 0.0
-        )
+        self.recency = Recency.of(config)
 
     def recommend(self, query: Query, k: int) -> Ranking:
         """Return the `k` items whose vectors the history's projection meets best; InputError for a question that does not fit."""
@@ -70,8 +68,7 @@ def fit(config: SvdConfig, training: TrainingSet, seed: int) -> Svd:
     """Find the singular vectors from a subspace drawn by `seed` (Halko, Martinsson, Tropp, SIAM Review 2011)."""
     taken_PI = training.interactions.matrix()
     taken_PI.data[:] = 1
-    chosen = recency.choose(training, config.half_life_days, config.own_weight)
-    config = replace(config, half_life_days=chosen.half_life_days, own_weight=chosen.own_weight)
+    config = recency.settled(config, training)
     return Svd(config, vectors(config, taken_PI, seed), dense.buyers(training.interactions))
 
 

@@ -19,8 +19,7 @@ from models.config import Checked, bounds, build
 from models.data import Interactions, Query, Ranking, TrainingSet
 from models.families import dense
 from models.families.ease import EaseConfig
-from models.families.itemknn import ItemKnn, ItemKnnConfig
-from models.family import Family, Model
+from models.family import Family, Model, joined
 from models.rank import habits, itemtable, kin, pool, ranker, shelves, signals, trends
 from models.rank.booster import BoosterConfig
 from models.rank.examples import Examples, join, sample
@@ -82,13 +81,7 @@ class TwoStage:
         InputError for a question that does not fit; ConfigError when its features are not those learned from.
         """
         dense.check(query, k, self.lore.table.items)
-        parts = [self._part(part, k) for part in query.parts(PEOPLE_PER_PART)]
-        return Ranking(
-            item_PK=np.concatenate([part.item_PK for part in parts]),
-            score_PK=np.concatenate([part.score_PK for part in parts]),
-            sources=self.config.retrievers,
-            source_PK=np.concatenate([part.source_PK for part in parts]),
-        )
+        return joined(self._part(part, k) for part in query.parts(PEOPLE_PER_PART))
 
     def contributions(self, query: Query, item_N: np.ndarray) -> tuple[tuple[str, ...], np.ndarray]:
         """Return for one person what each signal added to the score of these items.
@@ -119,7 +112,7 @@ class TwoStage:
         artefact.write_json(folder / "twostage.json", about)
         self.lore.table.save(folder / "items.npy")
         self.lore.shelves.save(folder)
-        if ItemKnnConfig.family not in self.retrievers:
+        if kin.of(self.retrievers) is None:
             self.lore.kin.save(folder)
         self.ranker.save(folder)
         for name, model in self.retrievers.items():
@@ -180,7 +173,7 @@ def load(kind: type[TwoStageConfig], folder: Path) -> TwoStage:
     lore = Lore(
         table=itemtable.load(folder / "items.npy", tuple(about["item_columns"])),
         shelves=shelves.load(folder, tuple(about["levels"])),
-        kin=_kin_of(retrievers) or kin.load(folder),
+        kin=kin.of(retrievers) or kin.load(folder),
     )
     return TwoStage(config, retrievers, grown, lore, tuple(about["signals"]))
 
@@ -265,11 +258,6 @@ def _fit_retrievers(
         name: family.fit(chosen.get(name) or family.config(), training, seed)
         for name, family in ((name, _family(name)) for name in config.retrievers)
     }
-
-
-def _kin_of(retrievers: Mapping[str, Model]) -> Kin | None:
-    near = retrievers.get(ItemKnnConfig.family)
-    return Kin(sim_II=near.sim_II) if isinstance(near, ItemKnn) else None
 
 
 def _family(name: str) -> Family:

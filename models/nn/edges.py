@@ -8,7 +8,7 @@ Shapes: I items, D width, N interactions, T targets, S negatives.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
@@ -17,6 +17,10 @@ from torch.nn import functional as F
 
 from models.nn.neighbours import Neighbourhood, Neighbours
 from models.nn.softmax import matches, softmax_loss
+
+if TYPE_CHECKING:
+    from models.families.gat import GatConfig
+    from models.families.lightgcn import LightGcnConfig
 
 STEPS = 16  # per epoch
 AT_ONCE = 4096  # targets whose scores are held at a time
@@ -45,6 +49,17 @@ class Pace:
     negatives: int
     temperature: float
     rate: float
+
+    @classmethod
+    def of(cls, config: "LightGcnConfig | GatConfig") -> "Pace":
+        """Return what a config says of it."""
+        return cls(
+            epochs=config.epochs,
+            most=config.targets,
+            negatives=config.negatives,
+            temperature=config.temperature,
+            rate=config.rate,
+        )
 
 
 def learn(

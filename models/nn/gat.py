@@ -6,7 +6,6 @@ made when asked, of what they took, so nothing is kept of people.
 Shapes: P people, J items at the fit, T targets, M edges, D width, H heads, A steps of age.
 """
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -112,9 +111,7 @@ class Gat:
         self.person = person.eval()
         self.buyers_J = buyers_J
         self.prior = Prior(buyers_J, feature=config.feature, weight=config.prior_weight)
-        self.recency = Recency(
-            half_life_days=config.half_life_days or 90.0, own_weight=config.own_weight or 0.0
-        )
+        self.recency = Recency.of(config)
         self._unit_JD = F.normalize(item_JD, dim=1)
 
     def recommend(self, query: Query, k: int) -> Ranking:
@@ -176,19 +173,13 @@ def takers(known: Interactions, most: int) -> tuple[np.ndarray, np.ndarray]:
 def fit(config: GatConfig, training: TrainingSet, seed: int) -> Gat:
     """Learn vectors and attention; one thread, so that a seed gives the same bytes. ConfigError for heads that do not fit."""
     _check(config)
-    chosen = recency.choose(training, config.half_life_days, config.own_weight)
-    config = replace(config, half_life_days=chosen.half_life_days, own_weight=chosen.own_weight)
+    config = recency.settled(config, training)
     known = training.interactions
-    pace = Pace(
-        epochs=config.epochs,
-        most=config.targets,
-        negatives=config.negatives,
-        temperature=config.temperature,
-        rate=config.rate,
-    )
     with one_thread():
-        network = Network(config, known, chosen.half_life_days, seed)
-        learn(network, Neighbourhood(known, length=config.length), network.graph.takers_I, pace, seed)
+        network = Network(config, known, Recency.of(config).half_life_days, seed)
+        learn(
+            network, Neighbourhood(known, length=config.length), network.graph.takers_I, Pace.of(config), seed
+        )
         with torch.no_grad():
             item_JD = network.tables()[0].clone()
     return Gat(config, item_JD, network.person, dense.buyers(known))

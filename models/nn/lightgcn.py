@@ -14,6 +14,7 @@ from models.nn.graph import Graph
 from models.nn.neighbours import Neighbourhood, Neighbours
 from models.nn.pooled import pooled
 from models.nn.threads import one_thread
+from models.recency import Recency
 
 
 class Network(nn.Module):
@@ -43,23 +44,19 @@ def speaking(takers_I: np.ndarray) -> np.ndarray:
     return (1.0 / np.sqrt(np.maximum(takers_I, 1))).astype(np.float32)
 
 
-def vectors(
-    config: LightGcnConfig, interactions: Interactions, half_life_days: float, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Learn, and return the items as they are answered and as they speak, each float32 [I, D]."""
+def vectors(config: LightGcnConfig, interactions: Interactions, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Learn by a settled config, and return the items as they are answered and as they speak, each float32 [I, D]."""
     graph = Graph(interactions)
     network = Network(
-        graph, graph.leading(config.width, seed), layers=config.layers, half_life_days=half_life_days
-    )
-    pace = Pace(
-        epochs=config.epochs,
-        most=config.targets,
-        negatives=config.negatives,
-        temperature=config.temperature,
-        rate=config.rate,
+        graph,
+        graph.leading(config.width, seed),
+        layers=config.layers,
+        half_life_days=Recency.of(config).half_life_days,
     )
     with one_thread():
-        learn(network, Neighbourhood(interactions, length=config.length), graph.takers_I, pace, seed)
+        learn(
+            network, Neighbourhood(interactions, length=config.length), graph.takers_I, Pace.of(config), seed
+        )
         with torch.no_grad():
             item_ID, said_ID = network.tables()
     return item_ID.numpy(), said_ID.numpy()

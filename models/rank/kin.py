@@ -70,8 +70,12 @@ def load(folder: Path) -> Kin:
     return Kin(sim_II=artefact.read_csr(folder, "kin"))
 
 
+def of(retrievers: Mapping[str, Model]) -> Kin | None:
+    """Return the neighbours of the item-kNN among the retrievers; None without one."""
+    near = retrievers.get(ItemKnnConfig.family)
+    return Kin(sim_II=near.sim_II) if isinstance(near, ItemKnn) else None
+
+
 def learn(training: TrainingSet, retrievers: Mapping[str, Model]) -> Kin:
-    """Take the neighbours of the item-kNN among the retrievers; without one, find them as of the training set's end."""
-    model = retrievers.get(ItemKnnConfig.family) or itemknn.fit(ItemKnnConfig(), training, 0)
-    assert isinstance(model, ItemKnn)
-    return Kin(sim_II=model.sim_II)
+    """Take the neighbours that a retriever has; where none has, find them as of the training set's end."""
+    return of(retrievers) or Kin(sim_II=itemknn.fit(ItemKnnConfig(), training, 0).sim_II)

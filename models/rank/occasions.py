@@ -89,9 +89,7 @@ def _kept(training: TrainingSet, most: int, random: np.random.Generator) -> Occa
         people=len(row_R),
         items=trial.query.items,
     )
-    # content is the same for all of a training set; a trial that is cut from one does not carry it
-    query = replace(trial.query.rows(row_R), content=training.content)
-    return Occasion(blind=blind, query=query, taken=taken)
+    return Occasion(blind=blind, query=trial.query.rows(row_R), taken=taken)
 
 
 def _drawn(people_P: np.ndarray, most: int, random: np.random.Generator) -> np.ndarray:
