@@ -1,15 +1,21 @@
-"""LambdaMART: XGBoost's trees on a matrix of signals. It knows neither people nor retrievers."""
+"""LambdaMART: XGBoost's trees on a matrix of signals. It knows neither people nor retrievers.
+
+XGBoost brings scikit-learn and half of scipy with it, so it is imported when trees are grown, read or explained: a run with
+nothing to do never does.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import xgboost as xgb
 
 from counterfoil.errors import IntegrityError
 from models.config import Checked, Span, bounds
 from models.rank.examples import Examples
+
+if TYPE_CHECKING:
+    import xgboost as xgb
 
 FILE = "ranker.ubj"
 
@@ -32,7 +38,7 @@ class BoosterConfig(Checked):
 class Booster:
     """A grown ensemble; scores are float32, higher is better."""
 
-    def __init__(self, trees: xgb.Booster, names: tuple[str, ...]) -> None:
+    def __init__(self, trees: "xgb.Booster", names: tuple[str, ...]) -> None:
         self.trees = trees
         self.names = names
         self.trees.set_param({"nthread": 1})
@@ -48,6 +54,8 @@ class Booster:
 
         Lundberg et al., "Consistent individualized feature attribution for tree ensembles" (2018).
         """
+        import xgboost as xgb
+
         return self.trees.predict(
             xgb.DMatrix(signal_NF, nthread=1), pred_contribs=True, validate_features=False
         )
@@ -59,6 +67,8 @@ class Booster:
 
 def grow(config: BoosterConfig, examples: Examples, *, seed: int, threads: int) -> Booster:
     """Fit LambdaMART (Burges 2010, "From RankNet to LambdaRank to LambdaMART")."""
+    import xgboost as xgb
+
     data = xgb.QuantileDMatrix(
         examples.value_NF, examples.gain_N, qid=examples.group_N, max_bin=config.bins, nthread=threads
     )
@@ -82,6 +92,8 @@ def grow(config: BoosterConfig, examples: Examples, *, seed: int, threads: int) 
 
 def load(config: BoosterConfig, folder: Path, names: tuple[str, ...]) -> Booster:
     """Read an ensemble that `save` wrote; IntegrityError when it is not one for these signals."""
+    import xgboost as xgb
+
     trees = xgb.Booster()
     trees.load_model(bytearray((folder / FILE).read_bytes()))
     if trees.num_features() != len(names):
