@@ -57,7 +57,8 @@ async def _body(scope: Scope, receive: Receive, seconds: float) -> bytes:
     headers = {name.lower(): value for name, value in scope["headers"]}
     _check_headers(headers)
     try:
-        body = await asyncio.wait_for(_read(receive), seconds)
+        async with asyncio.timeout(seconds):
+            body = await _read(receive)
     except TimeoutError:
         raise Refusal(
             408, "timeout", f"the body did not arrive within {seconds:g} s; send it at once"

@@ -93,7 +93,8 @@ class Seam:
     async def _recorded(self, answer: Answer, now: datetime) -> Response:
         receipt = self._receipt(answer, now)
         try:
-            await asyncio.wait_for(asyncio.wrap_future(self.receipts.submit(receipt)), self.record_seconds)
+            async with asyncio.timeout(self.record_seconds):
+                await asyncio.wrap_future(self.receipts.submit(receipt))
         except (UnavailableError, TimeoutError, ValueError, TypeError) as fault:
             log.error("an answer could not be recorded: %s", fault or "the disk is slow")
             return failure(

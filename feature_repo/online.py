@@ -31,7 +31,7 @@ class PersonView:
     """
 
     features: dict[str, float]
-    history_items: np.ndarray  # str
+    history_items: tuple[str, ...]
     history_times_us: np.ndarray  # int64
     history_quantities: np.ndarray  # float32
     category_affinity: dict[str, float] = field(default_factory=dict)
@@ -104,7 +104,7 @@ class OnlineFeatures:
 def _empty(event_time: datetime | None = None, *, expired: bool = False) -> PersonView:
     return PersonView(
         features=dict.fromkeys(PERSON_FEATURES, NAN),
-        history_items=np.array([], np.str_),
+        history_items=(),
         history_times_us=np.array([], np.int64),
         history_quantities=np.array([], np.float32),
         event_time=event_time,
@@ -115,7 +115,7 @@ def _empty(event_time: datetime | None = None, *, expired: bool = False) -> Pers
 def _decode(values: "dict[str, Value]", event_time: datetime) -> PersonView:
     return PersonView(
         features={name: _scalar(values.get(name)) for name in PERSON_FEATURES},
-        history_items=np.array(values["history_items"].string_list_val.val, np.str_),
+        history_items=tuple(values["history_items"].string_list_val.val),
         history_times_us=np.array(values["history_times"].int64_list_val.val, np.int64),
         history_quantities=np.array(values["history_quantities"].float_list_val.val, np.float32),
         category_affinity=dict(

@@ -30,6 +30,8 @@ from counterfoil.pseudonym import require_same
 from counterfoil.receipts import Receipts
 from counterfoil.settings import Settings
 
+GARBAGE = 20_000  # objects between two collections: several answers leave that many, most of which need no collector
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Serving:
@@ -75,6 +77,7 @@ def settle() -> None:
     threadpool_limits(1)  # rows for one person: threads cost more than they bring
     gc.collect()
     gc.freeze()  # what is loaded stays; the collector need not walk it again
+    gc.set_threshold(GARBAGE)
 
 
 def create(start: Callable[[], Serving]) -> Starlette:

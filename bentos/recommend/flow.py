@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from bentos.recommend.person import People, Person
-from bentos.recommend.query import features_of, history_of, question
+from bentos.recommend.query import features_of, history_of, lines_of, question
 from bentos.recommend.reasons import FALLBACK, Reasons
 from bentos.recommend.request import RecommendRequest, parse
 from bentos.recommend.rules import Catalogue, Rules
@@ -72,8 +72,9 @@ class Recommend:
         stages.done("parse")
         person = self.people.find(name, moment)
         stages.done("person")
-        history = history_of(person, self.items, as_of_us, self.about["history_cap"])
-        features = features_of(person, self.items, self.about, as_of_us, self.about["history_cap"])
+        lines = lines_of(person, self.items, as_of_us)
+        history = history_of(lines, self.items, self.about["history_cap"])
+        features = features_of(person, lines, self.items, self.about, as_of_us, self.about["history_cap"])
         stages.done("features")
         rules = self.catalogue.rules(request.filters, history, as_of_us)
         stages.done("rules")

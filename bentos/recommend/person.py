@@ -6,7 +6,7 @@ Whatever goes wrong out there is an answer without history here, never a failed 
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as Late
 from dataclasses import dataclass, field
@@ -36,8 +36,8 @@ class View(Protocol):
         """Features by name, NaN where absent."""
 
     @property
-    def history_items(self) -> Any:
-        """Ids of the items, text [N]."""
+    def history_items(self) -> Sequence[str]:
+        """Ids of the items, N of them."""
 
     @property
     def history_times_us(self) -> Any:
@@ -138,7 +138,7 @@ def known(view: View, now: datetime) -> Person:
     younger = view.event_time is not None and view.event_time > now
     return Person(
         features=view.features,
-        item_ids=tuple(np.asarray(view.history_items).tolist()),
+        item_ids=tuple(view.history_items),
         time_us_N=np.asarray(view.history_times_us, np.int64),
         quantity_N=np.asarray(view.history_quantities, np.float32),
         affinity=view.category_affinity,

@@ -1,7 +1,7 @@
 """From a person to a question that a model understands: indices instead of ids, features in the model's order."""
 
 from collections.abc import Mapping
-from itertools import repeat
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -11,30 +11,53 @@ from feature_repo.transforms import PAIR_FEATURES, pair_features
 from models.data import Content, Features, Interactions, Query
 
 
-def history_of(person: Person, items: Snapshot, as_of_us: int, cap: int) -> Interactions:
-    """Return the person's latest `cap` interactions before `as_of_us` with items of the catalogue, as one row."""
-    index_N = np.fromiter(map(items.index.get, person.item_ids, repeat(-1)), np.int32, len(person.item_ids))
-    kept_N = np.flatnonzero((index_N >= 0) & (person.time_us_N < as_of_us) & (person.quantity_N > 0))
-    item_N, time_N = index_N[kept_N], person.time_us_N[kept_N]
-    order_N = np.lexsort((item_N, time_N))[-cap:]
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Lines:
+    """A person's interactions before a moment, by time, then item; items outside the catalogue have numbers after it."""
+
+    item_N: np.ndarray  # int32
+    time_N: np.ndarray  # int64, microseconds
+    quantity_N: np.ndarray  # float32
+
+
+def lines_of(person: Person, items: Snapshot, as_of_us: int) -> Lines:
+    """Number the person's interactions by the catalogue; what happened at `as_of_us` or later, or came back, is left out."""
+    numbers = list(map(items.index.get, person.item_ids))
+    if None in numbers:
+        strangers: dict[str, int] = {}
+        numbers = [
+            strangers.setdefault(name, len(items) + len(strangers)) if number is None else number
+            for name, number in zip(person.item_ids, numbers, strict=True)
+        ]
+    item_N = np.array(numbers, np.int32)
+    kept_N = np.flatnonzero((person.time_us_N < as_of_us) & (person.quantity_N > 0))
+    order_N = kept_N[np.lexsort((item_N[kept_N], person.time_us_N[kept_N]))]
+    return Lines(
+        item_N=item_N[order_N], time_N=person.time_us_N[order_N], quantity_N=person.quantity_N[order_N]
+    )
+
+
+def history_of(lines: Lines, items: Snapshot, cap: int) -> Interactions:
+    """Return the latest `cap` lines with items of the catalogue, as one row."""
+    kept_N = np.flatnonzero(lines.item_N < len(items))[-cap:]
     return Interactions(
-        person_N=np.zeros(len(order_N), np.int32),
-        item_N=item_N[order_N],
-        time_N=time_N[order_N],
-        weight_N=person.quantity_N[kept_N][order_N],
+        person_N=np.zeros(len(kept_N), np.int32),
+        item_N=lines.item_N[kept_N],
+        time_N=lines.time_N[kept_N],
+        weight_N=lines.quantity_N[kept_N],
         people=1,
         items=len(items),
     )
 
 
 def features_of(
-    person: Person, items: Snapshot, about: Mapping[str, list[str]], as_of_us: int, cap: int
+    person: Person, lines: Lines, items: Snapshot, about: Mapping[str, list[str]], as_of_us: int, cap: int
 ) -> Features:
     """Return person, item and pair features at `as_of_us`, named and ordered as the model learned them.
 
-    Pairs are computed of the whole history, and those with items of the catalogue kept: a share of baskets is of all baskets.
+    Pairs are computed of the latest `cap` lines, and those with items of the catalogue kept: a share is of all baskets.
     """
-    pairs = pair_features(*_whole(person, items, as_of_us, cap), as_of_us)
+    pairs = pair_features(lines.item_N[-cap:], lines.time_N[-cap:], lines.quantity_N[-cap:], as_of_us)
     kept_R = np.flatnonzero(pairs.item_R < len(items))
     columns = [PAIR_FEATURES.index(name) for name in about["pair_names"]]
     values = [person.features.get(name, np.nan) for name in about["person_names"]]
@@ -48,21 +71,6 @@ def features_of(
         pair_item_N=pairs.item_R[kept_R].astype(np.int32),
         pair_NF=pairs.feature_RF[kept_R][:, columns],
     )
-
-
-def _whole(
-    person: Person, items: Snapshot, as_of_us: int, cap: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return items, times, quantities of the latest `cap` interactions; items outside the catalogue get numbers after it."""
-    strangers: dict[str, int] = {}
-    numbers = [
-        items.index[name] if name in items.index else strangers.setdefault(name, len(items) + len(strangers))
-        for name in person.item_ids
-    ]
-    item_N = np.array(numbers, np.int32)
-    kept_N = np.flatnonzero((person.time_us_N < as_of_us) & (person.quantity_N > 0))
-    order_N = kept_N[np.lexsort((item_N[kept_N], person.time_us_N[kept_N]))][-cap:]
-    return item_N[order_N], person.time_us_N[order_N], person.quantity_N[order_N]
 
 
 def question(

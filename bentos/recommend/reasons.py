@@ -34,7 +34,7 @@ class Reasons:
         as_of_us: int,
     ) -> list[tuple[str, ...]]:
         """Return up to three reasons per chosen item, the most personal first; there is always one."""
-        counts = _own(features)
+        counts = _own(features, chosen)
         owned = set(history.item_N.tolist())
         shelves = set(list(affinity)[:FAVOURITES])
         return [
@@ -95,16 +95,17 @@ class Reasons:
         return f"others {self.verb} this often"
 
 
-def _own(features: Features) -> dict[int, tuple[int, float]]:
-    """Return (times, days since last) per item of the history, from the pair features that the model saw too."""
+def _own(features: Features, chosen: np.ndarray) -> dict[int, tuple[int, float]]:
+    """Return (times, days since last) per chosen item of the history, from the pair features that the model saw too."""
     if not {"times_bought", "days_since_last"} <= set(features.pair_names):
         return {}
-    times_N = features.pair_NF[:, features.pair_names.index("times_bought")]
-    days_N = features.pair_NF[:, features.pair_names.index("days_since_last")]
+    row_R = np.flatnonzero(np.isin(features.pair_item_N, chosen))
+    times_R = features.pair_NF[row_R, features.pair_names.index("times_bought")]
+    days_R = features.pair_NF[row_R, features.pair_names.index("days_since_last")]
     return {
         item: (int(times), float(days))
         for item, times, days in zip(
-            features.pair_item_N.tolist(), times_N.tolist(), days_N.tolist(), strict=True
+            features.pair_item_N[row_R].tolist(), times_R.tolist(), days_R.tolist(), strict=True
         )
     }
 

@@ -4,6 +4,7 @@ The neighbours come from the `implicit` library; the history comes with the ques
 Shapes: P people, I items, N interactions; sim_II is sparse, a row holds the item's neighbours.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -83,12 +84,10 @@ class ItemKnn:
         """Return the `k` items nearest to what the person took; InputError for a question that does not fit."""
         dense.check(query, k, len(self.buyers_I))
 
-        def score(part: Query) -> csr_matrix:
+        def score(part: Query) -> Iterator[sparse.Scored]:
             decay_N = decay(part.history, part.as_of_us, given(self.config.half_life_days))
-            history_PI = part.history.matrix(decay_N)
-            near_PI = history_PI[:, : len(self.buyers_I)] @ self.sim_II
-            near_PI.resize(history_PI.shape)
-            return near_PI + history_PI * np.float32(given(self.config.own_weight))
+            for item_A, weight_A in sparse.taken(part.history, decay_N):
+                yield sparse.near(self.sim_II, item_A, weight_A, given(self.config.own_weight))
 
         return sparse.rank(query, k, ItemKnnConfig.family, score, self.prior)
 

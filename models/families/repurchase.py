@@ -3,12 +3,12 @@
 The history comes with the question; only the prior is learned. Shapes: P people, I items, N interactions.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
-from scipy.sparse import csr_matrix
 
 from models import artefact
 from models.config import Checked, Span, bounds, build
@@ -43,8 +43,8 @@ class Repurchase:
         """Return the `k` best by decayed frequency; InputError for a question that does not fit."""
         dense.check(query, k, len(self.buyers_I))
 
-        def score(part: Query) -> csr_matrix:
-            return part.history.matrix(decay(part.history, part.as_of_us, self.config.half_life_days))
+        def score(part: Query) -> Iterator[sparse.Scored]:
+            return sparse.taken(part.history, decay(part.history, part.as_of_us, self.config.half_life_days))
 
         return sparse.rank(query, k, RepurchaseConfig.family, score, self.prior)
 

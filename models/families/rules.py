@@ -4,6 +4,7 @@ With `reach` 1 and `backward` 0 it is a Markov chain. Things taken at one moment
 Shapes: P people, I items, N interactions, B baskets; rule_II is sparse, a row holds what its item brings about.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -78,12 +79,12 @@ class Rules:
         """Return the `k` items that the person's latest ones bring about; InputError for a question that does not fit."""
         dense.check(query, k, len(self.buyers_I))
 
-        def score(part: Query) -> csr_matrix:
+        def score(part: Query) -> Iterator[sparse.Scored]:
             asked_N = np.power(given(self.config.asked_fade), steps_back(part.history))
             taken_PI = part.history.matrix(asked_N)[:, : len(self.buyers_I)]
             brought_PI = taken_PI @ self.rule_II
             own_weight = given(self.config.own_weight)
-            return brought_PI + taken_PI * np.float32(own_weight) if own_weight else brought_PI
+            return sparse.rows(brought_PI + taken_PI * np.float32(own_weight) if own_weight else brought_PI)
 
         return sparse.rank(query, k, RulesConfig.family, score, self.prior)
 

@@ -6,6 +6,7 @@ item that both have in common count less. Items that everybody takes make sessio
 Shapes: P people, I items, S fitted sessions, N items of fitted sessions, E items of the question, T matches, C neighbours' items.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -97,12 +98,12 @@ class SessionKnn:
         dense.check(query, k, len(self.buyers_I))
         own_weight = np.float32(given(self.config.own_weight))
 
-        def score(part: Query) -> csr_matrix:
+        def score(part: Query) -> Iterator[sparse.Scored]:
             voted_PI = self.voted(part.history)
             if own_weight == 1.0:
-                return voted_PI
+                return sparse.rows(voted_PI)
             own_PI = voted_PI.multiply(part.history.matrix()[:, : len(self.buyers_I)] > 0)
-            return voted_PI + own_PI * (own_weight - np.float32(1))
+            return sparse.rows(voted_PI + own_PI * (own_weight - np.float32(1)))
 
         return sparse.rank(query, k, SessionKnnConfig.family, score, self.prior)
 

@@ -1,39 +1,79 @@
 """What families share whose scores are few: items with a score of their own above the prior (models/families/prior.py).
 
-Nothing as long as the catalogue is made per person, so that an answer costs what its history costs. Same answers as by
-models/families/dense.py. Shapes: P people, I items, K list length, C scored items of a person.
+Scored items are few and listed, so that an answer costs what its history costs. Same answers as by models/families/dense.py.
+Shapes: P people, I items, K list length, C scored items of a person, A items of its history, M entries of their rows.
 """
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 from scipy.sparse import csr_matrix
 
-from models.data import Query, Ranking
+from models.data import Interactions, Query, Ranking
 from models.families.prior import Prior
 from models.family import best_of
 
 PEOPLE_PER_PART = 1024
 
+Scored = tuple[np.ndarray, np.ndarray]  # items, ascending, and their scores, float32, never below zero
 
-def rank(query: Query, k: int, source: str, score: Callable[[Query], csr_matrix], prior: Prior) -> Ranking:
-    """Rank by `score(part)`, sparse float32 [P, I] and never below zero, plus the prior; ties go to the lower index."""
+
+def rank(
+    query: Query, k: int, source: str, score: Callable[[Query], Iterable[Scored]], prior: Prior
+) -> Ranking:
+    """Rank by `score(part)`, person by person, plus the prior; ties go to the lower index."""
     k = min(k, query.items)
     item_PK = np.full((query.people, k), -1, np.int32)
     score_PK = np.full((query.people, k), -np.inf, np.float32)
     row = 0
     for part in query.parts(PEOPLE_PER_PART):
-        scored_PI = score(part)
-        scored_PI.sort_indices()
-        for at in range(part.people):
-            span = slice(scored_PI.indptr[at], scored_PI.indptr[at + 1])
+        for at, (item_C, score_C) in enumerate(score(part)):
             excluded = None if part.exclude is None else part.exclude[at]
-            best, scores = _best(part, k, scored_PI.indices[span], scored_PI.data[span], excluded, prior)
+            best, scores = _best(part, k, item_C, score_C, excluded, prior)
             item_PK[row, : len(best)], score_PK[row, : len(best)] = best, scores
             row += 1
     return Ranking(
         item_PK=item_PK, score_PK=score_PK, sources=(source,), source_PK=(item_PK >= 0).astype(np.uint8)
     )
+
+
+def rows(scored_PI: csr_matrix) -> Iterator[Scored]:
+    """Yield the rows of a sparse float32 matrix."""
+    scored_PI.sort_indices()
+    for start, stop in itertools.pairwise(scored_PI.indptr):
+        yield scored_PI.indices[start:stop], scored_PI.data[start:stop]
+
+
+def taken(history: Interactions, value_N: np.ndarray) -> Iterator[Scored]:
+    """Yield what each person took, the values of several takings of one item added up."""
+    for start, stop in itertools.pairwise(history.indptr.tolist()):
+        item_A, at_N = np.unique(history.item_N[start:stop], return_inverse=True)
+        yield item_A, np.bincount(at_N, value_N[start:stop], len(item_A)).astype(np.float32)
+
+
+def entries(sim_II: csr_matrix, item_A: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the rows of these items one after another: columns, values, and how many entries each row has, int64 [A].
+
+    Only numpy: scipy's own way to rows and products takes a millisecond before it begins, which one answer cannot spare.
+    """
+    start_A = sim_II.indptr[item_A]
+    count_A = sim_II.indptr[item_A + 1].astype(np.int64) - start_A
+    at_M = np.arange(count_A.sum()) + np.repeat(start_A - (np.cumsum(count_A) - count_A), count_A)
+    return sim_II.indices[at_M], sim_II.data[at_M], count_A
+
+
+def near(sim_II: csr_matrix, item_A: np.ndarray, weight_A: np.ndarray, own_weight: float) -> Scored:
+    """Return what the rows of the items of a history add up to, each times its weight; each item also speaks for itself."""
+    known_A = item_A < sim_II.shape[0]
+    column_M, value_M, count_A = entries(sim_II, item_A[known_A])
+    items = max(sim_II.shape[1], int(item_A.max(initial=-1)) + 1)
+    score_I = np.bincount(column_M, value_M * np.repeat(weight_A[known_A], count_A), items).astype(
+        np.float64, copy=False
+    )  # of nothing it counts whole numbers
+    score_I[item_A] += weight_A * own_weight
+    item_C = np.flatnonzero(score_I > 0)
+    return item_C, score_I[item_C].astype(np.float32)
 
 
 def _best(

@@ -30,16 +30,17 @@ class ItemTable:
         """Number of items that were known."""
         return len(self.value_IC)
 
-    def column(self, name: str) -> np.ndarray:
-        """Return one column, float32 [I]."""
-        return self.value_IC[:, self.names.index(name)]
-
-    def give(self, item_N: np.ndarray) -> dict[str, np.ndarray]:
-        """Return the columns for these items, float32 [N] each."""
-        known_N = item_N < self.items
-        value_NC = np.full((len(item_N), len(self.names)), np.nan, np.float32)
-        value_NC[known_N] = self.value_IC[item_N[known_N]]
-        return dict(zip(self.names, value_NC.T, strict=True))
+    def give(self, item_N: np.ndarray, names: tuple[str, ...] | None = None) -> dict[str, np.ndarray]:
+        """Return the columns of these names (None: all) for these items, float32 [N] each."""
+        wanted = self.names if names is None else names
+        known_N = np.flatnonzero(item_N < self.items)
+        value_NC = np.full((len(item_N), len(wanted)), np.nan, np.float32)
+        if names is None:
+            value_NC[known_N] = self.value_IC[item_N[known_N]]
+        else:
+            column_C = [self.names.index(name) for name in names]
+            value_NC[known_N] = self.value_IC[item_N[known_N, None], column_C]
+        return dict(zip(wanted, value_NC.T, strict=True))
 
     def save(self, path: Path) -> None:
         """Write the values as npy; the names are kept by whoever saves."""

@@ -2,10 +2,11 @@
 
 Neighbours are those of item-kNN (models/families/itemknn.py), without the item itself: the person's own past with it has
 signals of its own.
-Shapes: P people, I items, N candidates, H lines of the histories, W weightings of them, Q weighted histories, A items that were
-taken, B items that are proposed; sim_II is sparse, a row holds the item's neighbours.
+Shapes: P people, I items, N candidates, H lines of the histories, W weightings of them, A items that were taken, M neighbours of
+those; sim_II is sparse, a row holds the item's neighbours.
 """
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,14 +16,13 @@ from scipy.sparse import csr_matrix
 
 from models import artefact
 from models.data import TrainingSet
-from models.families import itemknn
+from models.families import itemknn, sparse
 from models.families.itemknn import ItemKnn, ItemKnnConfig
 from models.family import Model
 from models.rank.past import Past
 from models.rank.pool import Pool
 
 HALF_LIVES_DAYS = (7, 30, 120)
-PEOPLE_PER_PART = 256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,29 +36,29 @@ class Kin:
         names = (*(f"kin.near_{days}d" for days in HALF_LIVES_DAYS), "kin.near_last_basket")
         weight_WH = np.stack([*(past.decay(days) for days in HALF_LIVES_DAYS), past.back_H == 0])
         near_WN = np.zeros((len(names), len(pool)), np.float32)
-        for start in range(0, past.people, PEOPLE_PER_PART):
-            self._near(pool, past, weight_WH.astype(np.float32), start, near_WN)
+        place_I = np.full(self.sim_II.shape[1], -1, np.int32)  # of a person's candidates; cleared after each
+        line_P = np.searchsorted(past.row_H, np.arange(past.people + 1))
+        row_P = np.searchsorted(pool.row_N, np.arange(past.people + 1))
+        for lines, rows in zip(itertools.pairwise(line_P), itertools.pairwise(row_P), strict=True):
+            item_H, item_N = past.item_H[slice(*lines)], pool.item_N[slice(*rows)]
+            near_WN[:, slice(*rows)] = self._near(item_H, weight_WH[:, slice(*lines)], item_N, place_I)
         return dict(zip(names, near_WN, strict=True))
 
-    def _near(self, pool: Pool, past: Past, weight_WH: np.ndarray, start: int, near_WN: np.ndarray) -> None:
-        """Fill in the columns of the people from `start` on. Only what they took and what is proposed to them is multiplied."""
-        stop = min(start + PEOPLE_PER_PART, past.people)
-        known, people = self.sim_II.shape[0], stop - start
-        line_H = np.arange(*np.searchsorted(past.row_H, [start, stop]))
-        line_H = line_H[past.item_H[line_H] < known]
-        row_N = np.arange(*np.searchsorted(pool.row_N, [start, stop]))
-        row_N = row_N[pool.item_N[row_N] < known]
-        taken_A, at_H = np.unique(past.item_H[line_H], return_inverse=True)
-        proposed_B, at_N = np.unique(pool.item_N[row_N], return_inverse=True)
-        asked_H = past.row_H[line_H] - start
-        ways = len(weight_WH)
-        row_WH = np.arange(ways)[:, None] * people + asked_H
-        history_QA = csr_matrix(
-            (weight_WH[:, line_H].ravel(), (row_WH.ravel(), np.tile(at_H, ways))),
-            shape=(ways * people, len(taken_A)),
-        )
-        near_WPB = (history_QA @ self.sim_II[taken_A][:, proposed_B]).toarray().reshape(ways, people, -1)
-        near_WN[:, row_N] = near_WPB[:, pool.row_N[row_N] - start, at_N]
+    def _near(
+        self, item_H: np.ndarray, weight_WH: np.ndarray, item_N: np.ndarray, place_I: np.ndarray
+    ) -> np.ndarray:
+        """Return how near one person's candidates are to its lines by each weighting, float64 [W, N]."""
+        item_A, at_H = np.unique(item_H, return_inverse=True)
+        known = np.searchsorted(item_A, len(place_I))
+        column_M, value_M, count_A = sparse.entries(self.sim_II, item_A[:known])
+        known_N = item_N < len(place_I)
+        place_I[item_N[known_N]] = np.flatnonzero(known_N)
+        place_M = place_I[column_M]
+        place_I[item_N[known_N]] = -1
+        met_M = np.flatnonzero(place_M >= 0)
+        at_M, value_M, from_M = place_M[met_M], value_M[met_M], np.repeat(np.arange(known), count_A)[met_M]
+        weights = (np.bincount(at_H, weight_H, len(item_A)) for weight_H in weight_WH)
+        return np.stack([np.bincount(at_M, value_M * weight_A[from_M], len(item_N)) for weight_A in weights])
 
     def save(self, folder: Path) -> None:
         """Write the neighbours as CSR parts."""

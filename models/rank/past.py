@@ -3,12 +3,15 @@
 Shapes: P people, N candidates, H lines of the histories, G distinct (person, thing) groups.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
 from models.data import DAY_US, Query
+
+DENSE = 4  # groups per line and candidate up to which empty groups cost less than sorting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,8 +66,14 @@ class Past:
         return np.bincount(self.row_H[self.opens_H], minlength=self.people)
 
     def decay(self, half_life_days: float) -> np.ndarray:
-        """Return weights that halve every so many days, float64 [H]."""
-        return np.exp2(self.age_H / -half_life_days)
+        """Return weights that halve every so many days, float64 [H], not to be written to; worked out once per half-life."""
+        if half_life_days not in self._decays:
+            self._decays[half_life_days] = np.exp2(self.age_H / -half_life_days)
+        return self._decays[half_life_days]
+
+    @cached_property
+    def _decays(self) -> dict[float, np.ndarray]:
+        return {}
 
     def mean(self, value_H: np.ndarray, weight_H: np.ndarray) -> np.ndarray:
         """Return the weighted mean of finite values per person, float64 [P]; NaN for who has none."""
@@ -85,30 +94,46 @@ def _changes(*keys: np.ndarray) -> np.ndarray:
 
 
 class Groups:
-    """Lines gathered by a key; sums and extremes per group, handed to the candidates that ask for the key."""
+    """Lines gathered by a key; sums and extremes per group, handed to the candidates that ask for the key.
 
-    def __init__(self, key_H: np.ndarray, key_N: np.ndarray) -> None:
-        self.key_G, self.group_H = np.unique(key_H, return_inverse=True)
-        self.at_N = np.minimum(np.searchsorted(self.key_G, key_N), max(len(self.key_G) - 1, 0))
-        self.found_N = self.key_G[self.at_N] == key_N if len(self.key_G) else np.zeros(len(key_N), bool)
+    Keys are whole numbers from 0. Where they lie so close that there are few more of them than lines (`keys` says below which
+    number they lie), each is a group of its own: nothing is sorted and nothing looked up.
+    """
+
+    def __init__(self, key_H: np.ndarray, key_N: np.ndarray, keys: int | None = None) -> None:
+        if keys is not None and keys <= DENSE * (len(key_H) + len(key_N)):
+            self.groups, self.group_H, self.at_N = keys, key_H, key_N
+            self.found_N = np.bincount(key_H, minlength=keys)[key_N] > 0
+            return
+        key_G, self.group_H = np.unique(key_H, return_inverse=True)
+        self.groups = len(key_G)
+        self.at_N = np.minimum(np.searchsorted(key_G, key_N), max(len(key_G) - 1, 0))
+        self.found_N = key_G[self.at_N] == key_N if len(key_G) else np.zeros(len(key_N), bool)
 
     def total(self, value_H: np.ndarray | None = None) -> np.ndarray:
         """Return the sum (or the count) of each candidate's group; 0 where there is none."""
         return self.give(self.totals(value_H), 0.0)
 
+    def several(self, value_WH: Sequence[np.ndarray]) -> np.ndarray:
+        """Return the sums of several values of each candidate's group, float64 [W, N]; 0 where there is none."""
+        if not self.groups:
+            return np.zeros((len(value_WH), len(self.at_N)))
+        total_WG = np.stack([self.totals(value_H) for value_H in value_WH])
+        return np.where(self.found_N, total_WG[:, self.at_N], 0.0)
+
     def totals(self, value_H: np.ndarray | None = None) -> np.ndarray:
         """Return the sum (or the count) of each group, [G]."""
-        return np.bincount(self.group_H, value_H, minlength=len(self.key_G))
+        return np.bincount(self.group_H, value_H, minlength=self.groups)
 
     def latest(self, value_H: np.ndarray) -> np.ndarray:
         """Return the value of the group's latest line; NaN where there is none."""
-        out_G = np.empty(len(self.key_G))
+        out_G = np.empty(self.groups)
         out_G[self.group_H] = value_H  # of several assignments to one place the last one stays
         return self.give(out_G, np.nan)
 
     def earliest(self, value_H: np.ndarray) -> np.ndarray:
         """Return the value of the group's earliest line; NaN where there is none."""
-        out_G = np.empty(len(self.key_G))
+        out_G = np.empty(self.groups)
         out_G[self.group_H[::-1]] = value_H[::-1]
         return self.give(out_G, np.nan)
 

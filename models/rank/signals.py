@@ -57,10 +57,12 @@ def signals(
         },
         **_shelves(pool, past, lore.shelves, pair),
         **item,
-        **_taste(pool, past, lore),
+        **_taste(pool, past, lore, item),
         **lore.kin.columns(pool, past),
     }
-    return tuple(columns), np.column_stack(list(columns.values())).astype(np.float32)
+    return tuple(columns), np.array(
+        list(columns.values()), np.float32
+    ).T  # column by column: a quarter of the time
 
 
 def _given(pool: Pool, features: Features) -> Columns:
@@ -80,9 +82,12 @@ def _given(pool: Pool, features: Features) -> Columns:
 def _pair(pool: Pool, past: Past, gap_days_N: np.ndarray) -> Columns:
     """Return how often, how lately and how regularly the person took the item; `gap_days_N` is everybody's usual gap."""
     pair = Groups(past.pair_H, pool.key_N)
-    count_N, last_N, first_N = pair.total(), pair.latest(past.age_H), pair.earliest(past.age_H)
+    fades = (past.decay(days) for days in HALF_LIVES_DAYS)
+    lately = (past.back_H < some for some in LATEST_BASKETS)
+    count_N, quantity_N, *more = pair.several([np.ones(len(past.age_H)), past.weight_H, *fades, *lately])
+    last_N, first_N = pair.latest(past.age_H), pair.earliest(past.age_H)
     back_N = pair.earliest(past.back_H.astype(float))
-    decayed = {days: pair.total(past.decay(days)) for days in HALF_LIVES_DAYS}
+    decayed = dict(zip(HALF_LIVES_DAYS, more, strict=False))
     with np.errstate(divide="ignore", invalid="ignore"):
         interval_N = np.where(count_N > 1, (first_N - last_N) / (count_N - 1), np.nan)
         due_N = np.where(interval_N > 0, last_N / interval_N, np.nan)
@@ -96,10 +101,13 @@ def _pair(pool: Pool, past: Past, gap_days_N: np.ndarray) -> Columns:
         "own.due": due_N,
         "own.usual_days": usual_N,
         "own.usual_due": last_N / np.maximum(usual_N, 1.0),
-        "own.quantity": pair.total(past.weight_H),
+        "own.quantity": quantity_N,
         "own.baskets_since_last": pair.latest(past.back_H.astype(float)),
         "own.share_since_first": count_N / (back_N + 1),
-        **{f"own.in_last_{some}": pair.total((past.back_H < some).astype(float)) for some in LATEST_BASKETS},
+        **{
+            f"own.in_last_{some}": value_N
+            for some, value_N in zip(LATEST_BASKETS, more[len(HALF_LIVES_DAYS) :], strict=True)
+        },
         "own.place": place_within(pool.row_N, decayed[90], pool.sizes_P),
     }
 
@@ -140,7 +148,7 @@ def _shelf(level: str, pool: Pool, past: Past, shelves: Shelves, pair: Columns) 
     """Return how much and how lately the person took from where the item stands, and the item's part in that."""
     code_N, code_H = shelves.codes(level, pool.item_N), shelves.codes(level, past.item_H)
     width = int(max(code_N.max(initial=0), code_H.max(initial=0))) + 1
-    shelf = Groups(past.row_H * width + code_H, pool.row_N * width + code_N)
+    shelf = Groups(past.row_H * width + code_H, pool.row_N * width + code_N, past.people * width)
     lines_P = {days: np.bincount(past.row_H, past.decay(days), past.people) for days in SHELF_HALF_LIVES_DAYS}
     taken = {days: shelf.total(past.decay(days)) for days in SHELF_HALF_LIVES_DAYS}
     last_N = shelf.latest(past.age_H)
@@ -159,10 +167,10 @@ def _shelf(level: str, pool: Pool, past: Past, shelves: Shelves, pair: Columns) 
     }
 
 
-def _taste(pool: Pool, past: Past, lore: Lore) -> Columns:
+def _taste(pool: Pool, past: Past, lore: Lore, item: Columns) -> Columns:
     """Return how far the candidate is from what the person usually takes: how popular, how new, how dear."""
     weight_H = past.decay(TASTE_HALF_LIFE_DAYS)
-    mine, taken = lore.table.give(pool.item_N), lore.table.give(past.item_H)
+    taken = lore.table.give(past.item_H, ("trend.takers", "trend.age_days"))
     price_N, price_H = lore.shelves.price(pool.item_N), lore.shelves.price(past.item_H)
     usual_P = {
         "popular": past.mean(taken["trend.takers"], weight_H),
@@ -171,5 +179,5 @@ def _taste(pool: Pool, past: Past, lore: Lore) -> Columns:
         ),  # how old it was when it was taken
         "price": past.mean(price_H, weight_H),
     }
-    value_N = {"popular": mine["trend.takers"], "age_days": mine["trend.age_days"], "price": price_N}
+    value_N = {"popular": item["trend.takers"], "age_days": item["trend.age_days"], "price": price_N}
     return {f"taste.{name}": value_N[name] - usual_P[name][pool.row_N] for name in usual_P}

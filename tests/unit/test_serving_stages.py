@@ -8,7 +8,7 @@ import pytest
 from bentos import snapshot
 from bentos.recommend import person as people
 from bentos.recommend.person import People, Person
-from bentos.recommend.query import features_of, history_of
+from bentos.recommend.query import features_of, history_of, lines_of
 from bentos.recommend.reasons import Reasons
 from bentos.recommend.request import Filters
 from bentos.recommend.rules import Catalogue
@@ -16,7 +16,7 @@ from bentos.snapshot import Snapshot
 from counterfoil.errors import UnavailableError
 from counterfoil.pseudonym import pseudonym
 from feature_repo.transforms import PAIR_FEATURES
-from models.data import DAY_US
+from models.data import DAY_US, Interactions
 from models.dataset import read
 from tests import bento_shop
 from tests.bento_shop import AS_OF, AS_OF_US, ITEMS, MemoryOnline, MemoryView
@@ -48,21 +48,25 @@ def buyer(*days_and_items: tuple[float, str], affinity: dict[str, float] | None 
     )
 
 
+def past(person: Person, items: Snapshot, as_of_us: int, cap: int) -> Interactions:
+    return history_of(lines_of(person, items, as_of_us), items, cap)
+
+
 def test_histories_keep_what_the_catalogue_knows_before_the_moment(items: Snapshot) -> None:
     person = buyer((3, "tea"), (2, "unheard of"), (1, "bread"), (-1, "milk"))
-    history = history_of(person, items, AS_OF_US, 1000)
+    history = past(person, items, AS_OF_US, 1000)
     assert history.item_N.tolist() == [3, 0]
     assert history.people == 1 and history.items == 40
 
 
 def test_histories_are_sorted_by_time_then_item_and_capped_to_the_latest(items: Snapshot) -> None:
     person = buyer((3, "tea"), (1, "milk"), (1, "bread"), (2, "soap"))
-    assert history_of(person, items, AS_OF_US, 3).item_N.tolist() == [5, 0, 4]
+    assert past(person, items, AS_OF_US, 3).item_N.tolist() == [5, 0, 4]
 
 
 def test_features_come_in_the_models_order_and_absent_ones_are_nan(items: Snapshot) -> None:
     person = buyer((12, "coffee"), (22, "coffee"), (3, "tea"))
-    features = features_of(person, items, ABOUT, AS_OF_US, 1000)
+    features = features_of(person, lines_of(person, items, AS_OF_US), items, ABOUT, AS_OF_US, 1000)
     assert features.person_PF[0, 0] == 1.5 and np.isnan(features.person_PF[0, 1])
     assert features.pair_item_N.tolist() == [2, 3]
     assert features.pair_NF[:, PAIR_FEATURES.index("times_bought")].tolist() == [2.0, 1.0]
@@ -70,7 +74,7 @@ def test_features_come_in_the_models_order_and_absent_ones_are_nan(items: Snapsh
 
 
 def allowed(items: Snapshot, **filters: object) -> list[str]:
-    history = history_of(buyer((3, "tea")), items, AS_OF_US, 10)
+    history = past(buyer((3, "tea")), items, AS_OF_US, 10)
     rules = Catalogue(items).rules(Filters.model_validate(filters), history, AS_OF_US)
     mask_I = np.ones(40, bool) if rules.allowed_I is None else rules.allowed_I.copy()
     mask_I[[] if rules.excluded is None else rules.excluded] = False
@@ -78,7 +82,7 @@ def allowed(items: Snapshot, **filters: object) -> list[str]:
 
 
 def test_no_filter_no_mask(items: Snapshot) -> None:
-    rules = Catalogue(items).rules(Filters(), history_of(Person(), items, AS_OF_US, 10), AS_OF_US)
+    rules = Catalogue(items).rules(Filters(), past(Person(), items, AS_OF_US, 10), AS_OF_US)
     assert (rules.allowed_I, rules.excluded, rules.said) == (None, None, ())
 
 
@@ -103,7 +107,7 @@ def test_filters_let_through_what_they_say(items: Snapshot, filters: dict, kept:
 
 
 def test_what_cannot_be_had_yet_is_not_in_stock(items: Snapshot) -> None:
-    history = history_of(Person(), items, AS_OF_US, 10)
+    history = past(Person(), items, AS_OF_US, 10)
     earlier = AS_OF_US - 11 * DAY_US
     rules = Catalogue(items).rules(Filters(in_stock=True), history, earlier)
     assert rules.allowed_I is not None and not rules.allowed_I[ITEMS.index("novelty")]
@@ -113,7 +117,7 @@ def test_each_filter_says_what_it_did(items: Snapshot) -> None:
     filters = Filters(
         in_stock=True, categories=["home"], price_min=1, price_max=2.5, exclude_bought=True, exclude=["tea"]
     )
-    rules = Catalogue(items).rules(filters, history_of(buyer((3, "tea")), items, AS_OF_US, 10), AS_OF_US)
+    rules = Catalogue(items).rules(filters, past(buyer((3, "tea")), items, AS_OF_US, 10), AS_OF_US)
     assert rules.said == (
         "only what is in stock",
         "only from home",
@@ -125,14 +129,14 @@ def test_each_filter_says_what_it_did(items: Snapshot) -> None:
 
 def test_what_was_bought_is_left_out_as_far_as_it_is_known_and_said_so(items: Snapshot) -> None:
     """The history is capped: what lies beyond the latest two is neither left out nor said to be."""
-    history = history_of(buyer((30, "bread"), (12, "coffee"), (3, "tea")), items, AS_OF_US, 2)
+    history = past(buyer((30, "bread"), (12, "coffee"), (3, "tea")), items, AS_OF_US, 2)
     rules = Catalogue(items).rules(Filters(exclude_bought=True), history, AS_OF_US)
     assert rules.excluded is not None and rules.excluded.tolist() == [2, 3]
     assert rules.said == ("nothing among this person's latest 2 known interactions",)
 
 
 def test_without_a_history_nothing_is_said_to_be_left_out(items: Snapshot) -> None:
-    history = history_of(Person(degraded=("gone",)), items, AS_OF_US, 10)
+    history = past(Person(degraded=("gone",)), items, AS_OF_US, 10)
     rules = Catalogue(items).rules(Filters(exclude_bought=True), history, AS_OF_US)
     assert (rules.excluded, rules.said) == (None, ())
 
@@ -140,8 +144,8 @@ def test_without_a_history_nothing_is_said_to_be_left_out(items: Snapshot) -> No
 def reasons(
     items: Snapshot, person: Person, item: str, sources: tuple[str, ...] = ("als",), at_us: int = AS_OF_US
 ):
-    history = history_of(person, items, at_us, 1000)
-    features = features_of(person, items, ABOUT, at_us, 1000)
+    history = past(person, items, at_us, 1000)
+    features = features_of(person, lines_of(person, items, at_us), items, ABOUT, at_us, 1000)
     given = Reasons(items, ["purchase"])
     return given.of(np.array([ITEMS.index(item)]), [sources], history, features, person.affinity, at_us)[0]
 

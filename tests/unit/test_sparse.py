@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
+from scipy.sparse import random as random_sparse
 
 from models.data import Query
 from models.families import dense, sparse
@@ -39,7 +40,7 @@ def test_answers_as_if_all_were_scored(masked: bool, excluding: bool, k: int) ->
     score_PI = (random.random((PEOPLE, ITEMS)) * (random.random((PEOPLE, ITEMS)) < 0.05)).astype(np.float32)
     score_PI[0] = 0.0
     prior = Prior(np.zeros(ITEMS, np.float32), feature="buyers_28d", weight=0.5)
-    found = sparse.rank(query, k, "few", lambda part: csr_matrix(score_PI), prior)
+    found = sparse.rank(query, k, "few", lambda part: sparse.rows(csr_matrix(score_PI)), prior)
     every = dense.rank(query, k, "few", lambda part: score_PI + prior.of(part))
     np.testing.assert_array_equal(found.item_PK, every.item_PK)
     np.testing.assert_array_equal(found.score_PK, every.score_PK)
@@ -63,3 +64,28 @@ def test_another_matrix_is_another_prior() -> None:
     np.testing.assert_array_equal(prior.of(one), one.features.item_IF[:, 0] / 5)
     np.testing.assert_array_equal(prior.of(other), other.features.item_IF[:, 0] / 5)
     assert prior.of(other) is prior.of(other)
+
+
+def test_rows_of_a_history_add_up_as_a_product_of_matrices() -> None:
+    random = np.random.default_rng(3)
+    sim_II = random_sparse(ITEMS, ITEMS, density=0.05, format="csr", dtype=np.float32, rng=random)
+    history = interactions(
+        random.integers(0, 6, 90), random.integers(0, ITEMS, 90), np.arange(90), people=PEOPLE, items=ITEMS
+    )
+    value_N = random.random(90).astype(np.float32)
+    taken_PI = history.matrix(value_N).toarray()
+    found = [sparse.near(sim_II, items, weights, 0.5) for items, weights in sparse.taken(history, value_N)]
+    assert len(found) == PEOPLE
+    score_PI = np.zeros((PEOPLE, ITEMS))
+    for row, (item_C, score_C) in enumerate(found):
+        assert np.all(np.diff(item_C) > 0) and np.all(score_C > 0)
+        score_PI[row, item_C] = score_C
+    np.testing.assert_allclose(score_PI, taken_PI @ sim_II.toarray() + 0.5 * taken_PI, rtol=1e-5)
+
+
+def test_items_after_the_fit_speak_only_for_themselves() -> None:
+    sim_II = csr_matrix(np.array([[0.0, 0.5], [0.25, 0.0]], np.float32))
+    item_C, score_C = sparse.near(sim_II, np.array([0, 5]), np.array([1.0, 2.0], np.float32), 3.0)
+    assert (item_C.tolist(), score_C.tolist()) == ([0, 1, 5], [3.0, 0.5, 6.0])
+    item_C, score_C = sparse.near(sim_II, np.array([5]), np.array([2.0], np.float32), 0.0)
+    assert (len(item_C), len(score_C)) == (0, 0)
