@@ -93,14 +93,16 @@ class Seam:
     async def _recorded(self, answer: Answer, now: datetime) -> Response:
         receipt = self._receipt(answer, now)
         try:
+            durable = asyncio.wrap_future(self.receipts.submit(receipt))
+            body = response_body(receipt, answer.titles)  # while the disk works
             async with asyncio.timeout(self.record_seconds):
-                await asyncio.wrap_future(self.receipts.submit(receipt))
+                await durable
         except (UnavailableError, TimeoutError, ValueError, TypeError) as fault:
             log.error("an answer could not be recorded: %s", fault or "the disk is slow")
             return failure(
                 503, "unrecorded", "the answer could not be recorded, so it is not given; ask again"
             )
-        return Response(response_body(receipt, answer.titles), media_type="application/json")
+        return Response(body, media_type="application/json")
 
     def _receipt(self, answer: Answer, now: datetime) -> Receipt:
         return Receipt(

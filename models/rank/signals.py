@@ -67,15 +67,17 @@ def signals(
 
 def _given(pool: Pool, features: Features) -> Columns:
     """Return the features that came with the question."""
-    held = Groups(features.pair_person_N.astype(np.int64) * pool.items + features.pair_item_N, pool.key_N)
     person_NF, item_NF = features.person_PF[pool.row_N], features.item_IF[pool.item_N]
+    pair_NF = np.full((len(pool), len(features.pair_names)), np.nan, np.float32)
+    key_R = features.pair_person_N.astype(np.int64) * pool.items + features.pair_item_N  # ascending
+    if len(key_R):
+        at_N = np.minimum(np.searchsorted(key_R, pool.key_N), len(key_R) - 1)
+        found_N = np.flatnonzero(key_R[at_N] == pool.key_N)
+        pair_NF[found_N] = features.pair_NF[at_N[found_N]]
     return {
         **{f"person.{name}": person_NF[:, f] for f, name in enumerate(features.person_names)},
         **{f"item.{name}": item_NF[:, f] for f, name in enumerate(features.item_names)},
-        **{
-            f"pair.{name}": held.give(features.pair_NF[:, f], np.nan)
-            for f, name in enumerate(features.pair_names)
-        },
+        **{f"pair.{name}": pair_NF[:, f] for f, name in enumerate(features.pair_names)},
     }
 
 
