@@ -10,7 +10,7 @@ PEERS  := .venv-peers
 export DO_NOT_TRACK := 1
 export PYTHONHASHSEED := 0
 
-.PHONY: setup check test test-slow bench bench-models demo up down clean lock tree
+.PHONY: setup check test test-slow bench bench-models bench-growth demo up down clean lock tree
 setup: $(STAMP)
 
 $(STAMP): requirements.lock pyproject.toml
@@ -43,6 +43,10 @@ SETS ?= amazon-beauty,movielens-100k,uci-online-retail,diginetica,complete-journ
 SEEDS ?= 1
 bench-models: $(PEERS)/.ready
 	$(BIN)/python -m bench.models --data $(DATA) --peers $(PEERS)/bin/python --sets $(SETS) --seeds $(SEEDS)
+
+# How the cost of a fit grows with the events; make bench-growth FAMILIES=als,sasrec
+bench-growth: setup
+	$(BIN)/python -m bench.growth $(if $(FAMILIES),--families $(FAMILIES))
 
 $(PEERS)/.ready: bench/peers/requirements.lock | setup
 	test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)

@@ -9,6 +9,7 @@ import numpy as np
 from counterfoil.errors import InputError, UnavailableError
 from counterfoil.settings import Settings
 from feature_repo.build import partition, stamp
+from feature_repo.light import import_feast
 from feature_repo.repo import apply, open_store
 from feature_repo.transforms import PERSON_FEATURES
 
@@ -68,6 +69,7 @@ class OnlineFeatures:
     """
 
     def __init__(self, settings: Settings) -> None:
+        import_feast()
         from feast.infra.provider import get_provider
 
         try:

@@ -7,6 +7,7 @@ import yaml
 
 from counterfoil.settings import Settings
 from feature_repo.build import VIEWS, replacing
+from feature_repo.light import import_feast
 
 if TYPE_CHECKING:
     from feast import FeatureStore
@@ -16,6 +17,7 @@ PROJECT = "counterfoil"
 
 def open_store(settings: Settings) -> "FeatureStore":
     """Open the feature store of this home; its folder is made when it is missing."""
+    import_feast()
     from feast import FeatureStore, RepoConfig
 
     settings.features.mkdir(parents=True, exist_ok=True)
@@ -27,6 +29,7 @@ def apply(settings: Settings) -> "FeatureStore":
 
     Leaves `feature_store.yaml` in the features folder: `feast -f` with it sees this home, wherever that is.
     """
+    import_feast()
     from feature_repo.definitions import define
 
     features = settings.features.resolve()

@@ -104,7 +104,7 @@ def _tuned(
         family=family, config=config, seed=0, metric=metric, minutes=asked.budget_minutes, out=str(out)
     )
     with stages.stage("tune", family):
-        return _in_process(
+        return in_process(
             "flows.benchmark.tuning", asdict(search), out / TUNED, home, f"{family} cannot be tuned"
         )
 
@@ -124,19 +124,19 @@ def _measured(
     config = tuned["config"] if tuned else (asked.configs or {}).get(family, {})
     task = Task(family=family, config=config, seed=seed, k=k, out=str(out), lists=asked.lists is not None)
     with stages.stage("measure", f"{family}, seed {seed}" if asked.seeds > 1 else family):
-        found = _in_process(
+        found = in_process(
             "flows.benchmark.measure", asdict(task), out / RESULT, home, f"{family} cannot be measured"
         )
     shutil.rmtree(out / "artefact", ignore_errors=True)
     return {**found, "folder": str(out)}
 
 
-def _in_process(
-    module: str, task: dict[str, Any], result: Path, home: Settings, fails: str
+def in_process(
+    module: str, task: dict[str, Any], result: Path, home: Settings, fails: str, *arguments: str
 ) -> dict[str, Any]:
     """Run a task in a process of its own and return what it wrote; `fails` begins the sentence when it cannot."""
     done = subprocess.run(
-        [sys.executable, "-m", module],
+        [sys.executable, "-m", module, *arguments],
         input=orjson.dumps(task),
         env=os.environ | {"COUNTERFOIL_HOME": str(home.home)},
         capture_output=True,

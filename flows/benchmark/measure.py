@@ -49,7 +49,7 @@ def measure(task: Task, named: Named, threads: int) -> dict[str, Any]:
     started, cpu = time.perf_counter(), cpu_seconds()
     model = family.fit(config, split.training, task.seed)
     fit_seconds, fit_cpu_seconds = time.perf_counter() - started, cpu_seconds() - cpu
-    fit_peak_bytes = _peak_bytes()
+    fit_peak_bytes = peak_bytes()
     out = Path(task.out)
     artefact = out / "artefact"
     artefact.mkdir(parents=True)
@@ -110,7 +110,7 @@ def cpu_seconds() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def _peak_bytes() -> int:
+def peak_bytes() -> int:
     """Return the peak of resident memory of this process.
 
     Linux says it of this very program; what `getrusage` says there is at least the peak of whoever started it.

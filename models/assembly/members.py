@@ -57,6 +57,11 @@ def length(training: TrainingSet) -> int:
     return 20 if training.inner == "sessions" else 10
 
 
+def flat(training: TrainingSet) -> float:
+    """Return how far the discount of the nDCG to choose by is flattened: for sessions half, since hits are published too."""
+    return 0.5 if training.inner == "sessions" else 0.0
+
+
 def check(names: Sequence[str], own: str) -> None:
     """Refuse members that cannot be: ConfigError; UnknownError where no family has that name."""
     if not 1 <= len(names) <= MOST or len(set(names)) != len(names):

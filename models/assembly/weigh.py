@@ -36,7 +36,9 @@ class Board:
     Candidates of a row lie in the order of their items; a tie goes to the lower item, as in the answer.
     """
 
-    def __init__(self, found: Pool, worth_NM: np.ndarray, truth: Sequence[np.ndarray], k: int) -> None:
+    def __init__(
+        self, found: Pool, worth_NM: np.ndarray, truth: Sequence[np.ndarray], k: int, flat: float = 0.0
+    ) -> None:
         taken_P = np.array([len(items) for items in truth], np.int64)
         key_T = np.repeat(np.arange(len(truth)), taken_P) * found.items + np.concatenate(truth)
         right_N = np.isin(found.key_N, key_T)
@@ -53,14 +55,15 @@ class Board:
         self.filled_RC[at_N, place_N] = True
         self.right_N = right_N[kept_N]
         self.row_T, self.place_T = at_N[self.right_N], place_N[self.right_N]
-        self.discount_K = 1.0 / np.log2(np.arange(2, k + 2))
-        best_K = np.concatenate([[0.0], np.cumsum(self.discount_K)])
+        self.gain_K = (1.0 - flat) / np.log2(np.arange(2, k + 2)) + flat
+        best_K = np.concatenate([[0.0], np.cumsum(self.gain_K)])
         self.ideal_R = best_K[np.minimum(taken_P[row_R[useful_R]], k)]
+        self.name = "gain" if flat else "ndcg"
         self.people = len(truth)
 
     def values(self, score_RC: np.ndarray) -> np.ndarray:
-        """Return nDCG of these scores, float64 [R]; all other people of the trial have 0."""
-        k = len(self.discount_K)
+        """Return what is chosen by for these scores, float64 [R]; all other people of the trial have 0."""
+        k = len(self.gain_K)
         gain_T = np.zeros(len(self.row_T))
         # one right answer of everybody at a time, so that no array outgrows the scores
         turn_T = np.arange(len(self.row_T)) - np.searchsorted(self.row_T, self.row_T)
@@ -72,11 +75,11 @@ class Board:
             own = np.take_along_axis(each_RC, place, axis=1)
             ahead_RC = (each_RC > own) | ((each_RC == own) & (column_C < place))
             rank = (ahead_RC & self.filled_RC[rows]).sum(axis=1)
-            gain_T[now] = np.where(rank < k, self.discount_K[np.minimum(rank, k - 1)], 0.0)
+            gain_T[now] = np.where(rank < k, self.gain_K[np.minimum(rank, k - 1)], 0.0)
         return np.bincount(self.row_T, gain_T, minlength=len(self.ideal_R)) / self.ideal_R
 
     def of(self, weight_M: np.ndarray) -> np.ndarray:
-        """Return nDCG with these weights, float64 [R]."""
+        """Return what is chosen by with these weights, float64 [R]."""
         return self.values(self._sum(weight_M))
 
     def _sum(self, weight_M: np.ndarray) -> np.ndarray:
@@ -86,7 +89,7 @@ class Board:
         return score_RC
 
     def changes(self, weight_M: np.ndarray, m: int) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Return all weights with member m's changed along the grid, and nDCG with each, float64 [R]."""
+        """Return all weights with member m's changed along the grid, and what comes of each, float64 [R]."""
         others_M = weight_M.copy()
         others_M[m] = 0.0
         others_RC = self._sum(others_M)
@@ -109,13 +112,18 @@ def weigh(
     smoothing: float,
     items: int,
     k: int,
+    flat: float = 0.0,
 ) -> Weights:
-    """Choose weights, and what a place is worth: the first of `kinds` unless a later one is clearly ahead."""
+    """Choose weights, and what a place is worth: the first of `kinds` unless a later one is clearly ahead.
+
+    Chosen by nDCG@k, whose discount is flattened by `flat`: 0 leaves it as it is, 1 is
+    recall; of one right answer .5 is the mean of both.
+    """
     found = pool.merge(rankings, len(truth), items)
     best: Weights | None = None
     best_R = np.zeros(0)
     for kind in kinds:
-        board = Board(found, worth(found, kind, smoothing), truth, k)
+        board = Board(found, worth(found, kind, smoothing), truth, k, flat)
         weights, value_R = _ascend(board, kind, names)
         if best is None or _lead(value_R, best_R) > CLEAR:
             best, best_R = weights, value_R
@@ -150,4 +158,4 @@ def _line(
 ) -> dict[str, float]:
     value = float(value_R.sum()) / max(1, board.people)
     weights = {f"weight of {name}": weight for name, weight in zip(names, weight_M.tolist(), strict=True)}
-    return {"step": step, f"ndcg@{len(board.discount_K)}": value, **weights}
+    return {"step": step, f"{board.name}@{len(board.gain_K)}": value, **weights}

@@ -305,7 +305,7 @@ def test_migrations_make_the_tables_of_today(catalog: Catalog) -> None:
     from alembic import command
     from alembic.config import Config
 
-    config = Config()
+    config = Config(stdout=sys.stdout)
     config.set_main_option("script_location", str(Path(tables.__file__).parent / "migrations"))
     config.attributes["engine"] = catalog.engine
     command.check(config)
@@ -323,7 +323,7 @@ def test_migrations_go_down_and_up_again(catalog: Catalog) -> None:
     from alembic import command
     from alembic.config import Config
 
-    config = Config()
+    config = Config(stdout=sys.stdout)
     config.set_main_option("script_location", str(Path(tables.__file__).parent / "migrations"))
     config.attributes["engine"] = catalog.engine
     command.downgrade(config, "base")

@@ -13,7 +13,7 @@ from models.assembly.worth import Kind, total, worth
 from models.data import Interactions, Ranking
 from models.families import config_from
 from models.families.fusion import FusionConfig, fit, load
-from models.metrics.accuracy import hits, ndcg, taken
+from models.metrics.accuracy import hits, ndcg, recall, taken
 from models.rank import pool
 from models.rank.pool import merge
 from models.splits import leave_one_out
@@ -106,6 +106,17 @@ def test_the_value_of_weights_is_that_of_the_lists_they_give() -> None:
     answer = pool.best(found, total(worth(found, "score", 20.0), chosen.weight_M), 10, tuple(lists))
     expected = ndcg(hits(answer.item_PK, truth), taken(truth), 10).mean()
     assert chosen.ascent[-1]["ndcg@10"] == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_flattened_discount_is_the_mean_of_ndcg_and_recall() -> None:
+    lists, truth = planted(1)
+    short = [replace_places(one, 12) for one in lists.values()]
+    chosen = weigh(list(lists), short, truth, kinds=("score",), smoothing=20.0, items=ITEMS, k=5, flat=0.5)
+    found = merge(short, PEOPLE, ITEMS)
+    answer = pool.best(found, total(worth(found, "score", 20.0), chosen.weight_M), 5, tuple(lists))
+    hit_PK, count_P = hits(answer.item_PK, truth), taken(truth)
+    expected = (ndcg(hit_PK, count_P, 5) + recall(hit_PK, count_P, 5)).mean() / 2
+    assert chosen.ascent[-1]["gain@5"] == pytest.approx(expected, abs=1e-6)
 
 
 def replace_places(one: Ranking, places: int) -> Ranking:
