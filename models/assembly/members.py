@@ -15,7 +15,7 @@ from models.data import Ranking, TrainingSet, Trial
 from models.family import Family, Model
 
 MOST = 8  # members that have a bit in `Ranking.source_PK`
-SESSIONS = ("rules", "sessionknn", "itemknn")
+SESSIONS = ("rules", "sessionknn", "itemknn", "gru4rec")
 REPEATS = ("twostage", "repurchase", "itemknn", "rules", "popularity")
 NEXT_FIRSTS = ("rules", "ease", "itemknn", "sessionknn", "als", "popularity", "sasrec")
 LATER_FIRSTS = ("twostage", "sessionknn", "ease", "als", "itemknn", "popularity")
