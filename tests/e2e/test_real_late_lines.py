@@ -19,7 +19,7 @@ from flows.place import Place
 from tests.loop_shop import ran, small_case, turn
 from tests.real_history import real_set
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 FEBRUARY = datetime(2011, 2, 1, tzinfo=UTC)
 LATE_DAY = "2011-01-18"

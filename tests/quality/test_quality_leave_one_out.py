@@ -70,6 +70,7 @@ def test_item_knn_on_beauty(beauty: Split) -> None:
     assert found["recall@10"] == pytest.approx(0.0681, abs=0.0004)
 
 
+@pytest.mark.slow
 def test_a_little_shrinkage_helps_item_knn(beauty: Split) -> None:
     """Better than SASRec as it is usually reported (.0318); the best that is published for the set is .0531."""
     assert scores("itemknn", beauty, shrink=5.0, **ITEMKNN).metrics["ndcg@10"] >= 0.0430
