@@ -4,6 +4,7 @@ What an answer leaves behind is not decided here: the seam records whatever come
 """
 
 import logging
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -181,6 +182,6 @@ def recorded_features(
 def named(names: tuple[str, ...], values_F: np.ndarray) -> dict[str, float | None]:
     """Return values by name; what is not known is None."""
     return {
-        name: value if np.isfinite(value) else None
+        name: value if math.isfinite(value) else None
         for name, value in zip(names, values_F.tolist(), strict=True)
     }
