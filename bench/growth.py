@@ -21,7 +21,7 @@ import orjson
 
 from bench import report
 from counterfoil import settings, terminal
-from counterfoil.errors import CounterfoilError
+from counterfoil.errors import CounterfoilError, InputError
 from counterfoil.settings import Settings
 from flows.benchmark.compare import in_process
 from flows.benchmark.measure import cpu_seconds, leave, peak_bytes
@@ -114,12 +114,16 @@ def main() -> int:
     options = _arguments()
     current = settings.load()
     found = {}
-    with terminal.stages() as stages, tempfile.TemporaryDirectory(prefix="counterfoil-growth-") as folder:
-        for name in options.families:
-            with stages.stage("grow", name):
-                found[name] = _of_family(name, (options.small, options.large), Path(folder), current)
-            sys.stdout.write(_line(name, found[name]))
-            sys.stdout.flush()
+    try:
+        with terminal.stages() as stages, tempfile.TemporaryDirectory(prefix="counterfoil-growth-") as folder:
+            for name in options.families:
+                with stages.stage("grow", name):
+                    found[name] = _of_family(name, (options.small, options.large), Path(folder), current)
+                sys.stdout.write(_line(name, found[name]))
+                sys.stdout.flush()
+    except CounterfoilError as fault:
+        sys.stderr.write(f"{fault}\n")
+        return fault.exit_code
     report.write({"growth": found}, "growth-")
     return 0 if all(one.get("held", True) for one in found.values()) else 1
 
@@ -139,7 +143,7 @@ def _of_family(name: str, sizes: tuple[int, int], folder: Path, current: Setting
                     "--child",
                 )
             )
-        except CounterfoilError as refusal:
+        except InputError as refusal:  # a fit that dies is no refusal: it ends the verb
             return {"refused": str(refusal), "events": events}
     return {"fits": fits, **growth(*fits)}
 

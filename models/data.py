@@ -16,6 +16,12 @@ from scipy.sparse import csr_matrix
 DAY_US = 86_400_000_000
 
 
+def spans(start_C: np.ndarray, count_C: np.ndarray) -> np.ndarray:
+    """Return start, start + 1, .. for every span, one span after another, int64."""
+    offset_C = np.cumsum(count_C) - count_C
+    return np.arange(int(count_C.sum())) + np.repeat(start_C - offset_C, count_C)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Interactions:
     """Who took what when: parallel arrays sorted by (person, time, item). `weight_N` is the quantity, above zero."""
@@ -67,8 +73,7 @@ class Interactions:
         start_R = np.where(known_R, self.indptr[np.maximum(people_R, 0)], 0)
         stop_R = np.where(known_R, self.indptr[np.maximum(people_R, 0) + 1], 0)
         count_R = stop_R - start_R
-        offset_R = np.cumsum(count_R) - count_R
-        index_N = np.arange(count_R.sum()) + np.repeat(start_R - offset_R, count_R)
+        index_N = spans(start_R, count_R)
         return Interactions(
             person_N=np.repeat(np.arange(len(people_R), dtype=np.int32), count_R),
             item_N=self.item_N[index_N],
@@ -121,8 +126,7 @@ class Features:
         person_RF[known_R] = self.person_PF[people_R[known_R]]
         start_R = np.searchsorted(self.pair_person_N, people_R, "left")
         count_R = np.where(known_R, np.searchsorted(self.pair_person_N, people_R, "right") - start_R, 0)
-        offset_R = np.cumsum(count_R) - count_R
-        index_N = np.arange(count_R.sum()) + np.repeat(start_R - offset_R, count_R)
+        index_N = spans(start_R, count_R)
         return replace(
             self,
             person_PF=person_RF,

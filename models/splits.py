@@ -11,7 +11,7 @@ import numpy as np
 
 from counterfoil.errors import InputError
 from models.catalogue import category_codes
-from models.data import DAY_US, Content, Features, Interactions, Query, TrainingSet, Trial
+from models.data import DAY_US, Content, Features, Interactions, Query, TrainingSet, Trial, spans
 
 NOW_US = 20_000 * DAY_US  # where only the order is known, everybody is asked at this moment
 SESSIONS_HELD = 0.05  # share of the newest sessions that `inner` keeps from learning
@@ -200,8 +200,7 @@ def prefixes_of(sessions: Interactions) -> tuple[Interactions, np.ndarray]:
     start_N = np.repeat(sessions.indptr[:-1], np.diff(sessions.indptr))
     last_P = np.flatnonzero(np.arange(len(sessions)) > start_N)  # each but the first ends a prefix before it
     length_P = last_P - start_N[last_P]
-    offset_P = np.cumsum(length_P) - length_P
-    index_N = np.arange(length_P.sum()) + np.repeat(start_N[last_P] - offset_P, length_P)
+    index_N = spans(start_N[last_P], length_P)
     prefixes = Interactions(
         person_N=np.repeat(np.arange(len(last_P), dtype=np.int32), length_P),
         item_N=sessions.item_N[index_N],

@@ -17,7 +17,7 @@ from scipy.sparse import csr_matrix
 from counterfoil.errors import IntegrityError
 from models import artefact
 from models.config import Checked, Options, Span, bounds, build
-from models.data import DAY_US, Interactions, Query, Ranking, TrainingSet
+from models.data import DAY_US, Interactions, Query, Ranking, TrainingSet, spans
 from models.families import dense, sparse
 from models.families.prior import Prior
 from models.families.rules import steps_back
@@ -111,7 +111,7 @@ class SessionKnn:
         """Return what the nearest sessions of every row say, float32 sparse [P, I]."""
         row_C, session_C, like_C, common_C = self._neighbours(history)
         size_C = np.diff(self.sessions.indptr_S)[session_C]
-        at_N = _spans(self.sessions.indptr_S[session_C], size_C)
+        at_N = spans(self.sessions.indptr_S[session_C], size_C)
         away_N = np.abs(self.sessions.step_N[at_N] - np.repeat(common_C, size_C))
         value_N = np.repeat(like_C, size_C) * np.power(np.float32(given(self.config.reach_fade)), away_N)
         votes = (value_N.astype(np.float32), (np.repeat(row_C, size_C), self.sessions.item_N[at_N]))
@@ -129,7 +129,7 @@ class SessionKnn:
         length_P = np.sqrt(np.bincount(row_E, weight_E**2, minlength=history.people))
         weight_E /= np.maximum(length_P[row_E], 1e-12)
         count_E = self.start_I[item_E + 1] - self.start_I[item_E]
-        at_T = _spans(self.start_I[item_E], count_E)
+        at_T = spans(self.start_I[item_E], count_E)
         # within a row the latest item comes first, and a stable sort leaves it there
         key_T = np.repeat(row_E * len(self.sessions), count_E) + self.session_M[at_T]
         order_T = np.argsort(key_T, kind="stable")
@@ -178,12 +178,6 @@ def compact(history: Interactions, length: int) -> Sessions:
         step_N=step_N[order_N].astype(np.int32),
         age_days_S=(age_us_P / DAY_US).astype(np.float32),
     )
-
-
-def _spans(start_C: np.ndarray, count_C: np.ndarray) -> np.ndarray:
-    """Return start, start + 1, .. for every span one after another, int64."""
-    offset_C = np.cumsum(count_C) - count_C
-    return np.arange(int(count_C.sum())) + np.repeat(start_C - offset_C, count_C)
 
 
 def _nearest(row_C: np.ndarray, like_C: np.ndarray, most: int, people: int) -> np.ndarray:

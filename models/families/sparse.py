@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 from scipy.sparse import csr_matrix
 
-from models.data import Interactions, Query, Ranking
+from models.data import Interactions, Query, Ranking, spans
 from models.families.prior import Prior
 from models.family import best_of
 
@@ -59,7 +59,7 @@ def entries(sim_II: csr_matrix, item_A: np.ndarray) -> tuple[np.ndarray, np.ndar
     """
     start_A = sim_II.indptr[item_A]
     count_A = sim_II.indptr[item_A + 1].astype(np.int64) - start_A
-    at_M = np.arange(count_A.sum()) + np.repeat(start_A - (np.cumsum(count_A) - count_A), count_A)
+    at_M = spans(start_A, count_A)
     return sim_II.indices[at_M], sim_II.data[at_M], count_A
 
 

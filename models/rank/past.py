@@ -116,10 +116,7 @@ class Groups:
 
     def several(self, value_WH: Sequence[np.ndarray]) -> np.ndarray:
         """Return the sums of several values of each candidate's group, float64 [W, N]; 0 where there is none."""
-        if not self.groups:
-            return np.zeros((len(value_WH), len(self.at_N)))
-        total_WG = np.stack([self.totals(value_H) for value_H in value_WH])
-        return np.where(self.found_N, total_WG[:, self.at_N], 0.0)
+        return self.give(np.stack([self.totals(value_H) for value_H in value_WH]), 0.0)
 
     def totals(self, value_H: np.ndarray | None = None) -> np.ndarray:
         """Return the sum (or the count) of each group, [G]."""
@@ -138,10 +135,10 @@ class Groups:
         return self.give(out_G, np.nan)
 
     def give(self, value_G: np.ndarray, absent: float) -> np.ndarray:
-        """Hand each candidate the value of its group."""
-        if not len(value_G):
-            return np.full(len(self.at_N), absent)
-        return np.where(self.found_N, value_G[self.at_N], absent)
+        """Hand each candidate the value of its group, [.., N]; `value_G` may hold several rows, [.., G]."""
+        if not self.groups:
+            return np.full((*value_G.shape[:-1], len(self.at_N)), absent)
+        return np.where(self.found_N, value_G[..., self.at_N], absent)
 
 
 def place_within(row_N: np.ndarray, value_N: np.ndarray, sizes_P: np.ndarray) -> np.ndarray:
