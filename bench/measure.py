@@ -19,7 +19,7 @@ import psutil
 from counterfoil import canonical
 from counterfoil.errors import UnavailableError
 from counterfoil.processes import Processes
-from counterfoil.types import Bento, Dataset
+from counterfoil.types import Bento, Dataset, Release
 from flows import machine
 from flows.place import Place
 
@@ -67,6 +67,7 @@ def _land_and_validate() -> float:
 
 def run_again(place: Place) -> list[float]:
     """Return the seconds of `counterfoil run recommendation` as a process, when nothing has changed."""
+    _champion(place)
     command = [str(Path(sys.executable).parent / "counterfoil"), "run", "recommendation"]
     subprocess.run(
         command, capture_output=True, check=True
@@ -93,11 +94,17 @@ def _percentile(sorted_ms: list[float], share: float) -> float:
     return sorted_ms[min(len(sorted_ms) - 1, int(len(sorted_ms) * share))]
 
 
-def _answers(place: Place) -> list[list[float]]:
-    """Return, per run, sorted milliseconds of answers for different households, one after another on one connection."""
+def _champion(place: Place) -> Release:
+    """Return who answers in this home; UnavailableError when the loop has not been turned in it."""
     release = place.catalog.champion("recommendation")
     if release is None:
-        raise UnavailableError("there is no champion to ask; run `make demo` first")
+        raise UnavailableError(f"nothing serves in {place.settings.home} yet; run `make demo` first")
+    return release
+
+
+def _answers(place: Place) -> list[list[float]]:
+    """Return, per run, sorted milliseconds of answers for different households, one after another on one connection."""
+    release = _champion(place)
     processes = Processes(place.settings.home)
     was_running = "service" in processes.running()
     running = machine.serve(place, release)

@@ -47,9 +47,12 @@ def rows(scored_PI: csr_matrix) -> Iterator[Scored]:
 
 def taken(history: Interactions, value_N: np.ndarray) -> Iterator[Scored]:
     """Yield what each person took, the values of several takings of one item added up."""
-    for start, stop in itertools.pairwise(history.indptr.tolist()):
-        item_A, at_N = np.unique(history.item_N[start:stop], return_inverse=True)
-        yield item_A, np.bincount(at_N, value_N[start:stop], len(item_A)).astype(np.float32)
+    key_G, at_N = history.pairs
+    total_G = np.bincount(at_N, value_N, len(key_G)).astype(np.float32)
+    item_G = key_G % max(history.items, 1)
+    start_P = np.searchsorted(key_G, np.arange(history.people + 1) * history.items)
+    for start, stop in itertools.pairwise(start_P.tolist()):
+        yield item_G[start:stop], total_G[start:stop]
 
 
 def entries(sim_II: csr_matrix, item_A: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

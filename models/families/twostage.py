@@ -73,7 +73,8 @@ class TwoStage:
         self.ranker = grown
         self.lore = lore
         self.names = names
-        self._used = np.flatnonzero(np.isin(names, grown.names))
+        used = np.flatnonzero(np.isin(names, grown.names))
+        self._used = slice(None) if len(used) == len(names) else used  # a slice copies nothing
 
     def recommend(self, query: Query, k: int) -> Ranking:
         """Return the best `k` candidates per person.

@@ -2,8 +2,8 @@
 
 Neighbours are those of item-kNN (models/families/itemknn.py), without the item itself: the person's own past with it has
 signals of its own.
-Shapes: P people, I items, N candidates, H lines of the histories, W weightings of them, A items that were taken, M neighbours of
-those; sim_II is sparse, a row holds the item's neighbours.
+Shapes: P people, I items, N candidates, H lines of the histories, W weightings of them, G distinct (row, item) of them, A items
+that one person took, M neighbours of those; sim_II is sparse, a row holds the neighbours of an item.
 """
 
 import itertools
@@ -37,18 +37,19 @@ class Kin:
         weight_WH = np.stack([*(past.decay(days) for days in HALF_LIVES_DAYS), past.back_H == 0])
         near_WN = np.zeros((len(names), len(pool)), np.float32)
         place_I = np.full(self.sim_II.shape[1], -1, np.int32)  # of a person's candidates; cleared after each
-        line_P = np.searchsorted(past.row_H, np.arange(past.people + 1))
+        weight_WG = np.stack([np.bincount(past.pair_H, weight_H, len(past.pair_G)) for weight_H in weight_WH])
+        item_G = past.pair_G % max(past.items, 1)
+        pair_P = np.searchsorted(past.pair_G, np.arange(past.people + 1) * past.items)
         row_P = np.searchsorted(pool.row_N, np.arange(past.people + 1))
-        for lines, rows in zip(itertools.pairwise(line_P), itertools.pairwise(row_P), strict=True):
-            item_H, item_N = past.item_H[slice(*lines)], pool.item_N[slice(*rows)]
-            near_WN[:, slice(*rows)] = self._near(item_H, weight_WH[:, slice(*lines)], item_N, place_I)
+        for pairs, rows in zip(itertools.pairwise(pair_P), itertools.pairwise(row_P), strict=True):
+            item_A, item_N = item_G[slice(*pairs)], pool.item_N[slice(*rows)]
+            near_WN[:, slice(*rows)] = self._near(item_A, weight_WG[:, slice(*pairs)], item_N, place_I)
         return dict(zip(names, near_WN, strict=True))
 
     def _near(
-        self, item_H: np.ndarray, weight_WH: np.ndarray, item_N: np.ndarray, place_I: np.ndarray
+        self, item_A: np.ndarray, weight_WA: np.ndarray, item_N: np.ndarray, place_I: np.ndarray
     ) -> np.ndarray:
-        """Return how near one person's candidates are to its lines by each weighting, float64 [W, N]."""
-        item_A, at_H = np.unique(item_H, return_inverse=True)
+        """Return how near one person's candidates are to what it took by each weighting, float64 [W, N]."""
         known = np.searchsorted(item_A, len(place_I))
         column_M, value_M, count_A = sparse.entries(self.sim_II, item_A[:known])
         known_N = item_N < len(place_I)
@@ -57,8 +58,9 @@ class Kin:
         place_I[item_N[known_N]] = -1
         met_M = np.flatnonzero(place_M >= 0)
         at_M, value_M, from_M = place_M[met_M], value_M[met_M], np.repeat(np.arange(known), count_A)[met_M]
-        weights = (np.bincount(at_H, weight_H, len(item_A)) for weight_H in weight_WH)
-        return np.stack([np.bincount(at_M, value_M * weight_A[from_M], len(item_N)) for weight_A in weights])
+        return np.stack(
+            [np.bincount(at_M, value_M * weight_A[from_M], len(item_N)) for weight_A in weight_WA]
+        )
 
     def save(self, folder: Path) -> None:
         """Write the neighbours as CSR parts."""

@@ -24,6 +24,8 @@ class Past:
 
     row_H: np.ndarray  # int64
     item_H: np.ndarray  # int64
+    pair_G: np.ndarray  # int64: distinct (row, item) as row * items + item, ascending
+    pair_H: np.ndarray  # int64: which of them a line is of
     age_H: np.ndarray  # float64
     weight_H: np.ndarray
     opens_H: np.ndarray  # bool: first line of its basket
@@ -39,6 +41,7 @@ class Past:
         line_H = np.flatnonzero(opens_H | _changes(history.item_N))
         row_H, opens_H = history.person_N[line_H].astype(np.int64), opens_H[line_H]
         basket_H = np.cumsum(opens_H)  # numbered over all people
+        pair_G, pair_N = history.pairs
         newest_P = np.zeros(history.people, np.int64)
         newest_P[row_H] = basket_H  # of several assignments to one place the last one stays
         weight_H = history.weight_N
@@ -47,6 +50,8 @@ class Past:
         return cls(
             row_H=row_H,
             item_H=history.item_N[line_H].astype(np.int64),
+            pair_G=pair_G,
+            pair_H=pair_N[line_H],
             age_H=(query.as_of_us - history.time_N[line_H]) / DAY_US,
             weight_H=weight_H,
             opens_H=opens_H,
@@ -54,11 +59,6 @@ class Past:
             people=history.people,
             items=history.items,
         )
-
-    @property
-    def pair_H(self) -> np.ndarray:
-        """One number per (row, item), int64."""
-        return self.row_H * self.items + self.item_H
 
     @cached_property
     def baskets_P(self) -> np.ndarray:
@@ -105,8 +105,18 @@ class Groups:
             self.groups, self.group_H, self.at_N = keys, key_H, key_N
             self.found_N = np.bincount(key_H, minlength=keys)[key_N] > 0
             return
-        key_G, self.group_H = np.unique(key_H, return_inverse=True)
-        self.groups = len(key_G)
+        key_G, group_H = np.unique(key_H, return_inverse=True)
+        self._gather(key_G, group_H, key_N)
+
+    @classmethod
+    def sorted(cls, key_G: np.ndarray, group_H: np.ndarray, key_N: np.ndarray) -> "Groups":
+        """Return groups that are known already: their keys, ascending, and which of them each line is of."""
+        groups = cls.__new__(cls)
+        groups._gather(key_G, group_H, key_N)
+        return groups
+
+    def _gather(self, key_G: np.ndarray, group_H: np.ndarray, key_N: np.ndarray) -> None:
+        self.groups, self.group_H = len(key_G), group_H
         self.at_N = np.minimum(np.searchsorted(key_G, key_N), max(len(key_G) - 1, 0))
         self.found_N = key_G[self.at_N] == key_N if len(key_G) else np.zeros(len(key_N), bool)
 

@@ -4,6 +4,7 @@ Shapes: I items, L levels, N candidates.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -35,16 +36,22 @@ class Shelves:
             else np.zeros(0, np.int32)
         )
 
-    def codes(self, level: str, item_N: np.ndarray) -> np.ndarray:
-        """Return 1 + the code at a level, int64 [N]; 0 where an item has none or came after the fit."""
-        code_I = self.code_LI[self.levels.index(level)]
-        known_N = item_N < self.items
-        return np.where(known_N, code_I[np.where(known_N, item_N, 0)].astype(np.int64) + 1, 0)
+    def codes(self, item_N: np.ndarray) -> np.ndarray:
+        """Return 1 + the code at each level, int32 [N, L]; 0 where an item has none or came after the fit."""
+        return self._codes[np.minimum(item_N, self.items)]
 
     def price(self, item_N: np.ndarray) -> np.ndarray:
-        """Return the logarithm of the price, float64 [N]."""
-        known_N = item_N < self.items
-        return np.where(known_N, self.price_I[np.where(known_N, item_N, 0)], np.nan)
+        """Return the logarithm of the price, float32 [N]; NaN also where an item came after the fit."""
+        return self._prices[np.minimum(item_N, self.items)]
+
+    @cached_property
+    def _codes(self) -> np.ndarray:
+        """Codes as they are handed out, those of one item together, and a last row for items that came later."""
+        return np.ascontiguousarray(np.pad(self.code_LI + 1, ((0, 0), (0, 1))).T)
+
+    @cached_property
+    def _prices(self) -> np.ndarray:
+        return np.append(self.price_I, np.float32(np.nan))
 
     def save(self, folder: Path) -> None:
         """Write `shelves.npy` and `price.npy`; the levels are kept by whoever saves."""

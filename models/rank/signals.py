@@ -83,7 +83,7 @@ def _given(pool: Pool, features: Features) -> Columns:
 
 def _pair(pool: Pool, past: Past, gap_days_N: np.ndarray) -> Columns:
     """Return how often, how lately and how regularly the person took the item; `gap_days_N` is everybody's usual gap."""
-    pair = Groups(past.pair_H, pool.key_N)
+    pair = Groups.sorted(past.pair_G, past.pair_H, pool.key_N)
     fades = (past.decay(days) for days in HALF_LIVES_DAYS)
     lately = (past.back_H < some for some in LATEST_BASKETS)
     count_N, quantity_N, *more = pair.several([np.ones(len(past.age_H)), past.weight_H, *fades, *lately])
@@ -117,7 +117,7 @@ def _pair(pool: Pool, past: Past, gap_days_N: np.ndarray) -> Columns:
 def _person(pool: Pool, past: Past) -> Columns:
     """Return how often the person comes and how much of it is repeated."""
     lines_P = np.bincount(past.row_H, minlength=past.people)
-    distinct_P = np.bincount(np.unique(past.pair_H) // past.items, minlength=past.people)
+    distinct_P = np.bincount(past.pair_G // past.items, minlength=past.people)
     last_P, first_P = np.full(past.people, np.nan), np.full(past.people, np.nan)
     last_P[past.row_H] = past.age_H
     first_P[past.row_H[::-1]] = past.age_H[::-1]
@@ -141,17 +141,23 @@ def _person(pool: Pool, past: Past) -> Columns:
 def _shelves(pool: Pool, past: Past, shelves: Shelves, pair: Columns) -> Columns:
     """Return the signals of all levels."""
     columns: Columns = {}
-    for level in shelves.levels:
-        columns |= _shelf(level, pool, past, shelves, pair)
+    code_NL, code_HL = shelves.codes(pool.item_N), shelves.codes(past.item_H)
+    lines = {
+        days: np.maximum(np.bincount(past.row_H, past.decay(days), past.people), 1e-6)[pool.row_N]
+        for days in SHELF_HALF_LIVES_DAYS
+    }
+    for level, code_N, code_H in zip(shelves.levels, code_NL.T, code_HL.T, strict=True):
+        width = int(max(code_N.max(initial=0), code_H.max(initial=0))) + 1
+        shelf = Groups(past.row_H * width + code_H, pool.row_N * width + code_N, past.people * width)
+        columns |= _shelf(level, shelf, past, lines, pair)
     return columns
 
 
-def _shelf(level: str, pool: Pool, past: Past, shelves: Shelves, pair: Columns) -> Columns:
-    """Return how much and how lately the person took from where the item stands, and the item's part in that."""
-    code_N, code_H = shelves.codes(level, pool.item_N), shelves.codes(level, past.item_H)
-    width = int(max(code_N.max(initial=0), code_H.max(initial=0))) + 1
-    shelf = Groups(past.row_H * width + code_H, pool.row_N * width + code_N, past.people * width)
-    lines_P = {days: np.bincount(past.row_H, past.decay(days), past.people) for days in SHELF_HALF_LIVES_DAYS}
+def _shelf(level: str, shelf: Groups, past: Past, lines: dict[int, np.ndarray], pair: Columns) -> Columns:
+    """Return how much and how lately the person took from where the item stands, and the item's part in that.
+
+    `lines` says by half-life what the person took of everything, float64 [N], above zero.
+    """
     taken = {days: shelf.total(past.decay(days)) for days in SHELF_HALF_LIVES_DAYS}
     last_N = shelf.latest(past.age_H)
     return {
@@ -160,10 +166,7 @@ def _shelf(level: str, pool: Pool, past: Past, shelves: Shelves, pair: Columns) 
             f"own.share_of_{level}_{days}d": pair[f"own.decayed_{days}d"] / np.maximum(value_N, 1e-6)
             for days, value_N in taken.items()
         },
-        **{
-            f"own.{level}_share_{days}d": value_N / np.maximum(lines_P[days][pool.row_N], 1e-6)
-            for days, value_N in taken.items()
-        },
+        **{f"own.{level}_share_{days}d": value_N / lines[days] for days, value_N in taken.items()},
         f"own.{level}_days_since_last": last_N,
         f"own.{level}_passed_over_days": pair["own.days_since_last"] - last_N,
     }
