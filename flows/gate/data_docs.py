@@ -1,9 +1,11 @@
-"""Data Docs of Great Expectations, made from verdicts: GX holds a table of findings against "none", and renders what it sees.
+"""Data Docs of Great Expectations, made from verdicts: what was found, subject by subject, in GX's own form, rendered by GX.
 
-The pages name expectations, subjects and numbers of findings; there is no value of the data in the table, so none can be in
-the pages. As Great Expectations writes them they ask public servers for styles and scripts; `offline.py` takes that out.
+GX has evaluated once, for the verdict; evaluating a table of findings anew would double the gate's cost. The pages name
+expectations, subjects and numbers of findings; no value of the data is handed over, so none can be in the pages. As Great
+Expectations writes them they ask public servers for styles and scripts; `offline.py` takes that out.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,10 +18,15 @@ from flows.gate.offline import seal
 from flows.gate.verdict import title
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from great_expectations.core import ExpectationSuite
+    from great_expectations.core import ExpectationSuiteValidationResult as SuiteResult
+    from great_expectations.core import ExpectationValidationResult as Outcome
+    from great_expectations.core.run_identifier import RunIdentifier
     from great_expectations.data_context import EphemeralDataContext
+    from great_expectations.expectations.expectation_configuration import ExpectationConfiguration as Config
 
-BROKEN = -1.0  # stands for an expectation that could not be evaluated: GX would leave a null out of account
+BROKEN = -1.0  # stands for an expectation that could not be evaluated
+SHOWN = 5  # findings that a page names
 
 
 def write_data_docs(verdicts: Sequence[Verdict], folder: Path) -> Path:
@@ -50,29 +57,76 @@ def _site(folder: Path) -> Any:  # GX wants a typed dict that it does not export
 
 def _render(context: "EphemeralDataContext", suite: str, verdicts: Sequence[Verdict]) -> None:
     import great_expectations as gx
-    from great_expectations.checkpoint import UpdateDataDocsAction
+    from great_expectations.data_context.types.resource_identifiers import (
+        ExpectationSuiteIdentifier,
+        ValidationResultIdentifier,
+    )
 
     name = suite.partition("#")[0]
-    batch = (
-        context.data_sources.add_pandas(name)
-        .add_dataframe_asset("verdicts")
-        .add_batch_definition_whole_dataframe("all")
-    )
     held = context.suites.add(gx.ExpectationSuite(name=name, expectations=_expectations(verdicts[0])))
-    definition = gx.ValidationDefinition(name=name, data=batch, suite=held)
-    checkpoint = gx.Checkpoint(
-        name=name,
-        validation_definitions=[context.validation_definitions.add(definition)],
-        actions=[UpdateDataDocsAction(name="docs", site_names=["gate"])],
-        result_format={
-            "result_format": "COMPLETE",
-            "unexpected_index_column_names": [KEY],
-            "partial_unexpected_count": 5,
-        },
-    )
     # The moment is that of the data, so that the same verdicts give the same pages.
     run = gx.RunIdentifier(run_name=suite.partition("@")[2], run_time=_moment(verdicts))
-    context.checkpoints.add(checkpoint).run(batch_parameters={"dataframe": _findings(verdicts)}, run_id=run)
+    key = ValidationResultIdentifier(ExpectationSuiteIdentifier(name), run, f"{name}-verdicts")
+    context.validation_results_store.set(key, _result(held, run, verdicts))
+    rendered: list[Any] = [key, ExpectationSuiteIdentifier(name)]  # GX's hint knows lists of one kind only
+    context.build_data_docs(site_names=["gate"], resource_identifiers=rendered)
+
+
+def _result(suite: "ExpectationSuite", run: "RunIdentifier", verdicts: Sequence[Verdict]) -> "SuiteResult":
+    """Return the verdicts in the form in which Great Expectations keeps results; nothing is evaluated a second time."""
+    import great_expectations as gx
+    from great_expectations.core import ExpectationSuiteValidationResult
+
+    found = [{_column(check): _found(check) for check in verdict.checks} for verdict in verdicts]
+    subjects = [verdict.subject for verdict in verdicts]
+    results = [
+        _outcome(config, subjects, [of.get(config.kwargs["column"], BROKEN) for of in found])
+        for config in (expectation.configuration for expectation in suite.expectations)
+    ]
+    passed = sum(bool(result.success) for result in results)
+    return ExpectationSuiteValidationResult(
+        success=passed == len(results),
+        results=results,
+        suite_name=suite.name,
+        statistics={
+            "evaluated_expectations": len(results),
+            "successful_expectations": passed,
+            "unsuccessful_expectations": len(results) - passed,
+            "success_percent": 100 * passed / len(results),
+        },
+        meta={"run_id": run, "great_expectations_version": gx.__version__},
+    )
+
+
+def _outcome(config: "Config", subjects: Sequence[str], findings: Sequence[float]) -> "Outcome":
+    """Return one expectation's result over all subjects, as a look at a table of findings per subject would give it."""
+    from great_expectations.core import ExpectationValidationResult
+
+    failing = [(subject, value) for subject, value in zip(subjects, findings, strict=True) if value != 0]
+    shown = [value for _, value in failing[:SHOWN]]
+    rows = [{config.kwargs["column"]: value, KEY: subject} for subject, value in failing]
+    share = 100 * len(failing) / len(subjects)
+    return ExpectationValidationResult(
+        success=not failing,
+        expectation_config=config,
+        result={
+            "element_count": len(subjects),
+            "unexpected_count": len(failing),
+            "unexpected_percent": share,
+            "unexpected_percent_total": share,
+            "unexpected_percent_nonmissing": share,
+            "missing_count": 0,
+            "missing_percent": 0.0,
+            "partial_unexpected_list": shown,
+            "partial_unexpected_counts": [
+                {"value": value, "count": count} for value, count in Counter(shown).most_common()
+            ],
+            "partial_unexpected_index_list": rows[:SHOWN],
+            "unexpected_list": [value for _, value in failing],
+            "unexpected_index_list": rows,
+            "unexpected_index_column_names": [KEY],
+        },
+    )
 
 
 def _column(check: Check) -> str:
@@ -93,14 +147,6 @@ def _expectations(verdict: Verdict) -> list:
         )
         for check in verdict.checks
     ]
-
-
-def _findings(verdicts: Sequence[Verdict]) -> "pd.DataFrame":
-    """Return one row per subject and one column per expectation: how many findings, 0 for none, -1 for broken."""
-    import pandas as pd
-
-    rows = [{KEY: v.subject, **{_column(check): _found(check) for check in v.checks}} for v in verdicts]
-    return pd.DataFrame(rows).fillna(BROKEN)
 
 
 def _found(check: Check) -> float:
