@@ -25,6 +25,11 @@ TARGETS = 5_500_000  # learned from in all, in so many epochs as that takes
 TARGETS_OF_BASKETS = 1_500_000  # where there is no order there is less to learn, and a step costs more
 MOST_EPOCHS = 60.0
 STEPS_PER_EPOCH = 16  # at least, where data are few
+NEGATIVES = 512
+# Sessions are short and nothing is known of who comes, so that what sells drowns the rest unless length and bias say nothing
+# of it (Gupta et al., "NISER: normalized item and session representations", 2019), and near misses must be seen to be told apart.
+NEGATIVES_OF_SESSIONS = 2048
+SCALE_OF_SESSIONS = 16.0
 SMALLEST_STEP, LARGEST_STEP = 64, 1024
 
 
@@ -33,7 +38,8 @@ class SequenceConfig(Checked):
     """How a model of sequences learns. What is None follows the data (`settled`), and is saved as what it became.
 
     `length` positions are read of a history. A step takes about `positions` of them, and the batch shares `negatives`, drawn
-    with a chance of their count to the power of `sampling`. `rate` is the network's, `row_rate` that of embeddings, which start
+    with a chance of their count to the power of `sampling`. With a `scale` scores are cosines times it, and what is popular has
+    no bias of its own; 0: inner products and a bias. `rate` is the network's, `row_rate` that of embeddings, which start
     with a standard deviation of `spread`. A target is drawn from the next `ahead` baskets. With `repeats` own items are scored
     by a term of their own (models/nn/repeat.py). Work is bounded by `epochs`, never by the clock.
     """
@@ -42,7 +48,7 @@ class SequenceConfig(Checked):
     length: int | None = bounds(None, 1, 2000)
     width: int = bounds(64, 2, 1024, search=Options(32, 64, 128))
     dropout: float | None = bounds(None, 0.0, 0.9, search=Span(0.0, 0.6))
-    negatives: int = bounds(512, 1, 65_536, search=Span(128, 2048, log=True))
+    negatives: int | None = bounds(None, 1, 65_536, search=Span(128, 4096, log=True))
     positions: int | None = bounds(None, 1, 1_000_000)
     epochs: float | None = bounds(None, 0.01, 10_000, search=Span(2, 200, log=True))
     rate: float = bounds(2e-3, 1e-6, 1.0, search=Span(3e-4, 1e-2, log=True))
@@ -52,6 +58,7 @@ class SequenceConfig(Checked):
     ahead: int | None = bounds(None, 1, 1000)
     sampling: float = bounds(0.5, 0.0, 1.0, search=Span(0.0, 1.0))
     repeats: bool | None = None
+    scale: float | None = bounds(None, 0.0, 1000.0)
 
     @property
     def given_length(self) -> int:
@@ -63,6 +70,7 @@ class SequenceConfig(Checked):
         """Return the config with what was left open decided by the data."""
         known = training.interactions
         targets = max(1, len(known) - int(np.count_nonzero(np.diff(known.indptr))))
+        sessions = training.inner == "sessions"
         baskets = _share_in_baskets(known) >= SHARED_TIMES
         work = TARGETS_OF_BASKETS if baskets else TARGETS
         epochs = self.epochs or float(np.clip(work / targets, 1.0, MOST_EPOCHS))
@@ -74,6 +82,8 @@ class SequenceConfig(Checked):
             dropout=_dropout(epochs) if self.dropout is None else self.dropout,
             positions=self.positions or int(np.clip(targets // STEPS_PER_EPOCH, SMALLEST_STEP, LARGEST_STEP)),
             repeats=training.repeats if self.repeats is None else self.repeats,
+            negatives=self.negatives or (NEGATIVES_OF_SESSIONS if sessions else NEGATIVES),
+            scale=(SCALE_OF_SESSIONS if sessions else 0.0) if self.scale is None else self.scale,
         )
 
 

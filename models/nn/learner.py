@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.data import TrainingSet
@@ -58,7 +58,9 @@ class _Learner:
         share_I = (count_I + 0.01) / (count_I + 0.01).sum()
         self.bias_I = torch.from_numpy(np.log(share_I).astype(np.float32))
         self.draw = Draw(count_I, config.sampling)
-        self.rows = RowAdam((self.embedding_ID, self.bias_I), (config.row_rate, config.row_rate))
+        # where scores are cosines the bias takes no part, and stays what it began as
+        self.tables = (self.embedding_ID,) if config.scale else (self.embedding_ID, self.bias_I)
+        self.rows = RowAdam(self.tables, (config.row_rate,) * len(self.tables))
         self.optimiser = torch.optim.AdamW(
             self.network.parameters(), lr=config.rate, betas=(0.9, 0.98), weight_decay=0.0, fused=True
         )
@@ -75,24 +77,27 @@ class _Learner:
         return self._model(losses)
 
     def _model(self, losses: list[tuple[int, float]]) -> SequenceModel:
-        return SequenceModel(self.config, self.network, self.embedding_ID, self.bias_I, curve(losses))
+        embedding_ID = F.normalize(self.embedding_ID, dim=1) if self.config.scale else self.embedding_ID
+        return SequenceModel(self.config, self.network, embedding_ID, self.bias_I, curve(losses))
 
     def _step(self, batch: Batch, rate: float) -> float:
-        drawn_S, times_S = self.draw(self.config.negatives, self.random)
+        negatives = self.config.negatives or 1
+        drawn_S, times_S = self.draw(negatives, self.random)
         row_U, local = np.unique(
             np.concatenate([batch.item_BL.ravel(), batch.target_T, drawn_S]), return_inverse=True
         )
         row = torch.from_numpy(row_U)
-        embedding_UD, bias_U = leaves = self.rows.take(row)
+        leaves = self.rows.take(row)
+        embedding_UD, bias_U = self._read(leaves)
         item, target_T, drawn = torch.from_numpy(local).split(
             [batch.item_BL.size, len(batch.target_T), len(drawn_S)]
         )
         at_T = torch.from_numpy(batch.at_T)
         item_BL = item.view(batch.item_BL.shape)
         x_BLD = F.embedding(item_BL, embedding_UD)
-        state_BLD = self.network.encoder(x_BLD, self.dropout)
+        state_BLD = self.network(x_BLD, self.dropout)
         state_TD = state_BLD.flatten(0, 1).index_select(0, at_T)
-        expected_U = torch.from_numpy(self.draw.expected(row_U, self.config.negatives))
+        expected_U = torch.from_numpy(self.draw.expected(row_U, negatives))
         hit_T = (state_TD * F.embedding(target_T, embedding_UD)).sum(1) + bias_U[target_T]
         if self.network.repeat is None:
             given_TG = (hit_T - expected_U[target_T])[:, None]
@@ -123,6 +128,12 @@ class _Learner:
         self.optimiser.step()
         self.rows.step(row, leaves, rate)
         return float(loss.detach())
+
+    def _read(self, leaves: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """Return a step's embeddings, [U, D], and biases, [U]; where there is a scale: of length one, and zeros."""
+        if self.config.scale:
+            return F.normalize(leaves[0], dim=1), torch.zeros(len(leaves[0]))
+        return leaves[0], leaves[1]
 
 
 def curve(losses: list[tuple[int, float]]) -> list[dict[str, float]]:

@@ -1,7 +1,8 @@
 """A fitted model of sequences: an encoder turns a history into a state, and a state scores the whole catalogue.
 
 score(i) = state . embedding(i) + bias(i), and for the history's own items what repeats add (models/nn/repeat.py), where repeats
-count at all. Any encoder will do: a module [B, L, D] -> [B, L, D] whose positions do not see what comes after them.
+count at all. With a scale both are of one length (the embedding's 1, the state's the scale), and the bias is for empty histories
+only. Any encoder will do: a module [B, L, D] -> [B, L, D] whose positions do not see what comes after them.
 Shapes: P people, I items, D width, R rows with a history, L positions, N interactions.
 """
 
@@ -15,6 +16,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from counterfoil.errors import IntegrityError
 from models import artefact
@@ -22,6 +24,7 @@ from models.config import build
 from models.data import Interactions, Query, Ranking
 from models.families import dense
 from models.families.sequential import SequenceConfig
+from models.nn.dropout import ByteDropout
 from models.nn.repeat import Repeat, same
 from models.nn.threads import one_thread
 
@@ -34,7 +37,13 @@ class Network(nn.Module):
     def __init__(self, config: SequenceConfig, encoder: nn.Module) -> None:
         super().__init__()
         self.encoder = encoder
+        self.scale = config.scale
         self.repeat = Repeat(length=config.given_length, width=config.width) if config.repeats else None
+
+    def forward(self, x_BLD: Tensor, dropout: ByteDropout | None = None) -> Tensor:
+        """Return what each position knows of the sequence up to itself, [B, L, D]; with a scale, all of that length."""
+        state_BLD: Tensor = self.encoder(x_BLD, dropout)
+        return F.normalize(state_BLD, dim=-1) * self.scale if self.scale else state_BLD
 
 
 def network(config: SequenceConfig, encoder: Callable[[Any], nn.Module]) -> Network:
@@ -60,6 +69,7 @@ class SequenceModel:
         self.bias_I = bias_I
         self.curve = curve
         self._bias_I = bias_I.numpy()
+        self._scale = config.scale or 0.0
 
     def recommend(self, query: Query, k: int) -> Ranking:
         """Return the `k` likeliest next items; InputError for a question that does not fit.
@@ -71,7 +81,7 @@ class SequenceModel:
             return dense.rank(query, k, self.config.family, self._score)
 
     def encode(self, history: Interactions) -> np.ndarray:
-        """Return what is known of each person, float32 [P, D], zeros without a history: score = state . embedding + bias."""
+        """Return what is known of each person, float32 [P, D], zeros without a history."""
         state_PD = np.zeros((history.people, self.config.width), np.float32)
         with one_thread():
             for row_R, _, state_RD, _ in self._encoded(history):
@@ -91,9 +101,10 @@ class SequenceModel:
         learned = len(self._bias_I)
         score_PI = np.empty((query.people, query.items), np.float32)
         score_PI[:, :learned] = self._bias_I
-        score_PI[:, learned:] = self._bias_I.min(initial=0.0) - 1.0
+        score_PI[:, learned:] = self._bias_I.min(initial=-self._scale) - 1.0
         for row_R, part, state_RD, repeat_N in self._encoded(query.history):
-            score_PI[row_R, :learned] += state_RD @ self.embedding_ID.numpy().T
+            score_RI = state_RD @ self.embedding_ID.numpy().T
+            score_PI[row_R, :learned] = score_RI if self._scale else score_RI + self._bias_I
             np.add.at(score_PI, (row_R[part.person_N], part.item_N), repeat_N)
         return score_PI
 
@@ -121,7 +132,7 @@ class SequenceModel:
         item_RL = np.full(inside_RL.shape, -1, np.int64)
         item_RL[inside_RL] = known.item_N
         item = torch.from_numpy(item_RL)
-        state_RLD = self.network.encoder(self.embedding_ID[item.clamp(min=0)])
+        state_RLD = self.network(self.embedding_ID[item.clamp(min=0)])
         last_R = torch.from_numpy(count_R - 1)
         state_RD = state_RLD[torch.arange(len(count_R)), last_R]
         if self.network.repeat is None:

@@ -55,8 +55,16 @@ def test_open_settings_follow_the_data() -> None:
     assert (config.length, config.ahead, config.repeats) == (30, 1, True)
     assert (config.epochs, config.positions) == (60.0, 72)  # 40 * 29 targets, a sixteenth of them a step
     assert config.dropout == 0.5
-    given = SasRecConfig(length=7, ahead=3, epochs=2.5, positions=9, dropout=0.0, repeats=False)
+    assert (config.negatives, config.scale) == (512, 0.0)
+    given = SasRecConfig(
+        length=7, ahead=3, epochs=2.5, positions=9, dropout=0.0, repeats=False, negatives=5, scale=9.0
+    )
     assert given.settled(sequence_shop()) == given
+
+
+def test_sessions_are_told_apart_by_cosines() -> None:
+    config = SasRecConfig().settled(replace(sequence_shop(), inner="sessions"))
+    assert (config.negatives, config.scale) == (2048, 16.0)
 
 
 def test_work_is_bounded_where_data_are_many_and_baskets_have_no_order() -> None:
@@ -102,6 +110,35 @@ def test_states_times_embeddings_are_the_scores_where_nothing_repeats(name: str)
         rtol=1e-4,
         atol=1e-5,
     )
+
+
+@each
+def test_with_a_scale_scores_are_cosines_and_learn_the_same(name: str) -> None:
+    training = sequence_shop()
+    quick = {"epochs": 8.0, "positions": 128, "rate": 2e-2, "row_rate": 3e-2, "dropout": 0.0}
+    model = fitted(name, training, width=16, scale=12.0, **quick)
+    query = training.query(np.arange(40), training.until_us)
+    answer = model.recommend(query, 1)
+    assert np.mean(answer.item_PK[:, 0] == (np.arange(40) + 30) % 15) > 0.9
+    np.testing.assert_allclose(np.linalg.norm(model.encode(query.history), axis=1), 12.0, rtol=1e-4)
+    np.testing.assert_allclose(np.linalg.norm(model.embedding_ID.numpy(), axis=1), 1.0, rtol=1e-4)
+
+
+def test_with_a_scale_what_is_popular_has_no_bias_but_for_strangers_and_what_came_later_is_last() -> None:
+    training = replace(shop().training, repeats=False)
+    model = fitted("gru4rec", training, scale=16.0)
+    query = replace(training.query(np.array([0, -1]), training.until_us), exclude=None)
+    answer = model.recommend(query, 40)
+    cosine_I = model.encode(query.history)[0] @ model.embedding_ID.numpy().T
+    np.testing.assert_allclose(answer.score_PK[0], np.sort(cosine_I)[::-1][:40], rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(answer.score_PK[1], np.sort(model.bias_I.numpy())[::-1][:40])
+    grown = replace(
+        query,
+        history=replace(query.history, items=query.items + 1),
+        features=no_features(2, query.items + 1),
+        allowed_I=None,
+    )
+    assert model.recommend(grown, query.items + 1).item_PK[:, -1].tolist() == [query.items] * 2
 
 
 @each
