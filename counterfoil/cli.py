@@ -148,6 +148,8 @@ def demo(json: Json = False) -> None:
     with terminal.stages() as stages:
         shown = demonstration.demo(stages)
     terminal.emit(shown, json, demonstration.show)
+    if not shown["verified"]:
+        raise typer.Exit(5)
 
 
 @app.command()

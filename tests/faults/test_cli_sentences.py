@@ -101,3 +101,18 @@ def test_a_defect_where_nothing_can_be_written_shows_its_traceback(home: Path) -
     assert ended.returncode == 1
     assert "Traceback (most recent call last)" in ended.stderr
     assert ended.stderr.endswith("CounterfoilError: ZeroDivisionError: first line; report this as a defect\n")
+
+
+UNPROVEN = """
+from counterfoil import cli
+from flows import demo
+
+demo.demo = lambda stages: {"verified": {verified}}
+cli.main()
+"""
+
+
+@pytest.mark.parametrize(("verified", "code"), [(True, 0), (False, 5)])
+def test_a_demo_that_is_not_proven_does_not_end_as_if_it_were(verified: bool, code: int) -> None:
+    done = run(UNPROVEN.replace("{verified}", str(verified)), "demo", "--json")
+    assert (done.returncode, json.loads(done.stdout)) == (code, {"verified": verified})
