@@ -59,8 +59,8 @@ class _Learner:
         self.bias_I = torch.from_numpy(np.log(share_I).astype(np.float32))
         self.draw = Draw(count_I, config.sampling)
         # where scores are cosines the bias takes no part, and stays what it began as
-        self.tables = (self.embedding_ID,) if config.scale else (self.embedding_ID, self.bias_I)
-        self.rows = RowAdam(self.tables, (config.row_rate,) * len(self.tables))
+        tables = (self.embedding_ID,) if config.scale else (self.embedding_ID, self.bias_I)
+        self.rows = RowAdam(tables, (config.row_rate,) * len(tables))
         self.optimiser = torch.optim.AdamW(
             self.network.parameters(), lr=config.rate, betas=(0.9, 0.98), weight_decay=0.0, fused=True
         )

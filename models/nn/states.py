@@ -69,7 +69,6 @@ class SequenceModel:
         self.bias_I = bias_I
         self.curve = curve
         self._bias_I = bias_I.numpy()
-        self._scale = config.scale or 0.0
 
     def recommend(self, query: Query, k: int) -> Ranking:
         """Return the `k` likeliest next items; InputError for a question that does not fit.
@@ -101,10 +100,10 @@ class SequenceModel:
         learned = len(self._bias_I)
         score_PI = np.empty((query.people, query.items), np.float32)
         score_PI[:, :learned] = self._bias_I
-        score_PI[:, learned:] = self._bias_I.min(initial=-self._scale) - 1.0
+        score_PI[:, learned:] = self._bias_I.min(initial=-(self.config.scale or 0.0)) - 1.0
         for row_R, part, state_RD, repeat_N in self._encoded(query.history):
             score_RI = state_RD @ self.embedding_ID.numpy().T
-            score_PI[row_R, :learned] = score_RI if self._scale else score_RI + self._bias_I
+            score_PI[row_R, :learned] = score_RI if self.config.scale else score_RI + self._bias_I
             np.add.at(score_PI, (row_R[part.person_N], part.item_N), repeat_N)
         return score_PI
 

@@ -60,6 +60,13 @@ class Past:
             items=history.items,
         )
 
+    def pair_of(self, key_N: np.ndarray) -> np.ndarray:
+        """Return which pair each candidate (as row * items + item) is, int64 [N]; their number for one that was never taken."""
+        at_N = np.searchsorted(self.pair_G, key_N)
+        found_N = at_N < len(self.pair_G)
+        found_N[found_N] = self.pair_G[at_N[found_N]] == key_N[found_N]
+        return np.where(found_N, at_N, len(self.pair_G))
+
     @cached_property
     def baskets_P(self) -> np.ndarray:
         """Number of baskets per person, int64 [P]."""
@@ -105,18 +112,8 @@ class Groups:
             self.groups, self.group_H, self.at_N = keys, key_H, key_N
             self.found_N = np.bincount(key_H, minlength=keys)[key_N] > 0
             return
-        key_G, group_H = np.unique(key_H, return_inverse=True)
-        self._gather(key_G, group_H, key_N)
-
-    @classmethod
-    def sorted(cls, key_G: np.ndarray, group_H: np.ndarray, key_N: np.ndarray) -> "Groups":
-        """Return groups that are known already: their keys, ascending, and which of them each line is of."""
-        groups = cls.__new__(cls)
-        groups._gather(key_G, group_H, key_N)
-        return groups
-
-    def _gather(self, key_G: np.ndarray, group_H: np.ndarray, key_N: np.ndarray) -> None:
-        self.groups, self.group_H = len(key_G), group_H
+        key_G, self.group_H = np.unique(key_H, return_inverse=True)
+        self.groups = len(key_G)
         self.at_N = np.minimum(np.searchsorted(key_G, key_N), max(len(key_G) - 1, 0))
         self.found_N = key_G[self.at_N] == key_N if len(key_G) else np.zeros(len(key_N), bool)
 

@@ -83,7 +83,7 @@ def _given(pool: Pool, features: Features) -> Columns:
 
 def _pair(pool: Pool, past: Past, gap_days_N: np.ndarray) -> Columns:
     """Return how often, how lately and how regularly the person took the item; `gap_days_N` is everybody's usual gap."""
-    pair = Groups.sorted(past.pair_G, past.pair_H, pool.key_N)
+    pair = Groups(past.pair_H, past.pair_of(pool.key_N), len(past.pair_G) + 1)
     fades = (past.decay(days) for days in HALF_LIVES_DAYS)
     lately = (past.back_H < some for some in LATEST_BASKETS)
     count_N, quantity_N, *more = pair.several([np.ones(len(past.age_H)), past.weight_H, *fades, *lately])

@@ -6,6 +6,7 @@ The use case is the one that docs/how-to/add-a-use-case.md writes out: the page 
 import re
 import socket
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -115,21 +116,15 @@ def first_turn(until: Path, since: Path) -> November:
     """Land, turn the loop as of November, serve who won, and ask it."""
     from counterfoil.importers import open_source
     from counterfoil.landing import land
-    from counterfoil.processes import Processes
-    from flows import machine
     from flows.place import open_place
     from flows.verify import verify
 
     case, place = use_case_of_the_how_to(), open_place()
     landed = land(open_source("uci-online-retail", until), place.settings)
     turned, outcomes = turn(place, case, NOVEMBER)
-    assert turned.release is not None
-    try:
-        url = machine.serve(place, turned.release, port=free_port()).url
+    with served(place, turned) as url:
         ready = httpx.get(f"{url}/readyz", timeout=30).json()
         asked = ask(url, NOVEMBER)
-    finally:
-        Processes(place.settings.home).stop("service")
     _, again = turn(place, case, NOVEMBER)
     return November(
         case=case,
@@ -149,21 +144,16 @@ def second_turn(november: November) -> December:
     """Land the rest and turn the loop as of December while November's champion serves; switch."""
     from counterfoil.importers import open_source
     from counterfoil.landing import land
-    from counterfoil.processes import Processes
     from flows import machine
     from flows.verify import verify
 
     case, place = november.case, november.place
-    assert november.turned.release is not None
-    try:
-        url = machine.serve(place, november.turned.release, port=free_port()).url
+    with served(place, november.turned) as url:
         landed = land(open_source("uci-online-retail", november.since), place.settings)
         turned, _ = turn(place, case, DECEMBER)
         before_switch = ask(url, DECEMBER)
         followed = machine.follow(place, case.name)
         after_switch = ask(url, DECEMBER)
-    finally:
-        Processes(place.settings.home).stop("service")
     _, again = turn(place, case, DECEMBER)
     return December(
         landed=landed,
@@ -174,6 +164,19 @@ def second_turn(november: November) -> December:
         again=ran(again),
         verified=verify(place),
     )
+
+
+@contextmanager
+def served(place: Place, turned: Advanced) -> Iterator[str]:
+    """Serve what a turn released, on a free port; yield its address."""
+    from counterfoil.processes import Processes
+    from flows import machine
+
+    assert turned.release is not None
+    try:
+        yield machine.serve(place, turned.release, port=free_port()).url
+    finally:
+        Processes(place.settings.home).stop("service")
 
 
 def ask(url: str, moment: datetime) -> Asked:
@@ -226,9 +229,6 @@ def kept_whole(told: Landed, *, rows: int, landed: int, quarantined: int) -> Non
 def test_the_gate_lets_a_real_shop_pass_and_says_what_was_odd(november: November) -> None:
     """Closed Saturdays, returns, Sundays of small orders, eleven days of Christmas: a warning here and there, never a refusal."""
     passed_with_warnings(november.turned, days=280, rows=344_693)
-    *_, snapshot = november.turned.verdicts
-    gap = next(check for check in snapshot.checks if check.expectation == "no_gap")
-    assert (gap.success, gap.severity, gap.observed) == (False, "warning", "11.00 days")
 
 
 @pytest.mark.slow
@@ -237,7 +237,7 @@ def test_the_gate_lets_december_pass_too(december: December) -> None:
 
 
 def passed_with_warnings(turned: Advanced, *, days: int, rows: int) -> None:
-    *judged, _ = turned.verdicts
+    *judged, snapshot = turned.verdicts
     assert (len(judged), sum(verdict.rows for verdict in judged)) == (days, rows)
     assert all(verdict.passed for verdict in turned.verdicts)
     odd = [
@@ -247,8 +247,10 @@ def passed_with_warnings(turned: Advanced, *, days: int, rows: int) -> None:
         if not check.success
     ]
     assert {severity for severity, _ in odd} == {"warning"}
-    assert {name for _, name in odd} <= {"volume_closely", "level_as_before_closely"}
-    assert 0 < len(odd) < 60
+    assert {name for _, name in odd} == {"volume_closely", "level_as_before_closely"}
+    assert len(odd) < 60
+    gap = next(check for check in snapshot.checks if check.expectation == "no_gap")
+    assert (gap.success, gap.severity, gap.observed) == (False, "warning", "11.00 days")
 
 
 def test_the_dataset_is_what_was_known_at_the_time(november: November) -> None:
@@ -280,7 +282,7 @@ def test_the_first_turn_runs_every_verb_once(november: November) -> None:
         ("popularity", 0.100),
         ("repurchase", 0.255),
         ("itemknn", 0.250),
-        ("sasrec", 0.180),
+        ("sasrec", 0.200),
         ("twostage", 0.265),
     ],
 )
@@ -298,7 +300,7 @@ def test_quality_stays_above_its_floor(november: November, family: str, floor: f
         ("popularity", 0.130),
         ("repurchase", 0.308),
         ("itemknn", 0.297),
-        ("sasrec", 0.230),
+        ("sasrec", 0.260),
         ("twostage", 0.328),
     ],
 )
