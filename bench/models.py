@@ -3,7 +3,7 @@
     python -m bench.models --data FOLDER --peers PYTHON [--sets a,b] [--seeds N]
 
 `--peers` is the Python of an environment with bench/peers/requirements.lock; without it only ours are measured. Prints a table
-per set, and writes one JSON file below bench/results.
+per set, and writes one JSON file below bench/results, anew after each set.
 """
 
 import argparse
@@ -107,14 +107,15 @@ def main() -> int:
     asked = _arguments()
     settings.load()
     found: dict[str, Any] = {}
+    path = None
     try:
         with terminal.stages() as stages:
             for name in asked.sets:
                 found[name] = _measured(SETS[name], asked, stages)
+                path = report.write({"sets": found}, "models-", path)  # all sets together take over an hour
     except CounterfoilError as fault:
         sys.stderr.write(f"{fault}\n")
         return fault.exit_code
-    report.write({"sets": found}, "models-")
     return 0
 
 

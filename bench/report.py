@@ -14,8 +14,8 @@ from flows.place import code_version
 OUT = Path("bench/results")
 
 
-def write(found: dict[str, Any], prefix: str = "") -> None:
-    """Write what was found below bench/results, and say where."""
+def write(found: dict[str, Any], prefix: str = "", path: Path | None = None) -> Path:
+    """Write what was found below bench/results, say where, and return that; over `path`, an earlier part of the same, if given."""
     now = datetime.now(UTC)
     report = {
         "at": now.isoformat(),
@@ -29,6 +29,7 @@ def write(found: dict[str, Any], prefix: str = "") -> None:
         **found,
     }
     OUT.mkdir(parents=True, exist_ok=True)
-    path = OUT / f"{prefix}{now:%Y%m%dT%H%M%S}.json"
+    path = path or OUT / f"{prefix}{now:%Y%m%dT%H%M%S}.json"
     path.write_text(json.dumps(report, indent=2))
     sys.stdout.write(f"written to {path}\n")
+    return path
