@@ -1,6 +1,6 @@
 """`make bench`: the figures of the README, measured here and now, as medians of several runs, printed and written as JSON.
 
-What is run again, and who answers, comes from the loop that was turned in this home (`make demo`); it is turned first when it was not.
+What is run again, and who answers, comes from the loop turned in this home (`make demo`); it is turned first when it was not.
 """
 
 import statistics

@@ -52,7 +52,9 @@ def turn_the_loop(place: Place) -> None:
     sys.stderr.write(f"nothing serves in {place.settings.home} yet: turning the loop first ...\n")
     command = [str(Path(sys.executable).parent / "counterfoil"), "demo"]
     if code := subprocess.run(command, stdout=sys.stderr, check=False).returncode:
-        raise UnavailableError(f"`counterfoil demo` ended with {code}; nothing can be measured before it works")
+        raise UnavailableError(
+            f"`counterfoil demo` ended with {code}; nothing can be measured before it works"
+        )
 
 
 def land_and_validate(place: Place) -> list[float]:

@@ -13,7 +13,6 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,82 +23,16 @@ import pyarrow.parquet as pq
 from scipy import stats
 
 from bench import report
+from bench.sets import SETS, Set
 from counterfoil import settings, terminal
 from counterfoil.errors import CounterfoilError, InputError
 from counterfoil.terminal import Stages
 from flows.benchmark import Benchmark, run, show
-from flows.benchmark.sets import Named, Terms, prepare, read
+from flows.benchmark.sets import Named, prepare, read
 from models.metrics.accuracy import hits, ndcg, recall, taken
 
 PEER = Path(__file__).resolve().parent / "peers" / "fit.py"
 K = 10
-ALL_PEERS = ("rectools-sasrec", "implicit-als", "implicit-bpr", "recbole-lightgcn")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Set:
-    """A public set below the data folder, how it is cut, and who is measured on it; `path` None: it comes with a package."""
-
-    path: str | None
-    format: str
-    protocol: Any
-    families: tuple[str, ...]
-    peers: tuple[str, ...] = ()
-    refit: bool = False
-    repeats: bool | None = None
-    cut: str = "0.9"
-
-    def terms(self, data: Path) -> Terms:
-        """Return the terms of the measurement."""
-        return Terms(
-            path=data / self.path if self.path else None,
-            format=self.format,
-            protocol=self.protocol,
-            refit=self.refit,
-            repeats=self.repeats,
-            cut=self.cut,
-        )
-
-
-FACTORS = ("als", "bpr", "lightgcn", "ease")
-SETS = {
-    "amazon-beauty": Set(
-        path="amazon_beauty_s3rec",
-        format="s3rec",
-        protocol="leave-one-out",
-        families=("fusion", "cascade", "sasrec", "rules", "itemknn", *FACTORS, "popularity"),
-        peers=ALL_PEERS,
-    ),
-    "movielens-100k": Set(
-        path="movielens_100k",
-        format="interactions",
-        protocol="leave-one-out",
-        refit=True,
-        families=("fusion", "sasrec", "rules", "itemknn", *FACTORS, "popularity"),
-        peers=ALL_PEERS,
-    ),
-    "uci-online-retail": Set(
-        path="uci_online_retail/online_retail.parquet",
-        format="uci-online-retail",
-        protocol="time",
-        repeats=False,
-        families=("twostage", "fusion", "itemknn", *FACTORS, "popularity"),
-        peers=ALL_PEERS,
-    ),
-    "diginetica": Set(
-        path="diginetica_gce_gnn",
-        format="sessions",
-        protocol="next-item",
-        families=("fusion", "rules", "sessionknn", "itemknn"),
-    ),
-    "complete-journey": Set(
-        path=None,
-        format="complete-journey",
-        protocol="time",
-        cut="2017-12-03",
-        families=("twostage", "repurchase", "itemknn", "popularity"),
-    ),
-}
 
 
 def main() -> int:
@@ -132,8 +65,8 @@ def _arguments() -> argparse.Namespace:
 
 
 def _measured(of: Set, asked: argparse.Namespace, stages: Stages) -> dict[str, Any]:
-    terms = of.terms(asked.data)
     with tempfile.TemporaryDirectory(prefix="counterfoil-peers-") as folder:
+        terms = of.terms(asked.data, Path(folder))
         lists = Path(folder) / "lists.parquet"
         ours = run(Benchmark(terms=terms, families=of.families, seeds=asked.seeds, lists=lists), stages)
         show(ours)
