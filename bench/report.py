@@ -15,7 +15,7 @@ OUT = Path("bench/results")
 
 
 def write(found: dict[str, Any], prefix: str = "", path: Path | None = None) -> Path:
-    """Write what was found below bench/results, say where and return that; over `path` if an earlier part of the same is there."""
+    """Write what was found below bench/results, or over `path`, an earlier part of the same; say where, and return that."""
     now = datetime.now(UTC)
     report = {
         "at": now.isoformat(),
