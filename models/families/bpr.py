@@ -29,6 +29,7 @@ FOLD_RIDGE = 1e-3  # per person, on the map from histories to factors; its only 
 class BprConfig(Checked):
     """Size, pace and length of learning, and how a history is weighed.
 
+    There are `iterations` passes over the events, fewer where they would be more than `updates` in all, and one at least.
     `half_life_days` and `own_weight` are chosen on validation where they are not given (models/recency.py).
     """
 
@@ -37,10 +38,15 @@ class BprConfig(Checked):
     rate: float = bounds(0.05, 1e-6, 10.0, search=Span(0.01, 0.2, log=True))
     regularization: float = bounds(0.01, 0.0, 10.0, search=Span(1e-3, 0.1, log=True))
     iterations: int = bounds(100, 1, 100_000, work=True)
+    updates: int = bounds(200_000_000, 1, 1_000_000_000_000)
     half_life_days: float | None = bounds(None, 0.01, 1e9)
     own_weight: float | None = bounds(None, 0.0, 1e6)
     prior_weight: float = bounds(0.001, 1e-6, 1.0)
     feature: str = "buyers_28d"
+
+    def passes(self, events: int) -> int:
+        """Return how often to go over so many events."""
+        return min(self.iterations, max(1, self.updates // max(1, events)))
 
 
 class Bpr:
@@ -89,7 +95,7 @@ def fit(config: BprConfig, training: TrainingSet, seed: int) -> Bpr:
         factors=config.factors,
         learning_rate=config.rate,
         regularization=config.regularization,
-        iterations=config.iterations,
+        iterations=config.passes(taken_PI.nnz),
         num_threads=1,
         random_state=seed,
     )

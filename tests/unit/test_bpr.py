@@ -61,3 +61,13 @@ def test_the_number_of_threads_changes_nothing() -> None:
     training = shop(people=20, days=56, cutoffs=1).training
     one, two = (FAMILY.fit(replace(GIVEN, iterations=10), replace(training, threads=n), 3) for n in (1, 2))
     np.testing.assert_array_equal(one.factor_IF, two.factor_IF)
+
+
+def test_passes_end_where_the_updates_do() -> None:
+    config = BprConfig(iterations=100, updates=1_000)
+    assert [config.passes(events) for events in (1, 10, 50, 2_000)] == [100, 100, 20, 1]
+    training = shop(people=60, days=84, cutoffs=1).training
+    events = training.interactions.matrix().nnz
+    short, bounded = replace(GIVEN, iterations=2), replace(GIVEN, updates=2 * events + 1)
+    learned, cut = (FAMILY.fit(one, training, 0) for one in (short, bounded))
+    np.testing.assert_array_equal(learned.factor_IF, cut.factor_IF)
