@@ -68,7 +68,10 @@ def _measured(of: Set, asked: argparse.Namespace, stages: Stages) -> dict[str, A
     with tempfile.TemporaryDirectory(prefix="counterfoil-peers-") as folder:
         terms = of.terms(asked.data, Path(folder))
         lists = Path(folder) / "lists.parquet"
-        ours = run(Benchmark(terms=terms, families=of.families, seeds=asked.seeds, lists=lists), stages)
+        ours = run(
+            Benchmark(terms=terms, families=of.families, seeds=asked.seeds, lists=lists, configs=of.configs),
+            stages,
+        )
         show(ours)
         if not of.peers or asked.peers is None:
             return {"ours": ours, "peers": []}

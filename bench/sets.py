@@ -1,8 +1,9 @@
 """The public sets of `make bench-models`: where each lies, how it is cut, and who is measured on it."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import duckdb
 
@@ -13,6 +14,8 @@ from flows.benchmark.sets import Protocol, Terms
 PEERS = ("rectools-sasrec", "implicit-als", "implicit-bpr", "recbole-lightgcn")
 FACTORS = ("als", "bpr", "lightgcn", "ease")
 FEWEST_BUYERS = 5
+# The best of the peers on first purchases but for two stages; a fusion that chooses for itself would take our two stages in.
+RANK_FUSION = {"members": ("ease", "als", "popularity"), "weights": (1.0, 1.0, 1.0), "kind": "rank"}
 
 
 def first_purchases(source: Path, folder: Path) -> Path:
@@ -36,7 +39,7 @@ def first_purchases(source: Path, folder: Path) -> Path:
 class Set:
     """A public set below the data folder, how it is cut, and who is measured on it; `path` None: it comes with a package.
 
-    `written` makes of the file at `path` the one that is measured on, in a folder of its own.
+    `written` makes of the file at `path` the one that is measured on, in a folder of its own; `configs` overrides defaults.
     """
 
     path: str | None
@@ -47,6 +50,7 @@ class Set:
     refit: bool = False
     repeats: bool | None = None
     cut: str = "0.9"
+    configs: Mapping[str, dict[str, Any]] = field(default_factory=dict)
     written: Callable[[Path, Path], Path] | None = None
 
     def terms(self, data: Path, folder: Path) -> Terms:
@@ -84,7 +88,8 @@ SETS = {
         format="interactions",
         protocol="time",
         repeats=False,
-        families=("twostage", "fusion", "itemknn", *FACTORS, "popularity"),
+        families=("twostage", "cascade", "fusion", "itemknn", *FACTORS, "popularity"),
+        configs={"fusion": RANK_FUSION},
         peers=PEERS,
     ),
     "diginetica": Set(
