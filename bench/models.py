@@ -1,6 +1,6 @@
 """`make bench-models`: our families beside other people's libraries on public sets, one split for all, scored by their lists.
 
-    python -m bench.models --data FOLDER --peers PYTHON [--sets a,b] [--seeds N]
+    python -m bench.models --data FOLDER --peers PYTHON [--sets a,b] [--seeds N] [--families a,b] [--libraries a,b]
 
 `--peers` is the Python of an environment with bench/peers/requirements.lock; without it only ours are measured. Prints a table
 per set, and writes one JSON file below bench/results, anew after each set.
@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 from scipy import stats
 
 from bench import report
-from bench.sets import SETS, Set
+from bench.sets import PEERS, SETS, Set
 from counterfoil import settings, terminal
 from counterfoil.errors import CounterfoilError, InputError
 from counterfoil.terminal import Stages
@@ -56,12 +56,20 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="the folder of public sets")
     parser.add_argument("--peers", type=Path, help="Python of the peers' environment")
-    parser.add_argument("--sets", type=lambda text: text.split(","), default=list(SETS))
+    parser.add_argument("--sets", type=_names, default=list(SETS))
     parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--families", type=_names, help="ours, instead of those of each set")
+    parser.add_argument("--libraries", type=_names, help="the peers, instead of those of each set")
     asked = parser.parse_args()
     if unknown := [name for name in asked.sets if name not in SETS]:
         parser.error(f"no set is called {unknown[0]!r}; there are {', '.join(SETS)}")
+    if unknown := [name for name in asked.libraries or () if name not in PEERS]:
+        parser.error(f"no peer is called {unknown[0]!r}; there are {', '.join(PEERS)}")
     return asked
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(text.split(","))
 
 
 def _measured(of: Set, asked: argparse.Namespace, stages: Stages) -> dict[str, Any]:
@@ -73,16 +81,17 @@ def _measured(of: Set, asked: argparse.Namespace, stages: Stages) -> dict[str, A
             stages,
         )
         show(ours)
-        if not of.peers or asked.peers is None:
+        peers = (asked.libraries or of.peers) if of.peers else ()  # where lists may repeat, they have none
+        if not peers or asked.peers is None:
             return {"ours": ours, "peers": []}
         home = settings.load().model_copy(update={"home": Path(folder) / "home"})
         home.home.mkdir()
         prepare(terms, home, stages.advance)
         named = read(home)
         best = _values_of_ours(pq.read_table(lists), ours["best"], named)
-        peers = [_peer(name, named, asked.peers, Path(folder), best, stages) for name in of.peers]
-    _show_peers(peers, ours["best"])
-    return {"ours": ours, "peers": peers}
+        theirs = [_peer(name, named, asked.peers, Path(folder), best, stages) for name in peers]
+    _show_peers(theirs, ours["best"])
+    return {"ours": ours, "peers": theirs}
 
 
 def _peer(
