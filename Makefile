@@ -38,13 +38,14 @@ bench: setup
 	$(BIN)/python -m bench
 
 # Ours beside other people's libraries, which get an environment of their own; make bench-models DATA=... SETS=amazon-beauty
-# FAMILIES=sasrec LIBRARIES=rectools-sasrec measures these alone.
+# FAMILIES=sasrec LIBRARIES=rectools-sasrec measures these alone; a peer is stopped after MINUTES=30.
 DATA ?= ../shared/data
 SETS ?= amazon-beauty,movielens-100k,uci-online-retail,diginetica,complete-journey
 SEEDS ?= 1
 bench-models: $(PEERS)/.ready
 	$(BIN)/python -m bench.models --data $(DATA) --peers $(PEERS)/bin/python --sets $(SETS) --seeds $(SEEDS) \
-	  $(if $(FAMILIES),--families $(FAMILIES)) $(if $(LIBRARIES),--libraries $(LIBRARIES))
+	  $(if $(FAMILIES),--families $(FAMILIES)) $(if $(LIBRARIES),--libraries $(LIBRARIES)) \
+	  $(if $(MINUTES),--minutes $(MINUTES))
 
 # How the cost of a fit grows with the events; make bench-growth FAMILIES=als,sasrec
 bench-growth: setup

@@ -1,9 +1,11 @@
 """`make bench-models`: our families beside other people's libraries on public sets, one split for all, scored by their lists.
 
     python -m bench.models --data FOLDER --peers PYTHON [--sets a,b] [--seeds N] [--families a,b] [--libraries a,b]
+                           [--minutes M]
 
-`--peers` is the Python of an environment with bench/peers/requirements.lock; without it only ours are measured. Prints a table
-per set, and writes one JSON file below bench/results, anew after each set.
+`--peers` is the Python of an environment with bench/peers/requirements.lock; without it only ours are measured. Some peers learn
+for hours: each is stopped after `--minutes`, 30 by default. Prints a table per set, and writes one JSON file below
+bench/results, anew after each set.
 """
 
 import argparse
@@ -60,6 +62,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--families", type=_names, help="ours, instead of those of each set")
     parser.add_argument("--libraries", type=_names, help="the peers, instead of those of each set")
+    parser.add_argument("--minutes", type=float, default=30.0, help="after which a peer is stopped")
     asked = parser.parse_args()
     if unknown := [name for name in asked.sets if name not in SETS]:
         parser.error(f"no set is called {unknown[0]!r}; there are {', '.join(SETS)}")
@@ -89,27 +92,35 @@ def _measured(of: Set, asked: argparse.Namespace, stages: Stages) -> dict[str, A
         prepare(terms, home, stages.advance)
         named = read(home)
         best = _values_of_ours(pq.read_table(lists), ours["best"], named)
-        theirs = [_peer(name, named, asked.peers, Path(folder), best, stages) for name in peers]
+        theirs = [_peer(name, named, asked, Path(folder), best, stages) for name in peers]
     _show_peers(theirs, ours["best"])
     return {"ours": ours, "peers": theirs}
 
 
 def _peer(
-    name: str, named: Named, python: Path, folder: Path, best_P: np.ndarray, stages: Stages
+    name: str, named: Named, asked: argparse.Namespace, folder: Path, best_P: np.ndarray, stages: Stages
 ) -> dict[str, Any]:
-    """Fit and ask one peer in a process of its own, and score its lists as ours are scored."""
+    """Fit and ask one peer in a process of its own, and score its lists as ours are scored.
+
+    Who fails, or has not ended after the minutes given, is named with the reason.
+    """
     out = folder / name
     out.mkdir()
     write_split(named, out)
-    with stages.stage("measure", name):
-        done = subprocess.run(
-            [str(python.absolute()), str(PEER), name, str(out)],
-            cwd=out,  # some write logs to wherever they run
-            env=os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+    try:
+        with stages.stage("measure", name):
+            done = subprocess.run(
+                [str(asked.peers.absolute()), str(PEER), name, str(out)],
+                cwd=out,  # some write logs to wherever they run
+                env=os.environ
+                | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=60 * asked.minutes,
+            )
+    except subprocess.TimeoutExpired:
+        return {"peer": name, "failed": f"stopped after {asked.minutes:g} minutes; --minutes gives more"}
     if done.returncode or not (out / "cost.json").is_file():
         return {"peer": name, "failed": (done.stderr.strip().splitlines() or ["it said nothing"])[-1]}
     item_PK = _lists(pq.read_table(out / "lists.parquet"), len(best_P))
