@@ -80,7 +80,13 @@ def _measured(of: Set, asked: argparse.Namespace, stages: Stages) -> dict[str, A
         terms = of.terms(asked.data, Path(folder))
         lists = Path(folder) / "lists.parquet"
         ours = run(
-            Benchmark(terms=terms, families=of.families, seeds=asked.seeds, lists=lists, configs=of.configs),
+            Benchmark(
+                terms=terms,
+                families=asked.families or of.families,
+                seeds=asked.seeds,
+                lists=lists,
+                configs=of.configs,
+            ),
             stages,
         )
         show(ours)
