@@ -11,7 +11,8 @@ from counterfoil.errors import InputError
 from models.data import Interactions, Query, Ranking
 from models.family import joined, top_k
 
-PART_BYTES = 64 * 2**20  # of dense scores; selecting the best takes about three times as much
+# Of dense scores; selecting the best takes about three times as much. In the cache that is a quarter sooner than by 64 MiB.
+PART_BYTES = 8 * 2**20
 
 
 def rank(query: Query, k: int, source: str, score: Callable[[Query], np.ndarray]) -> Ranking:
