@@ -25,6 +25,7 @@ from flows.place import Place
 
 RUNS = 3
 WARM_UP, ANSWERS = 50, 500
+COUNTERFOIL = str(Path(sys.executable).parent / "counterfoil")
 
 # Lands The Complete Journey into an empty home and validates every day of it; prints events and seconds.
 LAND_AND_VALIDATE = """
@@ -50,8 +51,7 @@ def turn_the_loop(place: Place) -> None:
     if place.catalog.champion("recommendation"):
         return
     sys.stderr.write(f"nothing serves in {place.settings.home} yet: turning the loop first ...\n")
-    command = [str(Path(sys.executable).parent / "counterfoil"), "demo"]
-    if code := subprocess.run(command, stdout=sys.stderr, check=False).returncode:
+    if code := subprocess.run([COUNTERFOIL, "demo"], stdout=sys.stderr, check=False).returncode:
         raise UnavailableError(
             f"`counterfoil demo` ended with {code}; nothing can be measured before it works"
         )
@@ -79,7 +79,7 @@ def _land_and_validate() -> float:
 
 def run_again(place: Place) -> list[float]:
     """Return the seconds of `counterfoil run recommendation` as a process, when nothing has changed."""
-    command = [str(Path(sys.executable).parent / "counterfoil"), "run", "recommendation"]
+    command = [COUNTERFOIL, "run", "recommendation"]
     subprocess.run(
         command, capture_output=True, check=True
     )  # this one may have something to do; from here on nothing has

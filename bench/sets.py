@@ -7,7 +7,7 @@ from typing import Any
 
 import duckdb
 
-from counterfoil.errors import InputError
+from counterfoil.importers.source import existing
 from counterfoil.importers.sql import literal
 from flows.benchmark.sets import Protocol, Terms
 
@@ -23,13 +23,11 @@ def first_purchases(source: Path, folder: Path) -> Path:
 
     So the peers' figures on UCI Online Retail cut it: what was given back and who is unknown left out.
     """
-    if not source.is_file():
-        raise InputError(f"there is no {source}; give the folder of public sets by DATA=...")
     out = folder / "first_purchases.parquet"
     duckdb.execute(
         "COPY (SELECT person, item, time FROM (SELECT *, count(*) OVER (PARTITION BY item) AS buyers FROM ("
         "SELECT CustomerID AS person, StockCode AS item, min(InvoiceDate) AS time"
-        f" FROM {literal(source)} WHERE Quantity > 0 AND CustomerID IS NOT NULL GROUP BY 1, 2))"
+        f" FROM {literal(existing(source, 'a public set'))} WHERE Quantity > 0 AND CustomerID IS NOT NULL GROUP BY 1, 2))"
         f" WHERE buyers >= {FEWEST_BUYERS} ORDER BY 1, 3, 2) TO {literal(out)}"
     )
     return out

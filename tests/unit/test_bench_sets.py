@@ -32,5 +32,7 @@ def test_first_purchases_leave_out_what_was_given_back_the_unknown_and_the_rare(
 
 
 def test_a_missing_set_is_a_sentence(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="give the folder of public sets"):
+    with pytest.raises(
+        InputError, match=r"there is no .*lines\.parquet; give the path of a file or folder that exists"
+    ):
         first_purchases(tmp_path / "lines.parquet", tmp_path)
