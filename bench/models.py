@@ -11,6 +11,7 @@ bench/results, anew after each set.
 import argparse
 import json
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -113,6 +114,7 @@ def _peer(
     out = folder / name
     out.mkdir()
     write_split(named, out)
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     try:
         with stages.stage("measure", name):
             done = subprocess.run(
@@ -126,7 +128,10 @@ def _peer(
                 timeout=60 * asked.minutes,
             )
     except subprocess.TimeoutExpired:
-        return {"peer": name, "failed": f"stopped after {asked.minutes:g} minutes; --minutes gives more"}
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)  # of nobody else: one process runs at a time
+        seconds = used.ru_utime + used.ru_stime - before.ru_utime - before.ru_stime
+        failed = f"stopped after {asked.minutes:g} minutes and {seconds:.0f} CPU s; --minutes gives more"
+        return {"peer": name, "failed": failed, "cpu_seconds_at_least": seconds}
     if done.returncode or not (out / "cost.json").is_file():
         return {"peer": name, "failed": (done.stderr.strip().splitlines() or ["it said nothing"])[-1]}
     item_PK = _lists(pq.read_table(out / "lists.parquet"), len(best_P))

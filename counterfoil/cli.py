@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from counterfoil import settings, terminal
-from counterfoil.errors import CounterfoilError
+from counterfoil.errors import CounterfoilError, UnavailableError
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -295,7 +295,10 @@ def bench_models(
     html: Annotated[Path | None, typer.Option(help="Write a page with plots here.")] = None,
     json: Json = False,
 ) -> None:
-    """Measure families on any data: full ranking, no sampled negatives."""
+    """Measure families on any data: full ranking, no sampled negatives.
+
+    A family that refuses the data is named with its reason beside the others' figures.
+    """
     from flows import benchmark
     from flows.benchmark.sets import Terms
 
@@ -311,6 +314,8 @@ def bench_models(
     with terminal.stages() as stages:
         report = benchmark.run(asked, stages) if origins == 1 else benchmark.roll(asked, origins, stages)
     terminal.emit(report, json, benchmark.show if origins == 1 else benchmark.show_rolled)
+    if any(one["kind"] == UnavailableError.__name__ for one in report["refused"]):  # a process died
+        raise typer.Exit(UnavailableError.exit_code)
 
 
 @app.command()

@@ -1,6 +1,7 @@
 """All asked families on one set, each fit in a process of its own, and the table that compares them unit by unit.
 
 The spread over seeds is shown beside the standard error over units: the larger one says how far a figure may be trusted.
+A family that refuses the data, or whose process dies, is named with its sentence beside the figures of the others.
 """
 
 import os
@@ -20,7 +21,7 @@ import pyarrow.parquet as pq
 from scipy import stats
 
 from counterfoil import settings, terminal
-from counterfoil.errors import InputError, UnavailableError
+from counterfoil.errors import CounterfoilError, InputError, UnavailableError
 from counterfoil.files import write_durably
 from counterfoil.settings import Settings
 from flows.benchmark.measure import LISTS, RESULT, UNITS, Task
@@ -70,22 +71,33 @@ class Benchmark:
 
 
 def run(asked: Benchmark, stages: terminal.Stages) -> dict[str, Any]:
-    """Measure every family with every seed and return the findings; the folder that this works in is removed afterwards."""
+    """Measure every family with every seed and return the findings; the folder that this works in is removed afterwards.
+
+    Families that could not be measured stand under `refused`. InputError or UnavailableError when none could.
+    """
     with tempfile.TemporaryDirectory(prefix="counterfoil-bench-") as folder:
         home = settings.load().model_copy(update={"home": Path(folder)})
         with stages.stage("land", asked.terms.format):
             terms = prepare(asked.terms, home, stages.advance)
         named = read(home)
         k = LENGTH[terms.protocol]
-        found = [
-            {**_measured(asked, name, tuned, seed, k, home, stages), "tuning": tuned}
-            for name in asked.families
-            for tuned in (_tuned(asked, name, f"{PRIMARY[terms.protocol]}@{k}", home, stages),)
-            for seed in range(asked.seeds)
-        ]
+        found: list[dict[str, Any]] = []
+        refused: dict[str, CounterfoilError] = {}
+        for name in asked.families:
+            try:
+                tuned = _tuned(asked, name, f"{PRIMARY[terms.protocol]}@{k}", home, stages)
+                found += [
+                    {**_measured(asked, name, tuned, seed, k, home, stages), "tuning": tuned}
+                    for seed in range(asked.seeds)
+                ]
+            except (InputError, UnavailableError) as refusal:
+                refused[name] = refusal
+        found = [one for one in found if one["family"] not in refused]
+        if not found:
+            raise next(iter(refused.values()))
         if asked.lists is not None:
             _write_lists(found, asked.lists)
-        report = _report(terms, named, found, k)
+        report = _report(terms, named, found, k) | {"refused": [_refusal(*one) for one in refused.items()]}
         if asked.html is not None:
             write_durably(asked.html, html(report).encode())
         return report
@@ -173,6 +185,11 @@ def _report(terms: Terms, named: Named, found: Sequence[dict[str, Any]], k: int)
         "families": families,
         "leads": [_lead(best, other, values) for other in values if other != best],
     }
+
+
+def _refusal(family: str, fault: CounterfoilError) -> dict[str, str]:
+    """Return who could not be measured and why; `kind` tells a family that refuses from a process that died."""
+    return {"family": family, "kind": type(fault).__name__, "reason": str(fault)}
 
 
 def _moment(time_us: int) -> str:
@@ -274,6 +291,8 @@ def show(report: dict[str, Any]) -> None:
         terminal.OUT.print(
             f"{lead['family']} leads {lead['over']} by {lead['lead']:+.4f} {interval}", highlight=False
         )
+    for one in report["refused"]:
+        terminal.OUT.print(one["reason"], highlight=False, markup=False, soft_wrap=True)
 
 
 def _tuned_in_words(one: dict[str, Any]) -> str:

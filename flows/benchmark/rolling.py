@@ -35,13 +35,19 @@ def roll(asked: Benchmark, origins: int, stages: terminal.Stages) -> dict[str, A
 
 
 def together(reports: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the origins' reports and, per family, the mean over origins beside the value at each.
+    """Return the origins' reports and, per family measured at all of them, the mean over origins beside the value at each.
 
     `leads` say by how much the family with the best mean leads each other one, at every origin.
     """
     primary = reports[0]["primary"]
     by_family = [{one["family"]: one["metrics"] for one in report["families"]} for report in reports]
-    families = [_over_origins(family, [found[family] for found in by_family]) for family in by_family[0]]
+    families = [
+        _over_origins(family, [found[family] for found in by_family])
+        for family in by_family[0]
+        if all(family in found for found in by_family)
+    ]
+    if not families:
+        raise InputError("no family could be measured at every origin; name other families, or fewer origins")
     best = max(families, key=lambda one: one["metrics"][primary]["mean"])
     others = [one for one in families if one is not best]
     return {
@@ -53,6 +59,7 @@ def together(reports: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "families": families,
         "leads": [_lead(best, other, primary) for other in others],
         "origins": list(reports),
+        "refused": [one for report in reports for one in report["refused"]],
     }
 
 

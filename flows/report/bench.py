@@ -33,7 +33,11 @@ def findings(report: Mapping[str, Any]) -> Findings:
         opening="Full ranking over the whole catalogue, no sampled negatives"
         f"{f'; means of {seeds} seeds' if seeds > 1 else ''}. Nothing is decided here.",
         verdict=None,
-        sentences=(*told, f"Best by {primary}: {best}, {ranked[0].value:.4f}."),
+        sentences=(
+            *told,
+            f"Best by {primary}: {best}, {ranked[0].value:.4f}.",
+            *(one["reason"] for one in report["refused"]),
+        ),
         primary=primary,
         reference=f"{best}, the best",
         contenders=tuple(ranked),

@@ -10,7 +10,7 @@ import pytest
 
 from counterfoil import terminal
 from counterfoil.errors import InputError
-from flows.benchmark import Benchmark, roll, run
+from flows.benchmark import Benchmark, roll, run, show
 from flows.benchmark.measure import Task, measure
 from flows.benchmark.sets import Named, Terms, plain, prepare, read
 from tests.landing_shop import settings_of
@@ -161,6 +161,28 @@ def test_all_families_stand_in_one_table(tmp_path: Path, home: Path) -> None:
     assert table.column_names == ["unit", "rank", "item", "score", "family", "seed"]
     assert set(table["family"].to_pylist()) == {"popularity", "repurchase"}
     assert not list(home.iterdir())  # it worked in a place of its own
+
+
+def test_who_refuses_is_named_and_costs_the_others_nothing(
+    tmp_path: Path, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing is said of these items, so TF-IDF has no words."""
+    asked = Benchmark(
+        terms=Terms(path=purchases(tmp_path), format="interactions", protocol="leave-one-out"),
+        families=("tfidf", "popularity"),
+        lists=tmp_path / "lists.parquet",
+        html=tmp_path / "page.html",
+    )
+    with terminal.stages() as stages:
+        report = run(asked, stages)
+        with pytest.raises(InputError, match="tfidf cannot be measured here"):
+            run(replace(asked, families=("tfidf",)), stages)
+    assert [one["family"] for one in report["families"]] == ["popularity"]
+    assert [(one["family"], one["kind"]) for one in report["refused"]] == [("tfidf", "InputError")]
+    assert set(pq.read_table(tmp_path / "lists.parquet")["family"].to_pylist()) == {"popularity"}
+    show(report)
+    for told in (capsys.readouterr().out, (tmp_path / "page.html").read_text()):
+        assert "the data say nothing of their items that tfidf can read" in " ".join(told.split())
 
 
 @pytest.mark.parametrize(

@@ -271,10 +271,12 @@ def test_the_page_of_a_benchmark_says_by_how_much_the_best_leads() -> None:
         "leads": [
             {"family": "itemknn", "over": "popularity", "lead": 0.2, "low": 0.1, "high": 0.3, "p": 0.001}
         ],
+        "refused": [{"family": "tfidf", "kind": "InputError", "reason": "tfidf has no words to read"}],
     }
     text = html(report)
     assert "itemknn leads popularity by +0.2000 (+0.1000 to +0.3000), paired, p 0.001." in text
     assert "-0.2000 (-0.3000 to -0.1000)" in text, "the other is behind the best"
     assert "0.2902 to 0.3098" in text and "means of 2 seeds" in text
+    assert "tfidf has no words to read" in text
     assert "tuning, CPU s" in text and "61.5" in text
     assert "Record" not in headings(text) and "Tuning" in headings(text)
