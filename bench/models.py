@@ -31,6 +31,7 @@ from counterfoil import settings, terminal
 from counterfoil.errors import CounterfoilError, InputError
 from counterfoil.terminal import Stages
 from flows.benchmark import Benchmark, run, show
+from flows.benchmark.compare import LEAN
 from flows.benchmark.sets import Named, prepare, read
 from models.metrics.accuracy import hits, ndcg, recall, taken
 
@@ -121,6 +122,7 @@ def _peer(
                 [str(asked.peers.absolute()), str(PEER), name, str(out)],
                 cwd=out,  # some write logs to wherever they run
                 env=os.environ
+                | LEAN
                 | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
                 capture_output=True,
                 text=True,

@@ -12,6 +12,7 @@ from typing import Literal, get_args
 import duckdb
 import numpy as np
 import orjson
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from counterfoil.errors import InputError
@@ -241,7 +242,11 @@ def _next_item(history: History, path: Path) -> Named:
     test = path / "test.parquet" if path.is_dir() else path.with_name("test.parquet")
     if not test.is_file():
         raise InputError(f"{test} is missing: next-item asks for its targets (columns prefix, target)")
-    table = pq.read_table(test, columns=["prefix", "target"])
+    try:
+        table = pq.read_table(test, columns=["prefix", "target"])
+    except (OSError, pa.ArrowInvalid) as fault:
+        told = str(fault).splitlines()[0]
+        raise InputError(f"{test} cannot be read ({told}); it needs the columns prefix and target") from fault
     number = {str(name): index for index, name in enumerate(history.item_ids)}
     prefix = table["prefix"].combine_chunks()
     item_N = np.array([number.get(str(item), -1) for item in prefix.flatten().to_pylist()], np.int32)

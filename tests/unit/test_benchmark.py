@@ -81,6 +81,17 @@ def test_next_item_asks_for_the_targets_beside_the_sessions(tmp_path: Path) -> N
     assert named.split.training.repeats
 
 
+def test_targets_that_cannot_be_read_are_refused_by_name(tmp_path: Path) -> None:
+    folder = tmp_path / "clicks"
+    folder.mkdir()
+    pq.write_table(pa.table({"session_id": [1, 2], "items": [[5, 6, 7], [6, 7]]}), folder / "train.parquet")
+    pq.write_table(pa.table({"prefix": [[5, 6], [7]]}), folder / "test.parquet")
+    with pytest.raises(
+        InputError, match=r"test\.parquet cannot be read.*needs the columns prefix and target"
+    ):
+        prepared(Terms(path=folder, format="sessions", protocol="next-item"), tmp_path / "home")
+
+
 def test_what_is_said_of_items_reaches_who_leaves_one_out(tmp_path: Path) -> None:
     folder = tmp_path / "films"
     folder.mkdir()
