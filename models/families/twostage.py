@@ -33,7 +33,7 @@ PEOPLE_PER_PART = 512
 
 # Who retrieves, and how many, where the config names nobody: people who come back for the same, and people asked for what is new.
 AGAIN = {"repurchase": 120, "itemknn": 50, "popularity": 50}
-ANEW = {"ease": 100, "itemknn": 100, "als": 100, "popularity": 50}
+ANEW = {"ease": 100, "itemknn": 100, "als": 100, "popularity": 50, "sessionknn": 100}
 DEPTH = 100  # of retrievers that are named without
 
 

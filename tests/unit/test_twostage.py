@@ -358,9 +358,15 @@ def test_retrievers_suit_the_data_unless_they_are_named() -> None:
     planted = shop().training
     assert twostage.settled(small(), planted).retrievers == ("repurchase", "itemknn", "popularity")
     anew = replace(planted, repeats=False)
-    assert twostage.settled(small(), anew).retrievers == ("ease", "itemknn", "als", "popularity")
+    assert twostage.settled(small(), anew).retrievers == (
+        "ease",
+        "itemknn",
+        "als",
+        "popularity",
+        "sessionknn",
+    )
     large = replace(anew, interactions=replace(planted.interactions, items=20_001))
-    assert twostage.settled(small(), large).retrievers == ("itemknn", "als", "popularity")
+    assert twostage.settled(small(), large).retrievers == ("itemknn", "als", "popularity", "sessionknn")
     named = small(retrievers=("popularity",), depths=(7,))
     assert twostage.settled(named, anew) == named
     assert twostage.settled(small(depths=(9, 8, 7)), planted).depths == (9, 8, 7)
