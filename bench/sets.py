@@ -86,7 +86,7 @@ SETS = {
         format="interactions",
         protocol="time",
         repeats=False,
-        families=("twostage", "cascade", "fusion", "itemknn", *FACTORS, "popularity"),
+        families=("twostage", "exposure", "cascade", "fusion", "itemknn", *FACTORS, "popularity"),
         configs={"fusion": RANK_FUSION},
         peers=PEERS,
     ),

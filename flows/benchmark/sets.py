@@ -156,7 +156,7 @@ def landed_history(settings: Settings, kind: str) -> History:
 
     Items are numbered over the catalogue and whatever was taken beside it, people over those who did anything.
     """
-    with duckdb.connect(config={"threads": settings.threads}) as con:
+    with _connect(settings) as con:
         con.execute("SET TimeZone = 'UTC'")
         catalogue = settings.landing / "items.parquet"
         known = (
@@ -204,12 +204,18 @@ def catalogue_of(settings: Settings, item_ids: np.ndarray) -> Content | None:
     return catalogue.renumbered(catalogue.of_file(path), item_T)
 
 
+def _connect(settings: Settings) -> duckdb.DuckDBPyConnection:
+    con = duckdb.connect(config={"threads": settings.threads})
+    con.execute("SET enable_progress_bar = false")  # it would be printed into what `--json` prints
+    return con
+
+
 def _events(settings: Settings) -> str:
     return f"read_parquet('{settings.landing}/events/*/events.parquet', hive_partitioning = false)"
 
 
 def _label(settings: Settings) -> EventKind:
-    with duckdb.connect() as con:
+    with _connect(settings) as con:
         found = {kind for (kind,) in con.sql(f"SELECT DISTINCT kind FROM {_events(settings)}").fetchall()}
     for kind in LABELS:
         if kind in found:
@@ -221,7 +227,7 @@ def _label(settings: Settings) -> EventKind:
 
 def _repeated(settings: Settings, kind: str) -> float:
     """Return the share of events whose person had taken that item before."""
-    with duckdb.connect() as con:
+    with _connect(settings) as con:
         row = con.execute(
             f"SELECT 1 - count(DISTINCT (person, item)) / count(*) FROM {_events(settings)}"
             " WHERE kind = $kind AND item IS NOT NULL",
@@ -232,7 +238,7 @@ def _repeated(settings: Settings, kind: str) -> float:
 
 def _names(source: Source, settings: Settings) -> dict[str, str]:
     """Return whom each pseudonym stands for: lists are for those who hold the data."""
-    with duckdb.connect() as con:
+    with _connect(settings) as con:
         found = con.sql(f"SELECT DISTINCT CAST(person AS VARCHAR) FROM ({source.events})").fetchall()
     return {pseudonym(name, settings.pseudonym_key): name for (name,) in found if name is not None}
 
@@ -301,7 +307,7 @@ def _write_dataset(settings: Settings, kind: EventKind, cut: str, back: int) -> 
 def _moments(settings: Settings, kind: str, cut: str) -> tuple[datetime, datetime, datetime]:
     """Return the first event's time, the cut, and the last event's time."""
     share, day = _parsed(cut)
-    with duckdb.connect() as con:
+    with _connect(settings) as con:
         con.execute("SET TimeZone = 'UTC'")
         row = con.execute(
             f"SELECT min(time), max(time), quantile_disc(time, $share) FROM {_events(settings)}"

@@ -11,7 +11,7 @@ from typing import Any
 
 from counterfoil.errors import ConfigError, InputError
 from models import splits
-from models.data import Ranking, TrainingSet, Trial
+from models.data import Query, Ranking, TrainingSet, Trial
 from models.family import Family, Model
 
 MOST = 8  # members that have a bit in `Ranking.source_PK`
@@ -32,12 +32,16 @@ class Cut:
 
 @dataclass(frozen=True, kw_only=True)
 class Member:
-    """A family with its settings settled, and what it answered on the trial; no model where it has to be fitted again."""
+    """A family with its settings settled, and what it answered on the trial; no model where it has to be fitted again.
+
+    `crowd` is what it answered to another question, where one was asked.
+    """
 
     name: str
     config: Any
     model: Model | None
     ranking: Ranking
+    crowd: Ranking | None = None
 
 
 def usual(training: TrainingSet) -> tuple[str, ...]:
@@ -91,8 +95,10 @@ def cut(training: TrainingSet, asked: int) -> Cut:
     return Cut(blind=replace(blind, validation=trial), trial=trial, whole=training)
 
 
-def ask(names: Sequence[str], cut: Cut, depth: int, seed: int) -> tuple[list[Member], dict[str, str]]:
-    """Fit the members one after another and ask each on the trial; return them, and why which ones were left out.
+def ask(
+    names: Sequence[str], cut: Cut, depth: int, seed: int, also: Query | None = None
+) -> tuple[list[Member], dict[str, str]]:
+    """Fit the members one after another and ask each on the trial, and `also`; return them, and why which were left out.
 
     A family that refuses these data (too many items, no cut-offs) is left out; ConfigError when all do.
     """
@@ -102,12 +108,19 @@ def ask(names: Sequence[str], cut: Cut, depth: int, seed: int) -> tuple[list[Mem
         try:
             model = kind.fit(kind.config(), cut.blind, seed)
             ranking = model.recommend(cut.trial.query, min(depth, cut.trial.query.items))
+            crowd = None if also is None else model.recommend(also, min(depth, also.items))
         except (ConfigError, InputError) as refusal:
             refused[name] = str(refusal)
             continue
         settled = settled_of(model, kind)
         found.append(
-            Member(name=name, config=settled, model=model if cut.whole is None else None, ranking=ranking)
+            Member(
+                name=name,
+                config=settled,
+                model=model if cut.whole is None else None,
+                ranking=ranking,
+                crowd=crowd,
+            )
         )
     if not found:
         told = "; ".join(f"{name}: {reason}" for name, reason in refused.items())

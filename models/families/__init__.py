@@ -40,6 +40,7 @@ MODULES = {
     "pictures": "models.families.pictures",
     "fusion": "models.families.fusion",
     "cascade": "models.families.cascade",
+    "exposure": "models.families.exposure",
 }
 
 
