@@ -12,7 +12,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from counterfoil.errors import ConfigError, InputError, IntegrityError
+from counterfoil.errors import InputError, IntegrityError
 from models import artefact
 from models.assembly import members
 from models.assembly.exposure import Board, board, fill, learn
@@ -38,14 +38,16 @@ class ExposureConfig(Checked):
     """The inner family, who else proposes, and what is given away.
 
     Of the first `at` places (10; for sessions 20) the last `share` are given. Worth is divided by the takers of an item to the
-    `power`. `most` is the largest bonus, in shares of a person's best candidate; None: the largest one by which nDCG@`at`
-    stays at `keep` of the inner family's on validation. Explorers that refuse the data are left out.
+    `power`. `most` is the largest bonus, in shares of a person's best candidate; None: the bonus, and as many places up to
+    `share`, that show most of the catalogue while nDCG@`at` stays at `keep` of the inner family's, in the mean on validation.
+    The inner family is asked for `depth`, explorers for `reach`; explorers that refuse the data are left out.
     """
 
     family: ClassVar[str] = "exposure"
     inner: str = "twostage"
     explorers: tuple[str, ...] = ("ease", "bpr")
-    depth: int = bounds(200, 1, 10_000)
+    depth: int = bounds(50, 1, 10_000)
+    reach: int = bounds(200, 1, 10_000)
     share: float = bounds(0.2, 0.0, 0.9)
     power: float = bounds(0.2, 0.0, 4.0)
     most: float | None = bounds(None, 0.0, 10.0)
@@ -55,7 +57,7 @@ class ExposureConfig(Checked):
     @property
     def places(self) -> int:
         """Return how many places are given away."""
-        return int(self.share * (self.at or 0))
+        return int(self.share * (self.at or 0) + 1e-9)
 
 
 class Exposure:
@@ -92,9 +94,11 @@ class Exposure:
 
     def _part(self, query: Query, k: int) -> Ranking:
         names = (self.config.inner, *self.config.explorers)
-        depth = self.config.depth
-        inner = self.models[names[0]].recommend(query, min(max(depth, k + self.config.places), query.items))
-        others = [self.models[name].recommend(query, min(depth, query.items)) for name in names[1:]]
+        longest = max(self.config.depth, k + self.config.places)
+        inner = self.models[names[0]].recommend(query, min(longest, query.items))
+        others = [
+            self.models[name].recommend(query, min(self.config.reach, query.items)) for name in names[1:]
+        ]
         laid, lead = _laid(self.config, [inner, *others], dense.padded(self.takers_I, query.items))
         bonus_I = dense.padded(self.bonus_I, query.items)
         return fill(_from(inner, names), laid, bonus_I, lead, self.config.places, min(k, query.items))
@@ -112,23 +116,25 @@ def fit(config: ExposureConfig, training: TrainingSet, seed: int) -> Exposure:
         cut = members.cut(training, ASKED)
     except InputError:
         return _bare(replace(config, explorers=(), share=0.0, most=0.0), training, seed)
-    found, refused = members.ask(names, cut, config.depth, seed, also=_crowd(cut.blind))
-    if config.inner in refused:
-        raise ConfigError(
-            f"{config.inner} refuses these data ({refused[config.inner]}); name another inner family"
-        )
-    config = replace(config, explorers=tuple(member.name for member in found[1:]))
-    asked = cut.trial.query.people
-    most, tried = (config.most, ()) if config.most is not None else _affordable(config, found, cut)
-    if most is None:
-        return _bare(replace(config, explorers=(), share=0.0, most=0.0), training, seed, tried)
-    config = replace(config, most=most)
+    crowd = _crowd(cut.blind)
+    found, _ = members.ask((config.inner,), cut, config.depth, seed, also=crowd)
+    explorers, _ = members.ask(config.explorers, cut, config.reach, seed, also=crowd)
+    found += explorers
+    config = replace(config, explorers=tuple(member.name for member in explorers))
+    tried: tuple[dict[str, float], ...] = ()
+    if config.most is None:
+        config, tried = _affordable(config, found, cut)
+    if not config.places:
+        return _bare(replace(config, explorers=()), training, seed, tried)
     models = {member.name: members.final(member, cut, seed) for member in found}
     whole = cut.whole or cut.blind
-    takers_I = dense.buyers(whole.interactions)
-    crowd = _crowd(whole)
-    lists = [model.recommend(crowd, min(config.depth, crowd.items)) for model in models.values()]
-    return Exposure(config, models, takers_I, _bonuses(config, lists, takers_I, asked), tried)
+    takers_I, crowd = dense.buyers(whole.interactions), _crowd(whole)
+    lists = [
+        model.recommend(crowd, min(config.reach if name in config.explorers else config.depth, crowd.items))
+        for name, model in models.items()
+    ]
+    bonus_I = _bonuses(config, lists, takers_I, cut.trial.query.people)
+    return Exposure(config, models, takers_I, bonus_I, tried)
 
 
 def _bare(
@@ -180,29 +186,42 @@ def _bonuses(
 
 def _affordable(
     config: ExposureConfig, found: Sequence[Member], cut: Cut
-) -> tuple[float | None, tuple[dict[str, float], ...]]:
-    """Return the largest bonus by which nDCG stays at `keep` of the inner family's in the mean, and what was tried.
+) -> tuple[ExposureConfig, tuple[dict[str, float], ...]]:
+    """Return the config with the places and the bonus that show most of the catalogue, and what was tried.
 
-    None when giving the places away costs too much even without a bonus.
+    nDCG stays at `keep` of the inner family's in the mean; no place is given away where even one costs more without a bonus.
     """
     truth, k = cut.trial.truth, config.at or 0
     taken_P = taken(truth)
     takers_I = dense.buyers(cut.blind.interactions)
     lists = [member.ranking for member in found]
+    crowds = [member.crowd for member in found if member.crowd is not None]
     inner = _from(lists[0], tuple(member.name for member in found))
     before = float(ndcg(hits(inner.item_PK[:, :k], truth), taken_P, k).mean())
-    laid, lead = _laid(config, lists, takers_I)
-    chosen, tried = None, []
-    for most in BONUSES:
-        crowds = [member.crowd for member in found if member.crowd is not None]
-        bonus_I = _bonuses(replace(config, most=most), crowds, takers_I, len(truth))
-        item_PK = fill(inner, laid, bonus_I, lead, config.places, k).item_PK
-        after = float(ndcg(hits(item_PK, truth), taken_P, k).mean())
-        shown = len(np.unique(item_PK[item_PK >= 0])) / max(1, len(takers_I))
-        tried.append({"step": most, f"ndcg@{k}": after, f"coverage@{k}": shown})
-        if after < config.keep * before:
-            break
-        chosen = most
+    chosen, widest = replace(config, share=0.0, most=0.0), 0.0
+    tried: list[dict[str, float]] = []
+    for places in range(config.places, 0, -1):
+        given = replace(config, share=places / k)
+        laid, lead = _laid(given, lists, takers_I)
+        for most in BONUSES:
+            given = replace(given, most=most)
+            bonus_I = _bonuses(given, crowds, takers_I, len(truth))
+            item_PK = fill(inner, laid, bonus_I, lead, places, k).item_PK
+            after = float(ndcg(hits(item_PK, truth), taken_P, k).mean())
+            shown = len(np.unique(item_PK[item_PK >= 0])) / max(1, len(takers_I))
+            tried.append(
+                {
+                    "step": len(tried),
+                    "places": places,
+                    "most": most,
+                    f"ndcg@{k}": after,
+                    f"coverage@{k}": shown,
+                }
+            )
+            if after < config.keep * before:
+                break
+            if shown > widest:
+                chosen, widest = given, shown
     return chosen, tuple(tried)
 
 
