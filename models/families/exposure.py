@@ -107,11 +107,14 @@ class Exposure:
 def fit(config: ExposureConfig, training: TrainingSet, seed: int) -> Exposure:
     """Fit inner family and explorers on what may be learned, choose the largest bonus, fit all on everything, learn the bonuses.
 
-    Training sets too small to choose by give nothing away. ConfigError when the inner family refuses the data.
+    Nothing is given away without explorers, or where training sets are too small to choose by. ConfigError when the inner
+    family, or every explorer, refuses the data.
     """
     names = (config.inner, *config.explorers)
     members.check(names, config.family)
     config = replace(config, at=config.at or members.length(training))
+    if not config.explorers or not config.places:
+        return _bare(replace(config, explorers=(), share=0.0, most=0.0), training, seed)
     try:
         cut = members.cut(training, ASKED)
     except InputError:

@@ -115,6 +115,10 @@ def test_too_little_to_choose_by_gives_nothing_away() -> None:
     assert model.config.places == 0 and set(model.models) == {"popularity"}
     alone = model.models["popularity"].recommend(planted.query, 7).item_PK
     assert model.recommend(planted.query, 7).item_PK.tolist() == alone.tolist()
+    again = fit(
+        model.config, planted.training, 0
+    )  # as an assembly fits it a second time, with what was settled
+    assert again.config == model.config and not again.bonus_I.any()
 
 
 def test_explorers_that_refuse_are_left_out_and_the_inner_family_may_not() -> None:
