@@ -113,41 +113,51 @@ def fit(config: ExposureConfig, training: TrainingSet, seed: int) -> Exposure:
     names = (config.inner, *config.explorers)
     members.check(names, config.family)
     config = replace(config, at=config.at or members.length(training))
+    nothing = replace(config, explorers=(), share=0.0, most=0.0)
     if not config.explorers or not config.places:
-        return _bare(replace(config, explorers=(), share=0.0, most=0.0), training, seed)
+        return _alone(nothing, _fitted(config.inner, training, seed), training)
     try:
         cut = members.cut(training, ASKED)
     except InputError:
-        return _bare(replace(config, explorers=(), share=0.0, most=0.0), training, seed)
+        return _alone(nothing, _fitted(config.inner, training, seed), training)
     crowd = _crowd(cut.blind)
     found, _ = members.ask((config.inner,), cut, config.depth, seed, also=crowd)
     explorers, _ = members.ask(config.explorers, cut, config.reach, seed, also=crowd)
     found += explorers
     config = replace(config, explorers=tuple(member.name for member in explorers))
+    whole = cut.whole or cut.blind
     tried: tuple[dict[str, float], ...] = ()
     if config.most is None:
         config, tried = _affordable(config, found, cut)
     if not config.places:
-        return _bare(replace(config, explorers=()), training, seed, tried)
+        return _alone(nothing, members.final(found[0], cut, seed), whole, tried)
     models = {member.name: members.final(member, cut, seed) for member in found}
-    whole = cut.whole or cut.blind
-    takers_I, crowd = dense.buyers(whole.interactions), _crowd(whole)
-    lists = [
-        model.recommend(crowd, min(config.reach if name in config.explorers else config.depth, crowd.items))
-        for name, model in models.items()
-    ]
-    bonus_I = _bonuses(config, lists, takers_I, cut.trial.query.people)
+    takers_I = dense.buyers(whole.interactions)
+    lists = _crowds(found)
+    if cut.whole is not None:  # fitted anew, on more
+        crowd = _crowd(whole)
+        lists = [
+            model.recommend(
+                crowd, min(config.reach if name in config.explorers else config.depth, crowd.items)
+            )
+            for name, model in models.items()
+        ]
+    laid, lead = _laid(config, lists, takers_I)
+    bonus_I = _bonuses(config, laid, lists[0].item_PK[:, :lead], len(takers_I), cut.trial.query.people)
     return Exposure(config, models, takers_I, bonus_I, tried)
 
 
-def _bare(
-    config: ExposureConfig, training: TrainingSet, seed: int, tried: tuple[dict[str, float], ...] = ()
+def _fitted(name: str, training: TrainingSet, seed: int) -> Model:
+    kind = members.family(name)
+    return kind.fit(kind.config(), training, seed)
+
+
+def _alone(
+    config: ExposureConfig, inner: Model, training: TrainingSet, tried: tuple[dict[str, float], ...] = ()
 ) -> Exposure:
-    """Fit the inner family alone; nothing is given away."""
-    kind = members.family(config.inner)
+    """Return the inner family's model with nothing given away."""
     takers_I = dense.buyers(training.interactions)
-    model = kind.fit(kind.config(), training, seed)
-    return Exposure(config, {config.inner: model}, takers_I, np.zeros_like(takers_I), tried)
+    return Exposure(config, {config.inner: inner}, takers_I, np.zeros_like(takers_I), tried)
 
 
 def _crowd(training: TrainingSet) -> Query:
@@ -178,13 +188,14 @@ def _from(inner: Ranking, names: tuple[str, ...]) -> Ranking:
     return replace(inner, sources=names, source_PK=(inner.item_PK >= 0).astype(np.uint8))
 
 
-def _bonuses(
-    config: ExposureConfig, lists: Sequence[Ranking], takers_I: np.ndarray, asked: int
-) -> np.ndarray:
+def _crowds(found: Sequence[Member]) -> list[Ranking]:
+    return [member.crowd for member in found if member.crowd is not None]
+
+
+def _bonuses(config: ExposureConfig, laid: Board, head_PH: np.ndarray, items: int, asked: int) -> np.ndarray:
     """Learn the bonuses from the crowd's lists, so that each item is shown once among as many people as come in a while."""
-    laid, lead = _laid(config, lists, takers_I)
-    quota = max(1.0, len(lists[0].item_PK) / max(1, asked))
-    return learn(laid, lists[0].item_PK[:, :lead], len(takers_I), config.places, config.most or 0.0, quota)
+    quota = max(1.0, len(head_PH) / max(1, asked))
+    return learn(laid, head_PH, items, config.places, config.most or 0.0, quota)
 
 
 def _affordable(
@@ -198,7 +209,7 @@ def _affordable(
     taken_P = taken(truth)
     takers_I = dense.buyers(cut.blind.interactions)
     lists = [member.ranking for member in found]
-    crowds = [member.crowd for member in found if member.crowd is not None]
+    crowds = _crowds(found)
     inner = _from(lists[0], tuple(member.name for member in found))
     before = float(ndcg(hits(inner.item_PK[:, :k], truth), taken_P, k).mean())
     chosen, widest = replace(config, share=0.0, most=0.0), 0.0
@@ -206,9 +217,10 @@ def _affordable(
     for places in range(config.places, 0, -1):
         given = replace(config, share=places / k)
         laid, lead = _laid(given, lists, takers_I)
+        crowd, _ = _laid(given, crowds, takers_I)
         for most in BONUSES:
             given = replace(given, most=most)
-            bonus_I = _bonuses(given, crowds, takers_I, len(truth))
+            bonus_I = _bonuses(given, crowd, crowds[0].item_PK[:, :lead], len(takers_I), len(truth))
             item_PK = fill(inner, laid, bonus_I, lead, places, k).item_PK
             after = float(ndcg(hits(item_PK, truth), taken_P, k).mean())
             shown = len(np.unique(item_PK[item_PK >= 0])) / max(1, len(takers_I))
