@@ -16,7 +16,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "als": {"factors": 8, "iterations": 5, "regularization": 0.1},
     "item2vec": {"width": 16, "epochs": 30, "sample": 0.0},
     "cascade": {"inner": "als", "depth": 20, "keep": 0.9},
-    "exposure": {"inner": "als", "explorers": ["popularity"], "depth": 20, "keep": 0.5},
+    "exposure": {"members": ["als", "popularity"], "depth": 20, "keep": 0.0, "give": 0.5},
     "fusion": {"members": ["als", "popularity"], "depth": 20},
     "itemknn": {"neighbours": 10, "shrink": 1.0},
     "pictures": {"size": 16, "width": 16, "channels": 8, "batch": 32, "steps": 70, "rate": 0.01} | WEIGHED,

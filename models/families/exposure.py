@@ -1,11 +1,11 @@
-"""Exposure: another family's lists, whose last places go to items that would otherwise hardly be shown.
+"""Exposure: members propose, learned chances order it, and places go to items that would otherwise hardly be shown.
 
-The inner family keeps the leading places. Who gets the last ones is a matter of what the inner family and the explorers say
-of a person, of how many took the item, and of a bonus for items that few lists hold (models/assembly/exposure.py). How large
-a bonus may be is chosen on validation. Shapes: P people, D list length, I items.
+Trees say how likely a person takes what members propose (models/assembly/chance.py). A list holds what is likeliest plus a bonus
+for items that few lists hold (models/assembly/exposure.py), as far as the chances say that it costs little. Shapes: P people,
+I items, N rows of a pool, K list length.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
@@ -14,150 +14,192 @@ import numpy as np
 
 from counterfoil.errors import InputError, IntegrityError
 from models import artefact
-from models.assembly import members
-from models.assembly.exposure import Board, board, fill, learn
+from models.assembly import chance, members
+from models.assembly.exposure import Board, board, fill, join, learn
 from models.assembly.members import Cut, Member
-from models.assembly.worth import total, worth
 from models.config import Checked, bounds, build
 from models.data import Query, Ranking, TrainingSet
 from models.families import dense
 from models.family import Family, Model, joined
-from models.metrics.accuracy import hits, ndcg, taken
-from models.rank import pool
+from models.metrics.accuracy import hits, ideal, ndcg, taken
+from models.rank import booster, pool
+from models.rank.booster import Booster
+from models.rank.pool import Pool
 
-ASKED = 6_000  # people of the trial who are asked when the bonus is chosen
+ASKED = 3_000  # people of the trial from whom chances are learned
 CROWD = 6_000  # people whose lists the bonus is learned from
-BONUSES = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.7, 1.0)
-SMOOTHING = 20.0  # of ranks (models/assembly/worth.py)
+BONUSES = (0.0, 0.1, 0.2, 0.25, 0.3, 0.325, 0.35, 0.375, 0.4, 0.425, 0.45, 0.5, 0.6, 0.7, 1.0)
+LATER_FIRSTS = ("twostage", "sessionknn", "ease", "als", "bpr")
+WIDE = ("bpr",)  # asked beside the members that suit the data: they propose what these do not
+SAME_FOR_ALL = ("popularity",)  # a place in its list names the item (models/assembly/chance.py)
 PEOPLE_PER_PART = 512
 CURVE = "curve.json"
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExposureConfig(Checked):
-    """The inner family, who else proposes, and what is given away.
+    """Who proposes, and how far lists make room for what is hardly shown.
 
-    Of the first `at` places (10; for sessions 20) the last `share` are given. Worth is divided by the takers of an item to the
-    `power`. `most` is the largest bonus, in shares of a person's best candidate; None: the bonus, and as many places up to
-    `share`, that show most of the catalogue while nDCG@`at` stays at `keep` of the inner family's, in the mean on validation.
-    The inner family is asked for `depth`, explorers for `reach`; explorers that refuse the data are left out.
+    Without `members` those that suit the data are taken; each is asked for `depth`. Chances are divided by the takers of an
+    item to the `power`. `most` is the largest bonus, as a share of the median person's best value; None: the largest one by
+    which nDCG@`at` (10; for sessions 20) is expected to stay at `keep` of the best member's, and to lose no more than the
+    share `give` of its own.
     """
 
     family: ClassVar[str] = "exposure"
-    inner: str = "twostage"
-    explorers: tuple[str, ...] = ("ease", "bpr")
-    depth: int = bounds(50, 1, 10_000)
-    reach: int = bounds(200, 1, 10_000)
-    share: float = bounds(0.2, 0.0, 0.9)
-    power: float = bounds(0.2, 0.0, 4.0)
+    members: tuple[str, ...] = ()
+    depth: int = bounds(100, 1, 10_000)
+    power: float = bounds(0.1, 0.0, 4.0)
     most: float | None = bounds(None, 0.0, 10.0)
     keep: float = bounds(0.99, 0.0, 1.0)
+    give: float = bounds(0.02, 0.0, 1.0)
     at: int | None = bounds(None, 1, 1000)
-
-    @property
-    def places(self) -> int:
-        """Return how many places are given away."""
-        return int(self.share * (self.at or 0) + 1e-9)
 
 
 class Exposure:
-    """The fitted inner family and explorers, how many people took each item, and each item's bonus."""
+    """Fitted members, the trees that know their chances (None: a single member answers alone), takers and bonus per item."""
 
     def __init__(
         self,
         config: ExposureConfig,
         models: Mapping[str, Model],
+        trees: Booster | None,
         takers_I: np.ndarray,
         bonus_I: np.ndarray,
         tried: tuple[dict[str, float], ...],
     ) -> None:
         self.config = config
         self.models = models
+        self.trees = trees
         self.takers_I = takers_I
         self.bonus_I = bonus_I
         self.tried = tried
 
     def recommend(self, query: Query, k: int) -> Ranking:
-        """Return the leading items, those that are exposed, and the rest; InputError for a question that does not fit."""
-        dense.check(query, k, len(self.takers_I))
-        return joined(self._part(part, k) for part in query.parts(PEOPLE_PER_PART))
+        """Return the best `k` of all that the members propose; InputError for a question that does not fit."""
+        dense.check(query, k, len(self.bonus_I))
+        if self.trees is None:
+            return self.models[self.config.members[0]].recommend(query, k)
+        return joined(self._part(self.trees, part, k) for part in query.parts(PEOPLE_PER_PART))
 
     def save(self, folder: Path) -> None:
-        """Write `exposure.json`, the bonuses tried as `curve.json`, takers, bonuses, and a sub folder per member."""
+        """Write `exposure.json`, the bonuses tried as `curve.json`, the trees, takers, bonuses, and a sub folder per member."""
         artefact.write_json(folder / "exposure.json", self.config)
         artefact.write_json(folder / CURVE, self.tried)
         artefact.write_array(folder / "takers.npy", self.takers_I)
         artefact.write_array(folder / "bonus.npy", self.bonus_I)
+        if self.trees is not None:
+            self.trees.save(folder)
         for name, model in self.models.items():
             (folder / name).mkdir()
             model.save(folder / name)
 
-    def _part(self, query: Query, k: int) -> Ranking:
-        names = (self.config.inner, *self.config.explorers)
-        longest = max(self.config.depth, k + self.config.places)
-        inner = self.models[names[0]].recommend(query, min(longest, query.items))
-        others = [
-            self.models[name].recommend(query, min(self.config.reach, query.items)) for name in names[1:]
-        ]
-        laid, lead = _laid(self.config, [inner, *others], dense.padded(self.takers_I, query.items))
+    def _part(self, trees: Booster, query: Query, k: int) -> Ranking:
+        depth = min(max(self.config.depth, k), query.items)
+        lists = [self.models[name].recommend(query, depth) for name in self.config.members]
+        laid = _laid(self.config, lists, trees, dense.padded(self.takers_I, query.items), _had(query))
         bonus_I = dense.padded(self.bonus_I, query.items)
-        return fill(_from(inner, names), laid, bonus_I, lead, self.config.places, min(k, query.items))
+        return fill(laid, bonus_I, self.config.at or 0, min(k, query.items), self.config.members)
 
 
 def fit(config: ExposureConfig, training: TrainingSet, seed: int) -> Exposure:
-    """Fit inner family and explorers on what may be learned, choose the largest bonus, fit all on everything, learn the bonuses.
+    """Fit members on what may be learned, learn chances, choose the largest bonus, fit all on everything, learn the bonuses.
 
-    Nothing is given away without explorers, or where training sets are too small to choose by. ConfigError when the inner
-    family, or every explorer, refuses the data.
+    The first member answers alone where it is the only one, or where training sets are too small to choose by; the best one
+    where chances learned from its trial do not reach it. ConfigError for members that cannot be, or all refuse the data.
     """
-    names = (config.inner, *config.explorers)
+    names = config.members or _usual(training)
     members.check(names, config.family)
-    config = replace(config, at=config.at or members.length(training))
-    nothing = replace(config, explorers=(), share=0.0, most=0.0)
-    if not config.explorers or not config.places:
-        return _alone(nothing, _fitted(config.inner, training, seed), training)
+    config = replace(config, members=names, at=config.at or members.length(training))
     try:
         cut = members.cut(training, ASKED)
     except InputError:
-        return _alone(nothing, _fitted(config.inner, training, seed), training)
+        return _alone(config, names[0], training, seed)
+    if len(names) == 1:
+        return _alone(config, names[0], training, seed)
     crowd = _crowd(cut.blind)
-    found, _ = members.ask((config.inner,), cut, config.depth, seed, also=crowd)
-    explorers, _ = members.ask(config.explorers, cut, config.reach, seed, also=crowd)
-    found += explorers
-    config = replace(config, explorers=tuple(member.name for member in explorers))
-    whole = cut.whole or cut.blind
+    found, _ = members.ask(names, cut, config.depth, seed, also=crowd)
+    config = replace(config, members=tuple(member.name for member in found))
+    trial = _Trial(config, found, cut)
+    lesson = trial.lesson
+    chance_N = chance.apart(lesson, seed, training.threads)
+    best = max(found, key=lambda member: trial.accuracy(member.ranking.item_PK))
+    fused = _board(config, trial.pool, chance_N, trial.takers_I)
+    nothing_I = np.zeros_like(trial.takers_I)
+    if trial.accuracy(trial.lists(fused, nothing_I)) < config.keep * trial.accuracy(best.ranking.item_PK):
+        return _alone(config, best.name, training, seed, member=best, cut=cut)
+    trees = chance.learn(lesson, seed, training.threads)
+    laid = _crowded(config, _crowds(found), trees, trial.takers_I, crowd)
     tried: tuple[dict[str, float], ...] = ()
     if config.most is None:
-        config, tried = _affordable(config, found, cut)
-    if not config.places:
-        return _alone(nothing, members.final(found[0], cut, seed), whole, tried)
+        config, tried = _affordable(config, trial, fused, laid, chance_N, best)
     models = {member.name: members.final(member, cut, seed) for member in found}
-    takers_I = dense.buyers(whole.interactions)
-    lists = _crowds(found)
+    takers_I = trial.takers_I
     if cut.whole is not None:  # fitted anew, on more
-        crowd = _crowd(whole)
-        lists = [
-            model.recommend(
-                crowd, min(config.reach if name in config.explorers else config.depth, crowd.items)
-            )
-            for name, model in models.items()
-        ]
-    laid, lead = _laid(config, lists, takers_I)
-    bonus_I = _bonuses(config, laid, lists[0].item_PK[:, :lead], len(takers_I), cut.trial.query.people)
-    return Exposure(config, models, takers_I, bonus_I, tried)
+        takers_I, crowd = dense.buyers(cut.whole.interactions), _crowd(cut.whole)
+        lists = [model.recommend(crowd, min(config.depth, crowd.items)) for model in models.values()]
+        laid = _crowded(config, lists, trees, takers_I, crowd)
+    bonus_I = _bonuses(config, laid, len(takers_I), len(trial.truth))
+    return Exposure(config, models, trees, takers_I, bonus_I, tried)
 
 
-def _fitted(name: str, training: TrainingSet, seed: int) -> Model:
-    kind = members.family(name)
-    return kind.fit(kind.config(), training, seed)
+class _Trial:
+    """What members proposed on the trial, and what was taken."""
+
+    def __init__(self, config: ExposureConfig, found: Sequence[Member], cut: Cut) -> None:
+        self.k = config.at or 0
+        self.truth = cut.trial.truth
+        self.takers_I = dense.buyers(cut.blind.interactions)
+        self.pool = pool.merge(
+            [member.ranking for member in found], cut.trial.query.people, cut.trial.query.items
+        )
+        self.taken_P = taken(self.truth)
+        self.lesson = chance.lesson(self.pool, config.members, self.truth, _had(cut.trial.query), self.k)
+
+    def accuracy(self, item_PK: np.ndarray) -> float:
+        """Return the mean nDCG of these lists."""
+        item_PK = item_PK[:, : self.k]
+        return float(ndcg(hits(item_PK, self.truth), self.taken_P, self.k).mean())
+
+    def lists(self, fused: Board, bonus_I: np.ndarray) -> np.ndarray:
+        """Return the leading items of a board, int64 [P, K]."""
+        return fused.items(fused.best(bonus_I, self.k))
+
+    def foreseen(self, item_PK: np.ndarray, chance_N: np.ndarray) -> float:
+        """Return the nDCG that these lists may expect; what no member proposed has no chance."""
+        item_PK = item_PK[:, : self.k]
+        key_PK = np.arange(len(item_PK))[:, None] * self.pool.items + item_PK
+        at_PK = np.minimum(np.searchsorted(self.pool.key_N, key_PK), len(self.pool) - 1)
+        known_PK = (self.pool.key_N[at_PK] == key_PK) & (item_PK >= 0)
+        return chance.foreseen(np.where(known_PK, chance_N[at_PK], 0.0), ideal(self.taken_P, self.k))
+
+
+def _usual(training: TrainingSet) -> tuple[str, ...]:
+    """Return the members that suit the data and can be told from each other by what they say of a person."""
+    names = members.usual(training)
+    if names == members.LATER_FIRSTS:
+        return LATER_FIRSTS
+    kept = tuple(name for name in names if name not in SAME_FOR_ALL)
+    return kept + tuple(name for name in WIDE if name not in kept)
 
 
 def _alone(
-    config: ExposureConfig, inner: Model, training: TrainingSet, tried: tuple[dict[str, float], ...] = ()
+    config: ExposureConfig,
+    name: str,
+    training: TrainingSet,
+    seed: int,
+    member: Member | None = None,
+    cut: Cut | None = None,
 ) -> Exposure:
-    """Return the inner family's model with nothing given away."""
+    """Return the model of one member that answers alone."""
+    kind = members.family(name)
+    if member is not None and cut is not None:
+        model = members.final(member, cut, seed)
+    else:
+        model = kind.fit(kind.config(), training, seed)
+    config = replace(config, members=(name,), most=0.0)
     takers_I = dense.buyers(training.interactions)
-    return Exposure(config, {config.inner: inner}, takers_I, np.zeros_like(takers_I), tried)
+    return Exposure(config, {name: model}, None, takers_I, np.zeros_like(takers_I), ())
 
 
 def _crowd(training: TrainingSet) -> Query:
@@ -168,95 +210,114 @@ def _crowd(training: TrainingSet) -> Query:
     return training.query(people_P, training.until_us)
 
 
-def _laid(config: ExposureConfig, lists: Sequence[Ranking], takers_I: np.ndarray) -> tuple[Board, int]:
-    """Lay out what all propose, and return it with the number of leading places."""
-    lead = (config.at or 0) - config.places
-    inner = lists[0]
-    cropped = replace(
-        inner,
-        item_PK=inner.item_PK[:, : config.depth],
-        score_PK=inner.score_PK[:, : config.depth],
-        source_PK=inner.source_PK[:, : config.depth],
-    )
-    found = pool.merge([cropped, *lists[1:]], len(inner.item_PK), len(takers_I))
-    worth_N = total(worth(found, "rank", SMOOTHING), (1.0,) * len(lists))
-    return board(found, worth_N, takers_I, config.power, inner.item_PK[:, :lead]), lead
-
-
-def _from(inner: Ranking, names: tuple[str, ...]) -> Ranking:
-    """Return the inner ranking as one source among the members."""
-    return replace(inner, sources=names, source_PK=(inner.item_PK >= 0).astype(np.uint8))
+def _had(query: Query) -> np.ndarray:
+    """Return how many interactions of each person the question brings, int64 [P]."""
+    return np.diff(query.history.indptr)
 
 
 def _crowds(found: Sequence[Member]) -> list[Ranking]:
     return [member.crowd for member in found if member.crowd is not None]
 
 
-def _bonuses(config: ExposureConfig, laid: Board, head_PH: np.ndarray, items: int, asked: int) -> np.ndarray:
+def _board(config: ExposureConfig, found: Pool, chance_N: np.ndarray, takers_I: np.ndarray) -> Board:
+    return board(found, chance_N * (takers_I[found.item_N] + 1.0) ** np.float32(-config.power))
+
+
+def _laid(
+    config: ExposureConfig, lists: Sequence[Ranking], trees: Booster, takers_I: np.ndarray, had_P: np.ndarray
+) -> Board:
+    """Lay out what all propose, by the chances that trees see."""
+    found = pool.merge(lists, len(had_P), len(takers_I))
+    return _board(config, found, trees.score(chance.signals(found, had_P)), takers_I)
+
+
+def _crowded(
+    config: ExposureConfig, lists: Sequence[Ranking], trees: Booster, takers_I: np.ndarray, crowd: Query
+) -> Board:
+    """Lay the crowd's lists out part by part, so that signals of all are never held at once."""
+    had_P = _had(crowd)
+    return join(
+        [
+            _laid(config, [_rows(ranking, part) for ranking in lists], trees, takers_I, had_P[part])
+            for part in _parts(crowd.people)
+        ]
+    )
+
+
+def _parts(people: int) -> Iterator[slice]:
+    for start in range(0, people, PEOPLE_PER_PART):
+        yield slice(start, min(start + PEOPLE_PER_PART, people))
+
+
+def _rows(ranking: Ranking, part: slice) -> Ranking:
+    return replace(
+        ranking,
+        item_PK=ranking.item_PK[part],
+        score_PK=ranking.score_PK[part],
+        source_PK=ranking.source_PK[part],
+    )
+
+
+def _bonuses(config: ExposureConfig, laid: Board, items: int, asked: int) -> np.ndarray:
     """Learn the bonuses from the crowd's lists, so that each item is shown once among as many people as come in a while."""
-    quota = max(1.0, len(head_PH) / max(1, asked))
-    return learn(laid, head_PH, items, config.places, config.most or 0.0, quota)
+    best_P = laid.value_PC[:, 0]
+    unit = float(np.median(best_P[np.isfinite(best_P)]))
+    quota = max(1.0, len(best_P) / max(1, asked))
+    return learn(laid, items, config.at or 0, (config.most or 0.0) * unit, quota)
 
 
 def _affordable(
-    config: ExposureConfig, found: Sequence[Member], cut: Cut
+    config: ExposureConfig, trial: _Trial, fused: Board, laid: Board, chance_N: np.ndarray, best: Member
 ) -> tuple[ExposureConfig, tuple[dict[str, float], ...]]:
-    """Return the config with the places and the bonus that show most of the catalogue, and what was tried.
+    """Return the config with the largest bonus that costs little by the chances, and what was tried.
 
-    nDCG stays at `keep` of the inner family's in the mean; no place is given away where even one costs more without a bonus.
+    Hits are too few to tell such lists apart: luck would choose. Chances are those of trees that did not learn from the person.
     """
-    truth, k = cut.trial.truth, config.at or 0
-    taken_P = taken(truth)
-    takers_I = dense.buyers(cut.blind.interactions)
-    lists = [member.ranking for member in found]
-    crowds = _crowds(found)
-    inner = _from(lists[0], tuple(member.name for member in found))
-    before = float(ndcg(hits(inner.item_PK[:, :k], truth), taken_P, k).mean())
-    chosen, widest = replace(config, share=0.0, most=0.0), 0.0
+    least = config.keep * trial.foreseen(best.ranking.item_PK, chance_N)
+    most, k = 0.0, trial.k
     tried: list[dict[str, float]] = []
-    for places in range(config.places, 0, -1):
-        given = replace(config, share=places / k)
-        laid, lead = _laid(given, lists, takers_I)
-        crowd, _ = _laid(given, crowds, takers_I)
-        for most in BONUSES:
-            given = replace(given, most=most)
-            bonus_I = _bonuses(given, crowd, crowds[0].item_PK[:, :lead], len(takers_I), len(truth))
-            item_PK = fill(inner, laid, bonus_I, lead, places, k).item_PK
-            after = float(ndcg(hits(item_PK, truth), taken_P, k).mean())
-            shown = len(np.unique(item_PK[item_PK >= 0])) / max(1, len(takers_I))
-            tried.append(
-                {
-                    "step": len(tried),
-                    "places": places,
-                    "most": most,
-                    f"ndcg@{k}": after,
-                    f"coverage@{k}": shown,
-                }
-            )
-            if after < config.keep * before:
-                break
-            if shown > widest:
-                chosen, widest = given, shown
-    return chosen, tuple(tried)
+    for bonus in BONUSES:
+        bonus_I = _bonuses(replace(config, most=bonus), laid, trial.pool.items, len(trial.truth))
+        item_PK = trial.lists(fused, bonus_I)
+        expected = trial.foreseen(item_PK, chance_N)
+        if not tried:
+            least = max(least, (1 - config.give) * expected)
+        tried.append(
+            {
+                "step": len(tried),
+                "most": bonus,
+                f"ndcg@{k}": trial.accuracy(item_PK),
+                f"expected_ndcg@{k}": expected,
+                f"coverage@{k}": len(np.unique(item_PK[item_PK >= 0])) / trial.pool.items,
+            }
+        )
+        if expected < least:
+            break
+        most = bonus
+    return replace(config, most=most), tuple(tried)
 
 
 def load(folder: Path) -> Exposure:
     """Read what `save` wrote; IntegrityError when it is not that."""
     config: ExposureConfig = build(ExposureConfig, artefact.read_json(folder / "exposure.json"), "exposure")
-    members.check((config.inner, *config.explorers), config.family)
+    members.check(config.members, config.family)
     takers_I = artefact.read_array(folder / "takers.npy", np.float32)
     bonus_I = artefact.read_array(folder / "bonus.npy", np.float32)
     if len(takers_I) != len(bonus_I):
         raise IntegrityError("takers.npy and bonus.npy differ in length; restore the artefact by its digest")
-    models = {name: members.family(name).load(folder / name) for name in (config.inner, *config.explorers)}
-    return Exposure(config, models, takers_I, bonus_I, artefact.read_steps(folder / CURVE))
+    alone = not (folder / booster.FILE).exists()
+    if alone and len(config.members) > 1:
+        raise IntegrityError(f"{booster.FILE} is missing; restore the artefact by its digest")
+    trees = None if alone else booster.load(chance.TREES, folder, chance.names(config.members))
+    models = {name: members.family(name).load(folder / name) for name in config.members}
+    return Exposure(config, models, trees, takers_I, bonus_I, artefact.read_steps(folder / CURVE))
 
 
 FAMILY = Family(
     config=ExposureConfig,
     fit=fit,
     load=load,
-    paper="Xu, Chen, Xu, Wen: P-MMF: provider max-min fairness re-ranking in recommender system, WWW 2023; Balseiro, Lu, "
-    "Mirrokni: Dual mirror descent for online allocation problems, ICML 2020",
+    paper="Wolpert: Stacked generalization, Neural Networks 1992; Xu, Chen, Xu, Wen: P-MMF: provider max-min fairness re-ranking "
+    "in recommender system, WWW 2023; Balseiro, Lu, Mirrokni: Dual mirror descent for online allocation problems, ICML 2020",
     seeded=True,
 )

@@ -47,8 +47,14 @@ def ndcg(hit_PK: np.ndarray, taken_P: np.ndarray, k: int) -> np.ndarray:
     """Return nDCG@k: hits discounted by log2(rank + 1), over the best that was possible (Järvelin and Kekäläinen 2002)."""
     discount_K = 1.0 / np.log2(np.arange(2, k + 2))
     gain_P = (hit_PK[:, :k] * discount_K[: hit_PK.shape[1]]).sum(axis=1)
-    ideal_P = np.concatenate([[0.0], np.cumsum(discount_K)])[np.minimum(taken_P, k)]
-    return _over(gain_P, ideal_P)
+    return _over(gain_P, ideal(taken_P, k))
+
+
+def ideal(taken_P: np.ndarray, k: int) -> np.ndarray:
+    """Return the best DCG@k that is possible where so many were taken, float64 [P]."""
+    discount_K = 1.0 / np.log2(np.arange(2, k + 2))
+    best_P: np.ndarray = np.concatenate([[0.0], np.cumsum(discount_K)])[np.minimum(taken_P, k)]
+    return best_P
 
 
 def recall(hit_PK: np.ndarray, taken_P: np.ndarray, k: int) -> np.ndarray:

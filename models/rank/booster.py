@@ -6,7 +6,7 @@ nothing to do never does.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -73,11 +73,42 @@ def grow(config: BoosterConfig, examples: Examples, *, seed: int, threads: int) 
     data = xgb.QuantileDMatrix(
         examples.value_NF, examples.gain_N, qid=examples.group_N, max_bin=config.bins, nthread=threads
     )
-    parameters = {
+    order = {
         "objective": "rank:ndcg",
         "ndcg_exp_gain": False,
         "lambdarank_pair_method": "topk",
         "lambdarank_num_pair_per_sample": config.pairs,
+    }
+    parameters = order | _parameters(config, seed, threads)
+    return Booster(xgb.train(parameters, data, config.trees), examples.names)
+
+
+def chances(
+    config: BoosterConfig,
+    signal_NF: np.ndarray,
+    taken_N: np.ndarray,
+    weight_N: np.ndarray,
+    names: tuple[str, ...],
+    *,
+    slopes: tuple[int, ...],
+    seed: int,
+    threads: int,
+) -> Booster:
+    """Fit trees whose scores are the chance that a row is taken, between 0 and 1, comparable between people.
+
+    By `slopes` a chance may only rise (1) or fall (-1) with a signal, or do as it likes (0). Logistic loss, each row by its
+    weight (Friedman, "Greedy function approximation", Annals of Statistics 2001).
+    """
+    import xgboost as xgb
+
+    data = xgb.QuantileDMatrix(signal_NF, taken_N, weight=weight_N, max_bin=config.bins, nthread=threads)
+    order = {"objective": "binary:logistic", "monotone_constraints": slopes}
+    parameters = order | _parameters(config, seed, threads)
+    return Booster(xgb.train(parameters, data, config.trees), names)
+
+
+def _parameters(config: BoosterConfig, seed: int, threads: int) -> dict[str, Any]:
+    return {
         "tree_method": "hist",
         "max_depth": config.depth,
         "eta": config.rate,
@@ -88,7 +119,6 @@ def grow(config: BoosterConfig, examples: Examples, *, seed: int, threads: int) 
         "nthread": threads,
         "seed": seed,
     }
-    return Booster(xgb.train(parameters, data, config.trees), examples.names)
 
 
 def load(config: BoosterConfig, folder: Path, names: tuple[str, ...]) -> Booster:
