@@ -49,7 +49,7 @@ class ExposureConfig(Checked):
     family: ClassVar[str] = "exposure"
     members: tuple[str, ...] = ()
     depth: int = bounds(100, 1, 10_000)
-    power: float = bounds(0.1, 0.0, 4.0)
+    power: float = bounds(0.05, 0.0, 4.0)
     most: float | None = bounds(None, 0.0, 10.0)
     keep: float = bounds(0.99, 0.0, 1.0)
     give: float = bounds(0.02, 0.0, 1.0)
