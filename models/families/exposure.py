@@ -49,10 +49,10 @@ class ExposureConfig(Checked):
     family: ClassVar[str] = "exposure"
     members: tuple[str, ...] = ()
     depth: int = bounds(100, 1, 10_000)
-    power: float = bounds(0.05, 0.0, 4.0)
+    power: float = bounds(0.1, 0.0, 4.0)
     most: float | None = bounds(None, 0.0, 10.0)
     keep: float = bounds(0.99, 0.0, 1.0)
-    give: float = bounds(0.01, 0.0, 1.0)
+    give: float = bounds(0.02, 0.0, 1.0)
     at: int | None = bounds(None, 1, 1000)
 
 
