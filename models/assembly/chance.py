@@ -1,9 +1,9 @@
-"""Chances: how likely people take what members propose, learned from people whom no member has learned from.
+"""Chances: how likely people take what members propose, learned where no member has learned.
 
 Stacking (Wolpert, "Stacked generalization", Neural Networks 1992) with probabilities: trees read where each member places an
 item, and say how likely it is taken, never less for a better place. They must not know items apart (by how many took one, say):
 they would learn what sold in those weeks, and no fold of people shows that. People weigh as one hit of theirs weighs in nDCG.
-Shapes: P people, N rows of a pool, M members, F signals, K list length.
+Shapes: P people, N rows of a pool, M members, F signals.
 """
 
 from collections.abc import Sequence
@@ -72,12 +72,10 @@ def lesson(
     k: int,
 ) -> Lesson:
     """Lay out what was proposed beside what was taken; a person weighs one over the best DCG@k that was possible."""
-    truth_T = np.concatenate([np.asarray(items, np.int64) for items in truth])
-    key_T = np.repeat(np.arange(len(truth)), [len(items) for items in truth]) * found.items + truth_T
     return Lesson(
         names=names(members),
         signal_NF=signals(found, had_P),
-        taken_N=np.isin(found.key_N, key_T),
+        taken_N=found.taken(truth),
         weight_N=(1.0 / ideal(taken(truth), k))[found.row_N].astype(np.float32),
         row_N=found.row_N,
     )
@@ -107,15 +105,6 @@ def apart(of: Lesson, seed: int, threads: int) -> np.ndarray:
         if own_N.any() and not own_N.all():
             chance_N[own_N] = learn(of.where(~own_N), seed, threads).score(of.signal_NF[own_N])
     return chance_N
-
-
-def foreseen(chance_PK: np.ndarray, ideal_P: np.ndarray) -> float:
-    """Return the mean nDCG that lists may expect by the chances of what they hold, 0 where they are empty.
-
-    It tells lists apart that differ in a few places, where hits are too few to.
-    """
-    discount_K = 1.0 / np.log2(np.arange(2, chance_PK.shape[1] + 2))
-    return float(((chance_PK * discount_K).sum(axis=1) / ideal_P).mean())
 
 
 def _bounded(lesson: Lesson, seed: int) -> Lesson:

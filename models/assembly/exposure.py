@@ -51,13 +51,11 @@ class Board:
 def board(found: Pool, value_N: np.ndarray) -> Board:
     """Lay the candidates of each person out by falling value; ties go to the lower item."""
     order_N = np.lexsort((found.item_N, -value_N, found.row_N))
-    size_P = found.sizes_P
-    place_N = np.arange(len(found)) - np.repeat(np.cumsum(size_P) - size_P, size_P)
-    shape = (found.people, int(size_P.max(initial=1)))
+    shape = (found.people, int(found.sizes_P.max(initial=1)))
     value_PC = np.full(shape, -np.inf, np.float32)
     item_PC = np.zeros(shape, np.int32)
     source_PC = np.zeros(shape, np.uint8)
-    at = (found.row_N, place_N)  # rows are sorted by person, before and after
+    at = (found.row_N, found.place_N)  # rows are sorted by person, before and after
     value_PC[at], item_PC[at], source_PC[at] = (
         value_N[order_N],
         found.item_N[order_N],

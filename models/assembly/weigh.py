@@ -40,8 +40,7 @@ class Board:
         self, found: Pool, worth_NM: np.ndarray, truth: Sequence[np.ndarray], k: int, flat: float = 0.0
     ) -> None:
         taken_P = np.array([len(items) for items in truth], np.int64)
-        key_T = np.repeat(np.arange(len(truth)), taken_P) * found.items + np.concatenate(truth)
-        right_N = np.isin(found.key_N, key_T)
+        right_N = found.taken(truth)
         row_R, at_N = np.unique(found.row_N, return_inverse=True)
         useful_R = np.bincount(at_N, right_N) > 0
         kept_N = useful_R[at_N]

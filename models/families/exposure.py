@@ -1,4 +1,4 @@
-"""Exposure: members propose, learned chances order it, and places go to items that would otherwise hardly be shown.
+"""Exposure: members propose, learned chances order it, and what is hardly shown gets room.
 
 Trees say how likely a person takes what members propose (models/assembly/chance.py). A list holds what is likeliest plus a bonus
 for items that few lists hold (models/assembly/exposure.py), as far as the chances say that it costs little. Shapes: P people,
@@ -21,7 +21,7 @@ from models.config import Checked, bounds, build
 from models.data import Query, Ranking, TrainingSet
 from models.families import dense
 from models.family import Family, Model, joined
-from models.metrics.accuracy import hits, ideal, ndcg, taken
+from models.metrics.accuracy import hits, ndcg, taken
 from models.rank import booster, pool
 from models.rank.booster import Booster
 from models.rank.pool import Pool
@@ -111,12 +111,13 @@ def fit(config: ExposureConfig, training: TrainingSet, seed: int) -> Exposure:
     names = config.members or _usual(training)
     members.check(names, config.family)
     config = replace(config, members=names, at=config.at or members.length(training))
+    first = members.family(names[0])
+    if len(names) == 1:
+        return _alone(config, names[0], first.fit(first.config(), training, seed), training)
     try:
         cut = members.cut(training, ASKED)
     except InputError:
-        return _alone(config, names[0], training, seed)
-    if len(names) == 1:
-        return _alone(config, names[0], training, seed)
+        return _alone(config, names[0], first.fit(first.config(), training, seed), training)
     crowd = _crowd(cut.blind)
     found, _ = members.ask(names, cut, config.depth, seed, also=crowd)
     config = replace(config, members=tuple(member.name for member in found))
@@ -127,7 +128,7 @@ def fit(config: ExposureConfig, training: TrainingSet, seed: int) -> Exposure:
     fused = _board(config, trial.pool, chance_N, trial.takers_I)
     nothing_I = np.zeros_like(trial.takers_I)
     if trial.accuracy(trial.lists(fused, nothing_I)) < config.keep * trial.accuracy(best.ranking.item_PK):
-        return _alone(config, best.name, training, seed, member=best, cut=cut)
+        return _alone(config, best.name, members.final(best, cut, seed), training)
     trees = chance.learn(lesson, seed, training.threads)
     laid = _crowded(config, _crowds(found), trees, trial.takers_I, crowd)
     tried: tuple[dict[str, float], ...] = ()
@@ -168,10 +169,10 @@ class _Trial:
     def foreseen(self, item_PK: np.ndarray, chance_N: np.ndarray) -> float:
         """Return the nDCG that these lists may expect; what no member proposed has no chance."""
         item_PK = item_PK[:, : self.k]
-        key_PK = np.arange(len(item_PK))[:, None] * self.pool.items + item_PK
-        at_PK = np.minimum(np.searchsorted(self.pool.key_N, key_PK), len(self.pool) - 1)
-        known_PK = (self.pool.key_N[at_PK] == key_PK) & (item_PK >= 0)
-        return chance.foreseen(np.where(known_PK, chance_N[at_PK], 0.0), ideal(self.taken_P, self.k))
+        key_N, key_PK = self.pool.key_N, np.arange(len(item_PK))[:, None] * self.pool.items + item_PK
+        at_PK = np.minimum(np.searchsorted(key_N, key_PK), len(key_N) - 1)
+        known_PK = (key_N[at_PK] == key_PK) & (item_PK >= 0)
+        return float(ndcg(np.where(known_PK, chance_N[at_PK], 0.0), self.taken_P, self.k).mean())
 
 
 def _usual(training: TrainingSet) -> tuple[str, ...]:
@@ -183,20 +184,8 @@ def _usual(training: TrainingSet) -> tuple[str, ...]:
     return kept + tuple(name for name in WIDE if name not in kept)
 
 
-def _alone(
-    config: ExposureConfig,
-    name: str,
-    training: TrainingSet,
-    seed: int,
-    member: Member | None = None,
-    cut: Cut | None = None,
-) -> Exposure:
-    """Return the model of one member that answers alone."""
-    kind = members.family(name)
-    if member is not None and cut is not None:
-        model = members.final(member, cut, seed)
-    else:
-        model = kind.fit(kind.config(), training, seed)
+def _alone(config: ExposureConfig, name: str, model: Model, training: TrainingSet) -> Exposure:
+    """Return the model in which one member answers alone."""
     config = replace(config, members=(name,), most=0.0)
     takers_I = dense.buyers(training.interactions)
     return Exposure(config, {name: model}, None, takers_I, np.zeros_like(takers_I), ())

@@ -44,16 +44,17 @@ def taken(truth: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def ndcg(hit_PK: np.ndarray, taken_P: np.ndarray, k: int) -> np.ndarray:
-    """Return nDCG@k: hits discounted by log2(rank + 1), over the best that was possible (Järvelin and Kekäläinen 2002)."""
-    discount_K = 1.0 / np.log2(np.arange(2, k + 2))
-    gain_P = (hit_PK[:, :k] * discount_K[: hit_PK.shape[1]]).sum(axis=1)
+    """Return nDCG@k: hits discounted by log2(rank + 1), over the best that was possible (Järvelin and Kekäläinen 2002).
+
+    With chances of hits in place of hits, the nDCG that is expected by them.
+    """
+    gain_P = (hit_PK[:, :k] * _discounts(k)[: hit_PK.shape[1]]).sum(axis=1)
     return _over(gain_P, ideal(taken_P, k))
 
 
 def ideal(taken_P: np.ndarray, k: int) -> np.ndarray:
     """Return the best DCG@k that is possible where so many were taken, float64 [P]."""
-    discount_K = 1.0 / np.log2(np.arange(2, k + 2))
-    best_P: np.ndarray = np.concatenate([[0.0], np.cumsum(discount_K)])[np.minimum(taken_P, k)]
+    best_P: np.ndarray = np.concatenate([[0.0], np.cumsum(_discounts(k))])[np.minimum(taken_P, k)]
     return best_P
 
 
@@ -95,6 +96,10 @@ ACCURACY: dict[str, Callable[[np.ndarray, np.ndarray, int], np.ndarray]] = {
     "map": average_precision,
     "precision": precision,
 }
+
+
+def _discounts(k: int) -> np.ndarray:
+    return 1.0 / np.log2(np.arange(2, k + 2))
 
 
 def _over(above_P: np.ndarray, below_P: np.ndarray) -> np.ndarray:

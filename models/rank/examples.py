@@ -56,8 +56,7 @@ def sample(pool: Pool, gain_N: np.ndarray, negatives: int, random: np.random.Gen
     taken_P = np.bincount(pool.row_N[gain_N > 0], minlength=pool.people)
     draw_N = np.where(gain_N > 0, -1.0, random.random(len(pool)))
     order_N = np.lexsort((draw_N, pool.row_N))
-    sizes_P = pool.sizes_P
     place_N = np.empty(len(pool), np.int64)
-    place_N[order_N] = np.arange(len(pool)) - np.repeat(np.cumsum(sizes_P) - sizes_P, sizes_P)
+    place_N[order_N] = pool.place_N
     taken_N = taken_P[pool.row_N]
     return (taken_N > 0) & (place_N < taken_N + negatives)

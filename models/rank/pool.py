@@ -39,6 +39,17 @@ class Pool:
         """Number of candidates per person, int64 [P]."""
         return np.bincount(self.row_N, minlength=self.people)
 
+    @property
+    def place_N(self) -> np.ndarray:
+        """The how many-th of its person each row is, from 0, int64; the same after rows were sorted within people."""
+        sizes_P = self.sizes_P
+        return np.arange(len(self)) - np.repeat(np.cumsum(sizes_P) - sizes_P, sizes_P)
+
+    def taken(self, truth: Sequence[np.ndarray]) -> np.ndarray:
+        """Say which rows were taken, by what each person took, bool [N]."""
+        row_T = np.repeat(np.arange(len(truth)), [len(items) for items in truth])
+        return np.isin(self.key_N, row_T * self.items + np.concatenate(truth))
+
     def where(self, mask_N: np.ndarray) -> "Pool":
         """Return the rows that the mask keeps."""
         return replace(
@@ -87,8 +98,7 @@ def _flat(ranking: Ranking, items: int) -> tuple[np.ndarray, np.ndarray, np.ndar
 def best(pool: Pool, score_N: np.ndarray, k: int, sources: tuple[str, ...]) -> Ranking:
     """Return each person's `k` best rows of the pool by score; ties go to the lower item index."""
     order_N = np.lexsort((pool.item_N, -score_N, pool.row_N))
-    sizes_P = pool.sizes_P
-    place_N = np.arange(len(pool)) - np.repeat(np.cumsum(sizes_P) - sizes_P, sizes_P)
+    place_N = pool.place_N
     order_N, place_N = order_N[place_N < k], place_N[place_N < k]
     k = min(k, pool.items)
     item_PK = np.full((pool.people, k), -1, np.int32)
