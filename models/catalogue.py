@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from models import columns
 from models.data import Content
 
 TEXTS = ("title", "text", "category", "brand", "image")
@@ -51,15 +52,15 @@ def of_file(path: Path) -> Content:
     def read(name: str) -> Any:
         if name not in held:
             return np.full(items, np.nan, np.float32) if name == "price" else ("",) * items
-        column = pq.read_table(path, columns=[name])[name]
+        column = columns.read(path, [name])[name]
         if name == "price":
-            return pc.fill_null(column.cast(pa.float32()), np.nan).to_numpy()
+            return columns.array(pc.fill_null(column.cast(pa.float32()), np.nan))
         column = pc.fill_null(column.cast(pa.string()), "")
         if name not in REPEATED:
             return tuple(column.to_pylist())
         coded = column.combine_chunks().dictionary_encode()
         words = coded.dictionary.to_pylist()
-        return tuple(words[code] for code in coded.indices.to_numpy().tolist())
+        return tuple(words[code] for code in coded.indices.to_pylist())
 
     return LazyContent(items, read)
 

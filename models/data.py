@@ -5,7 +5,7 @@ People and items are dense indices; the ids that they stand for lie in the datas
 Times are microseconds since 1970, UTC, int64.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
@@ -234,6 +234,28 @@ class Trial:
         return Trial(query=self.query.rows(rows_R), truth=tuple(self.truth[row] for row in rows_R))
 
 
+class FeaturesByMoment(Mapping[int, Features]):
+    """Features at ascending moments, read whenever one is asked for: each holds every person, and most families look at none.
+
+    Whatever `read` reads from must stay where it is.
+    """
+
+    def __init__(self, moments_us: tuple[int, ...], read: Callable[[int], Features]) -> None:
+        self._moments_us = moments_us
+        self._read = read
+
+    def __getitem__(self, moment_us: int) -> Features:
+        if moment_us not in self._moments_us:
+            raise KeyError(moment_us)
+        return self._read(moment_us)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._moments_us)
+
+    def __len__(self) -> int:
+        return len(self._moments_us)
+
+
 Inner = Literal["time", "last", "sessions"]
 
 
@@ -253,7 +275,7 @@ class TrainingSet:
     interactions: Interactions
     until_us: int
     horizon_us: int
-    cutoffs: dict[int, Features]
+    cutoffs: Mapping[int, Features]
     features: Features
     category_I: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int32))  # -1: none
     threads: int = 2
@@ -268,6 +290,19 @@ class TrainingSet:
     def labels(self) -> Interactions:
         """Interactions that count as success."""
         return self.interactions if self.other_labels is None else self.other_labels
+
+    def known_at(self, cutoff_us: int) -> "TrainingSet":
+        """Return what could be learned at a cut-off: nothing at or after it."""
+        moments_us = tuple(moment for moment in self.cutoffs if moment < cutoff_us)
+        return replace(
+            self,
+            interactions=self.interactions.between(None, cutoff_us),
+            until_us=cutoff_us,
+            cutoffs=FeaturesByMoment(moments_us, self.cutoffs.__getitem__),
+            features=self.cutoffs[cutoff_us],
+            other_labels=None if self.other_labels is None else self.other_labels.between(None, cutoff_us),
+            validation=None,
+        )
 
     def query(self, people_R: np.ndarray, at_us: int) -> Query:
         """Return the question that would have been asked for these people at `at_us` (a cut-off, or `until_us`)."""

@@ -8,7 +8,7 @@ the as-of.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,9 @@ import numpy as np
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from models import catalogue
-from models.data import DAY_US, Content, Features, Interactions, Query, TrainingSet
+from models import catalogue, columns
+from models.data import DAY_US, Content, Features, FeaturesByMoment, Interactions, Query, TrainingSet
 from models.splits import Split, fair
 
 MOST_SEGMENTS = 20
@@ -62,15 +61,15 @@ class DatasetFolder:
             _block(self.path / f"{kind}_features.parquet", moment_us) for kind in ("person", "item", "pair")
         )
         names = {kind: tuple(self.about[f"{kind}_names"]) for kind in ("person", "item", "pair")}
-        order_N = np.lexsort((pair["item"], pair["person"]))
+        order_N = np.lexsort((columns.array(pair["item"]), columns.array(pair["person"])))
         return Features(
             person_names=names["person"],
             item_names=names["item"],
             pair_names=names["pair"],
             person_PF=_dense(person, "person", names["person"], len(self.person_ids)),
             item_IF=_dense(item, "item", names["item"], len(self.item_ids)),
-            pair_person_N=np.asarray(pair["person"])[order_N].astype(np.int32),
-            pair_item_N=np.asarray(pair["item"])[order_N].astype(np.int32),
+            pair_person_N=columns.array(pair["person"])[order_N].astype(np.int32),
+            pair_item_N=columns.array(pair["item"])[order_N].astype(np.int32),
             pair_NF=_columns(pair, names["pair"])[order_N],
         )
 
@@ -91,7 +90,8 @@ class DatasetFolder:
             interactions=self.history.between(None, until_us),
             until_us=until_us,
             horizon_us=self.about["horizon_days"] * DAY_US,
-            cutoffs={cutoff: self.features(cutoff) for cutoff in self.cutoffs_us},
+            # the latest one asked for is kept: a cut-off's features are asked for several times in a row
+            cutoffs=FeaturesByMoment(self.cutoffs_us, lru_cache(maxsize=1)(self.features)),
             features=self.features(until_us),
             category_I=self.category_I,
             threads=self.threads,
@@ -143,17 +143,17 @@ class DatasetFolder:
 def read(folder: Path, *, threads: int = 2) -> DatasetFolder:
     """Open a dataset folder. FileNotFoundError when a part is missing."""
     about = orjson.loads((folder / "dataset.json").read_bytes())
-    items = pq.read_table(folder / "items.parquet", columns=["id", "category"])
-    people = pq.read_table(folder / "people.parquet")
-    interactions = pq.read_table(
-        folder / "interactions.parquet", columns=["person", "item", "time", "kind", "quantity"]
+    items = columns.read(folder / "items.parquet", ["id", "category"])
+    people = columns.read(folder / "people.parquet")
+    interactions = columns.read(
+        folder / "interactions.parquet", ["person", "item", "time", "kind", "quantity"]
     )
     shape = {"people": len(people), "items": len(items)}
     return DatasetFolder(
         path=folder,
         about=about,
-        item_ids=items["id"].to_numpy(zero_copy_only=False),
-        person_ids=people["id"].to_numpy(zero_copy_only=False),
+        item_ids=columns.array(items["id"]),
+        person_ids=columns.array(people["id"]),
         segment_P=_segments(people),
         category_I=catalogue.category_codes(items["category"].to_pylist()),
         history=_interactions(interactions, about["history_kinds"], None, **shape),
@@ -197,14 +197,14 @@ def _interactions(
     """
     quantity = pc.fill_null(table["quantity"], 1.0)
     kept = table.filter(pc.and_(pc.is_in(table["kind"], pa.array(kinds)), pc.greater(quantity, 0)))
-    weight_N = pc.fill_null(kept["quantity"], 1.0).to_numpy()
+    weight_N = columns.array(pc.fill_null(kept["quantity"], 1.0))
     if worth is not None:
         worth_K = np.array([worth.get(kind, 1.0) for kind in kinds])
-        weight_N = worth_K[pc.index_in(kept["kind"], pa.array(kinds)).to_numpy()]
+        weight_N = worth_K[columns.array(pc.index_in(kept["kind"], pa.array(kinds)))]
     return Interactions(
-        person_N=kept["person"].to_numpy().astype(np.int32),
-        item_N=kept["item"].to_numpy().astype(np.int32),
-        time_N=kept["time"].cast(pa.int64()).to_numpy(),
+        person_N=columns.array(kept["person"]).astype(np.int32),
+        item_N=columns.array(kept["item"]).astype(np.int32),
+        time_N=columns.array(kept["time"].cast(pa.int64())),
         weight_N=weight_N.astype(np.float32),
         people=people,
         items=items,
@@ -213,17 +213,17 @@ def _interactions(
 
 def _block(path: Path, moment_us: int) -> pa.Table:
     moment = pa.scalar(moment_us, pa.timestamp("us", tz="UTC"))
-    return pq.read_table(path, filters=pc.field("moment") == moment)
+    return columns.read_where(path, "moment", moment)
 
 
 def _columns(table: pa.Table, names: tuple[str, ...]) -> np.ndarray:
     if not names:
         return np.zeros((len(table), 0), np.float32)
-    columns = [pc.cast(table[name], pa.float32()).to_numpy(zero_copy_only=False) for name in names]
-    return np.column_stack(columns).astype(np.float32)
+    held = (pc.fill_null(pc.cast(table[name], pa.float32()), np.nan) for name in names)
+    return np.column_stack([columns.array(column) for column in held])
 
 
 def _dense(table: pa.Table, key: str, names: tuple[str, ...], size: int) -> np.ndarray:
     out = np.full((size, len(names)), np.nan, np.float32)
-    out[table[key].to_numpy()] = _columns(table, names)
+    out[columns.array(table[key])] = _columns(table, names)
     return out

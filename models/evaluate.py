@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from counterfoil.errors import InputError, IntegrityError
+from models import columns
 from models.data import Query, Ranking
 from models.family import Model
 from models.metrics import beyond, tail
@@ -107,14 +108,14 @@ def evaluate(
 
 def write_units(scores: Scores, path: Path) -> None:
     """Write one row per unit: `unit`, a column per metric, a bool column per slice. The same scores give the same bytes."""
-    columns = {"unit": pa.array(scores.units.unit_P, pa.int32())}
+    written = {"unit": pa.array(scores.units.unit_P, pa.int32())}
     for name in sorted(scores.units.values):
-        columns[name] = pa.array(scores.units.values[name], pa.float64())
+        written[name] = pa.array(scores.units.values[name], pa.float64())
     for name in sorted(scores.units.slices):
-        columns[name] = pa.array(scores.units.slices[name], pa.bool_())
+        written[name] = pa.array(scores.units.slices[name], pa.bool_())
     half = path.with_name(path.name + ".part")
     with half.open("wb") as file:
-        pq.write_table(pa.table(columns), file, compression="zstd", store_schema=False)
+        pq.write_table(pa.table(written), file, compression="zstd", store_schema=False)
         file.flush()
         os.fsync(file.fileno())
     half.replace(path)
@@ -123,14 +124,14 @@ def write_units(scores: Scores, path: Path) -> None:
 def read_units(path: Path) -> Units:
     """Read what `write_units` wrote; IntegrityError when it is not that."""
     try:
-        table = pq.read_table(path)
-        columns = {name: table[name].to_numpy() for name in table.column_names if name != "unit"}
+        table = columns.read(path)
+        held = {name: columns.array(table[name]) for name in table.column_names if name != "unit"}
         return Units(
-            unit_P=table["unit"].to_numpy(),
-            values={name: column_P for name, column_P in columns.items() if column_P.dtype != bool},
-            slices={name: column_P for name, column_P in columns.items() if column_P.dtype == bool},
+            unit_P=columns.array(table["unit"]),
+            values={name: column_P for name, column_P in held.items() if column_P.dtype != bool},
+            slices={name: column_P for name, column_P in held.items() if column_P.dtype == bool},
         )
-    except (OSError, KeyError, pa.ArrowInvalid) as error:
+    except (OSError, KeyError, TypeError, pa.ArrowInvalid) as error:
         raise IntegrityError(
             f"{path.name} cannot be read ({error}); restore the evaluation by its digest"
         ) from error

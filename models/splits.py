@@ -149,16 +149,8 @@ def _inner_time(training: TrainingSet) -> tuple[TrainingSet, Trial]:
     if not training.cutoffs:
         raise InputError("the training set has no cut-offs to choose by; ask for at least one")
     cut_us = max(training.cutoffs)
-    blind = replace(
-        training,
-        interactions=training.interactions.between(None, cut_us),
-        until_us=cut_us,
-        cutoffs={moment: known for moment, known in training.cutoffs.items() if moment < cut_us},
-        features=training.cutoffs[cut_us],
-        other_labels=None if training.other_labels is None else training.other_labels.between(None, cut_us),
-    )
     after = training.labels.between(cut_us, cut_us + training.horizon_us)
-    return blind, fair(training, np.unique(after.person_N), after, cut_us).trial
+    return training.known_at(cut_us), fair(training, np.unique(after.person_N), after, cut_us).trial
 
 
 def fair(training: TrainingSet, people_P: np.ndarray, after: Interactions, at_us: int) -> Split:

@@ -13,7 +13,6 @@ import duckdb
 import numpy as np
 import orjson
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from counterfoil.errors import InputError
 from counterfoil.importers import IMPORTERS, Source, open_source
@@ -23,7 +22,7 @@ from counterfoil.landing.progress import Progress
 from counterfoil.pseudonym import pseudonym
 from counterfoil.settings import Settings
 from counterfoil.types import EventKind, FeatureSpec
-from models import catalogue, dataset, splits
+from models import catalogue, columns, dataset, splits
 from models.data import Content, Interactions
 from models.splits import Split
 
@@ -197,9 +196,7 @@ def catalogue_of(settings: Settings, item_ids: np.ndarray) -> Content | None:
     path = settings.landing / "items.parquet"
     if not path.is_file():
         return None
-    place = {
-        name: number for number, name in enumerate(pq.read_table(path, columns=["id"])["id"].to_pylist())
-    }
+    place = {name: number for number, name in enumerate(columns.read(path, ["id"])["id"].to_pylist())}
     item_T = np.array([place.get(name, -1) for name in item_ids.tolist()], np.int64)
     return catalogue.renumbered(catalogue.of_file(path), item_T)
 
@@ -249,14 +246,14 @@ def _next_item(history: History, path: Path) -> Named:
     if not test.is_file():
         raise InputError(f"{test} is missing: next-item asks for its targets (columns prefix, target)")
     try:
-        table = pq.read_table(test, columns=["prefix", "target"])
+        table = columns.read(test, ["prefix", "target"])
     except (OSError, pa.ArrowInvalid) as fault:
         told = str(fault).splitlines()[0]
         raise InputError(f"{test} cannot be read ({told}); it needs the columns prefix and target") from fault
     number = {str(name): index for index, name in enumerate(history.item_ids)}
     prefix = table["prefix"].combine_chunks()
     item_N = np.array([number.get(str(item), -1) for item in prefix.flatten().to_pylist()], np.int32)
-    length_P = np.diff(prefix.offsets.to_numpy())
+    length_P = np.diff(columns.array(prefix.offsets))
     person_N = np.repeat(np.arange(len(length_P), dtype=np.int32), length_P)
     target_P = np.array([number.get(str(item), -1) for item in table["target"].to_pylist()], np.int32)
     if (target_P < 0).any():

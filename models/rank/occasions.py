@@ -47,25 +47,10 @@ def occasions(training: TrainingSet, most: int, random: np.random.Generator) -> 
         after = gains(training).between(cutoff_us, cutoff_us + training.horizon_us)
         people_R = _drawn(np.unique(after.person_N), most, random)
         yield Occasion(
-            blind=known_at(training, cutoff_us),
+            blind=training.known_at(cutoff_us),
             query=training.query(people_R, cutoff_us),
             taken=after.rows(people_R),
         )
-
-
-def known_at(training: TrainingSet, cutoff_us: int) -> TrainingSet:
-    """Return what may be learned as of a cut-off: nothing at or after it."""
-    return replace(
-        training,
-        interactions=training.interactions.between(None, cutoff_us),
-        until_us=cutoff_us,
-        cutoffs={moment: known for moment, known in training.cutoffs.items() if moment < cutoff_us},
-        features=training.cutoffs[cutoff_us],
-        other_labels=None
-        if training.other_labels is None
-        else training.other_labels.between(None, cutoff_us),
-        validation=None,
-    )
 
 
 def gains(training: TrainingSet) -> Interactions:
