@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from models.nn.adam import Adam
 from models.nn.neighbours import Neighbourhood, Neighbours
 from models.nn.softmax import matches, softmax_loss
 
@@ -76,14 +77,13 @@ def learn(
         return []
     total = min(pace.epochs * targets, pace.most)
     steps = max(STEPS, round(STEPS * total / targets))
-    optimiser = torch.optim.Adam(network.parameters(), lr=pace.rate, betas=(0.9, 0.98))
+    optimiser = Adam(network.parameters(), pace.rate)
     losses: list[float] = []
     for step, at_T in enumerate(_shares(neighbourhood.target_N, total, steps, random)):
         warm = min((step + 1) / max(1.0, WARM * steps), 1.0)
-        optimiser.param_groups[0]["lr"] = pace.rate * warm * 0.5 * (1 + np.cos(np.pi * step / steps))
         optimiser.zero_grad()
         losses.append(_step(network, neighbourhood, at_T, drawable, pace, random))
-        optimiser.step()
+        optimiser.step(warm * 0.5 * (1 + np.cos(np.pi * step / steps)))
     return losses
 
 
@@ -110,12 +110,14 @@ def _step(
         (loss * share).backward()
         total += float(loss.detach()) * share
     felt = [
-        (table, leaf.grad)
+        (table * leaf.grad).sum()
         for table, leaf in zip(tables, (item_ID, said_ID), strict=True)
         if leaf.grad is not None
     ]
-    if felt:
-        torch.autograd.backward([table for table, _ in felt], [gradient for _, gradient in felt])
+    if (
+        felt
+    ):  # as a sum: gradients that are given from outside bring sympy into the process, to compare shapes
+        torch.stack(felt).sum().backward()
     return total
 
 

@@ -12,8 +12,8 @@ import torch
 from scipy.sparse import csr_matrix
 from torch import Tensor
 
-from models.blas import one_thread
 from models.data import Interactions
+from models.nn.factors import truncated_svd
 
 NOISE = 0.1  # of the spread of the first vectors, so that items without an edge are not all one
 
@@ -60,11 +60,8 @@ class Graph:
         factors = min(width, *(side - 1 for side in self.edge_PI.shape))
         if factors < 1 or not self.edge_PI.nnz:
             return noise_ID
-        from sklearn.utils.extmath import randomized_svd
-
-        with one_thread(fresh=True):
-            _, value_F, vector_FI = randomized_svd(self.edge_PI, factors, n_iter=3, random_state=seed)
-        found_IF = (vector_FI.T * np.sqrt(value_F)).astype(np.float32)
+        _, value_F, vector_IF = truncated_svd(self.edge_PI, factors, passes=3, seed=seed)
+        found_IF = vector_IF * np.sqrt(value_F)
         out_ID = np.float32(NOISE) * noise_ID
         out_ID[:, :factors] += found_IF / max(float(found_IF.std()), 1e-12)
         return out_ID

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from models.data import TrainingSet
 from models.families.sequential import SequenceConfig
 from models.nn import start
+from models.nn.adam import Adam
 from models.nn.dropout import ByteDropout
 from models.nn.repeat import own_logits
 from models.nn.rows import RowAdam
@@ -61,9 +62,7 @@ class _Learner:
         # where scores are cosines the bias takes no part, and stays what it began as
         tables = (self.embedding_ID,) if config.scale else (self.embedding_ID, self.bias_I)
         self.rows = RowAdam(tables, (config.row_rate,) * len(tables))
-        self.optimiser = torch.optim.AdamW(
-            self.network.parameters(), lr=config.rate, betas=(0.9, 0.98), weight_decay=0.0, fused=True
-        )
+        self.optimiser = Adam(self.network.parameters(), config.rate)
         self.dropout = ByteDropout(config.dropout or 0.0, seed)
 
     def learn(self) -> SequenceModel:
@@ -123,9 +122,7 @@ class _Learner:
         self.optimiser.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
-        for group in self.optimiser.param_groups:
-            group["lr"] = self.config.rate * rate
-        self.optimiser.step()
+        self.optimiser.step(rate)
         self.rows.step(row, leaves, rate)
         return float(loss.detach())
 

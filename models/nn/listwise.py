@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from models.nn.adam import Adam
 from models.nn.dropout import ByteDropout, keep
 from models.nn.threads import one_thread
 from models.rank.network import CrossConfig, MlpConfig
@@ -61,7 +62,7 @@ def learn(
         scorer = Scorer(config, x_NX.shape[1])
         _initialise(scorer, seed)
         x, gain = torch.from_numpy(x_NX), torch.from_numpy(gain_N.astype(np.float32))
-        optimiser = torch.optim.AdamW(scorer.parameters(), lr=config.rate, weight_decay=config.decay)
+        optimiser = Adam(scorer.parameters(), config.rate, betas=(0.9, 0.999), decay=config.decay)
         dropout = ByteDropout(config.dropout, seed)
         groups = len(start_G) - 1
         steps = config.epochs * -(-groups // config.groups)
@@ -75,12 +76,10 @@ def learn(
                 loss = softmax_loss(
                     scorer(x[rows], dropout), gain[rows], torch.from_numpy(number_N), len(group_B)
                 )
-                for part in optimiser.param_groups:
-                    part["lr"] = config.rate * _schedule(step, steps)
                 optimiser.zero_grad()
                 loss.backward()
                 torch.nn.utils.clip_grad_norm_(scorer.parameters(), 1.0)
-                optimiser.step()
+                optimiser.step(_schedule(step, steps))
                 step += 1
     return {name: value.numpy().copy() for name, value in scorer.state_dict().items()}
 

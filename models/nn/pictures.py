@@ -23,6 +23,7 @@ from counterfoil.errors import ConfigError, IntegrityError
 from models.data import Content, Interactions, TrainingSet
 from models.families.content import ByVectors, fit_by, load_by, require
 from models.families.pictures import PicturesConfig
+from models.nn.adam import Adam
 from models.nn.threads import one_thread
 
 log = logging.getLogger(__name__)
@@ -144,18 +145,16 @@ def trained(config: PicturesConfig, seen: Album, interactions: Interactions, see
     random = np.random.default_rng(seed)
     network = _network(config, seed)
     pairs = Pairs(interactions, seen.item_M)
-    optimiser = torch.optim.AdamW(network.parameters(), lr=config.rate, weight_decay=0.01)
+    optimiser = Adam(network.parameters(), config.rate, betas=(0.9, 0.999), decay=0.01)
     for step in range(config.steps):
         one_B, other_B = pairs.draw(config.batch, random)
         picture_2B = np.concatenate([one_B, other_B])
         pixel_2B3SS = _varied(_floats(seen.pixel_M3SS[picture_2B]), random)
         one_BD, other_BD = network(pixel_2B3SS).chunk(2)
         loss = contrast(one_BD, other_BD, picture_2B, pairs.share_M, config.temperature)
-        for group in optimiser.param_groups:
-            group["lr"] = config.rate * 0.5 * (1 + np.cos(np.pi * step / config.steps))
         optimiser.zero_grad()
         loss.backward()
-        optimiser.step()
+        optimiser.step(0.5 * (1 + np.cos(np.pi * step / config.steps)))
     return network
 
 

@@ -7,9 +7,9 @@ power 3/4: Levy, Goldberg & Dagan, TACL 2015). Shapes: N interactions, I items, 
 
 import numpy as np
 from scipy.sparse import csr_matrix
-from threadpoolctl import threadpool_limits
 
 from models.data import Interactions
+from models.nn.factors import truncated_svd
 
 READ = 2_000_000  # interactions at most, of whole people
 NEAR = 10  # places
@@ -25,10 +25,7 @@ def embeddings(interactions: Interactions, width: int, seed: int) -> np.ndarray:
     information_II = _information(_near(interactions))
     if min(information_II.shape) <= width or not information_II.nnz:
         return noise_ID
-    from sklearn.utils.extmath import randomized_svd
-
-    with threadpool_limits(1):
-        left_ID, value_D, _ = randomized_svd(information_II, width, n_iter=2, random_state=seed)
+    left_ID, value_D, _ = truncated_svd(information_II, width, passes=2, seed=seed)
     factor_ID = (left_ID * np.sqrt(value_D)).astype(np.float32)
     return factor_ID / max(float(factor_ID.std()), 1e-12) + np.float32(NOISE) * noise_ID
 

@@ -26,6 +26,7 @@ from models.families.tokens import Tokens
 from models.families.twotower import TwoTowerConfig
 from models.family import best_of
 from models.index import Vectors
+from models.nn.adam import Adam
 from models.nn.graph import Graph
 from models.nn.neighbours import Neighbourhood, Neighbours
 from models.nn.pooled import pooled
@@ -207,7 +208,7 @@ class _Learner:
         row_JD = np.column_stack([start_JD, (self.chance_J - self.chance_J.mean()).numpy()])
         self.id_JD = torch.from_numpy(row_JD.astype(np.float32))
         self.rows = RowAdam([self.id_JD], [config.rate])
-        self.optimiser = torch.optim.Adam(self.towers.parameters(), lr=config.rate, betas=(0.9, 0.98))
+        self.optimiser = Adam(self.towers.parameters(), config.rate)
 
     def learn(self) -> TwoTower:
         """Take the steps, with a rate that warms up and then falls to zero along a cosine."""
@@ -247,8 +248,7 @@ class _Learner:
         loss = self._loss(person_BD, x_UD, own_B, row_U, had_BU)
         self.optimiser.zero_grad()
         loss.backward()
-        self.optimiser.param_groups[0]["lr"] = self.config.rate * rate
-        self.optimiser.step()
+        self.optimiser.step(rate)
         self.rows.step(row, leaves, rate)
 
     def _mean(self, x_UD: Tensor, own_M: np.ndarray, mass_M: np.ndarray, near: Neighbours) -> Tensor:
