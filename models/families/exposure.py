@@ -105,8 +105,9 @@ class Exposure:
 def fit(config: ExposureConfig, training: TrainingSet, seed: int) -> Exposure:
     """Fit members on what may be learned, learn chances, choose the largest bonus, fit all on everything, learn the bonuses.
 
-    The first member answers alone where it is the only one, or where training sets are too small to choose by; the best one
-    where chances learned from its trial do not reach it. ConfigError for members that cannot be, or all refuse the data.
+    One member answers alone: the only one, or the only one that does not refuse the data; the first where training sets are too
+    small to choose by; the best where chances learned from its trial do not reach it. ConfigError for members that cannot be, or
+    all refuse.
     """
     names = config.members or _usual(training)
     members.check(names, config.family)
@@ -120,6 +121,8 @@ def fit(config: ExposureConfig, training: TrainingSet, seed: int) -> Exposure:
         return _alone(config, names[0], first.fit(first.config(), training, seed), training)
     crowd = _crowd(cut.blind)
     found, _ = members.ask(names, cut, config.depth, seed, also=crowd)
+    if len(found) == 1:
+        return _alone(config, found[0].name, members.final(found[0], cut, seed), training)
     config = replace(config, members=tuple(member.name for member in found))
     trial = _Trial(config, found, cut)
     lesson = trial.lesson

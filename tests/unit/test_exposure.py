@@ -8,7 +8,7 @@ import pytest
 
 from counterfoil.errors import ConfigError, IntegrityError
 from models.assembly.exposure import Board, board, fill, join, learn
-from models.data import Ranking
+from models.data import Ranking, TrainingSet
 from models.families.exposure import BONUSES, ExposureConfig, fit, load
 from models.rank import pool
 from tests.shop_data import shop
@@ -116,8 +116,20 @@ def test_too_little_to_choose_by_leaves_the_first_member() -> None:
     assert model.config.members == ("popularity",) and model.trees is None
 
 
+def wordless() -> TrainingSet:
+    """Return a training set in which TF-IDF and attributes find nothing to read."""
+    return replace(shop().training, content=None, category_I=np.zeros(0, np.int32))
+
+
+def test_the_only_member_that_can_be_fitted_answers_alone_again_and_again() -> None:
+    training = wordless()
+    found = fit(ExposureConfig(members=("tfidf", "als")), training, 0)
+    assert found.config.members == ("als",) and found.trees is None
+    assert fit(found.config, training, 0).config == found.config
+
+
 def test_members_that_refuse_are_left_out() -> None:
-    training = replace(shop().training, content=None, category_I=np.zeros(0, np.int32))  # no words for TF-IDF
+    training = wordless()
     found = fit(ExposureConfig(members=("tfidf", *PAIR), most=0.1, keep=0.0), training, 0)
     assert found.config.members == PAIR
     with pytest.raises(ConfigError, match=r"no member can be fitted on these data.*tfidf"):
