@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from counterfoil import settings, terminal
-from counterfoil.errors import CounterfoilError, UnavailableError
+from counterfoil.errors import CounterfoilError, InputError, UnavailableError
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -20,7 +20,9 @@ app = typer.Typer(
 data = typer.Typer(no_args_is_help=True, help="Bring events, items and people in.")
 receipt = typer.Typer(no_args_is_help=True, help="Answers and their stubs.")
 bench = typer.Typer(no_args_is_help=True, help="Measure by the protocols of published figures.")
+ledger = typer.Typer(no_args_is_help=True, help="What was written when, and the proof that it still is.")
 app.add_typer(data, name="data")
+app.add_typer(ledger, name="ledger")
 app.add_typer(bench, name="bench")
 app.add_typer(receipt, name="receipt")
 
@@ -332,15 +334,77 @@ def lineage(
 
 
 @app.command()
-def verify(json: Json = False) -> None:
-    """Recompute the digests of everything in the catalog, and name what was altered."""
-    from flows import commands
+def verify(
+    export: Annotated[
+        Path | None, typer.Option(help="Prove this export of a ledger instead, offline, with --key alone.")
+    ] = None,
+    key: Annotated[Path | None, typer.Option(help="The public key that you trust, PEM.")] = None,
+    json: Json = False,
+) -> None:
+    """Recompute the digests of everything in the catalog, walk the ledger, and name what was altered."""
+    from flows import book, commands
 
-    with terminal.stages() as stages:
-        verified = commands.verify(stages)
-    terminal.emit(verified, json, commands.show_verified)
+    if (export is None) != (key is None):
+        raise InputError(
+            "an export is proven with the public key that you trust; give both --export and --key"
+        )
+    if export is not None and key is not None:
+        verified = book.verify_export(export, key)
+        terminal.emit(verified, json, book.show_verified)
+    else:
+        with terminal.stages() as stages:
+            verified = commands.verify(stages)
+        terminal.emit(verified, json, commands.show_verified)
     if verified["faults"]:
         raise typer.Exit(5)
+
+
+@ledger.command("show")
+def ledger_show(
+    noun: Annotated[str | None, typer.Argument(help="Only entries that speak of this noun.")] = None,
+    last: Annotated[int, typer.Option(min=1, help="How many, the newest.")] = 20,
+    json: Json = False,
+) -> None:
+    """Show what was written when."""
+    from flows import book
+
+    terminal.emit(book.show(last, noun), json, book.show_entries)
+
+
+@ledger.command("prove")
+def ledger_prove(
+    what: Annotated[str, typer.Argument(help="An entry's number, or the id of a noun.")], json: Json = False
+) -> None:
+    """Prove that an entry is in the ledger, below a signed head."""
+    from flows import book
+
+    terminal.emit(book.prove(what), json, book.show_proof)
+
+
+@ledger.command("export")
+def ledger_export(
+    folder: Annotated[Path, typer.Argument(help="A folder that is not there yet.")], json: Json = False
+) -> None:
+    """Write the ledger out, with its verifier, for somebody who trusts nobody here."""
+    from flows import book
+
+    terminal.emit(book.export(folder), json, book.show_export)
+
+
+@ledger.command("checkpoint")
+def ledger_checkpoint(json: Json = False) -> None:
+    """Sign the head of now, and leave it at the places outside."""
+    from flows import book
+
+    terminal.emit(book.checkpoint(), json, book.show_head)
+
+
+@ledger.command("rotate")
+def ledger_rotate(json: Json = False) -> None:
+    """Let a new key sign from now on; the old one signs that it does."""
+    from flows import book
+
+    terminal.emit(book.rotate(), json, book.show_head)
 
 
 @app.command(hidden=True)

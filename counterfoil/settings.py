@@ -46,6 +46,8 @@ class Settings(BaseSettings):
     online_store_url: str | None = None
     prefect_api_url: str | None = None
     pseudonym_key: str = EMBEDDED_KEY
+    ledger_key: Path | None = None
+    checkpoints: str | None = None
     threads: int = Field(default_factory=lambda: min(2, os.cpu_count() or 1), ge=1)
     service_port: int = Field(default=3000, ge=1, le=65535)
     prefect_port: int = Field(default=4200, ge=1, le=65535)
@@ -75,6 +77,17 @@ class Settings(BaseSettings):
     def bentos(self) -> Path:
         """BentoML's home: its store of models and bentos."""
         return self.home / "bentoml"
+
+    @property
+    def notary_key(self) -> Path:
+        """File of the key that signs the ledger's heads."""
+        return self.ledger_key or self.home / "keys" / "ledger.pem"
+
+    @property
+    def checkpoint_places(self) -> tuple[str, ...]:
+        """Folders and webhooks that take signed heads: `checkpoints` cut at commas. They are best on another machine."""
+        named = tuple(part.strip() for part in (self.checkpoints or "").split(",") if part.strip())
+        return named or (str(self.home / "checkpoints"),)
 
     @cached_property
     def database(self) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from counterfoil import canonical, settings
 from counterfoil.catalog import Catalog
+from counterfoil.ledger import Notary
 from counterfoil.settings import Settings
 from counterfoil.store import Store
 
@@ -50,7 +51,13 @@ def open_place() -> Place:
     (current.home / "prefect").mkdir(
         parents=True, exist_ok=True
     )  # Prefect's server dies without a word when it is missing
-    return Place(settings=current, store=Store(current.dvc_root), catalog=Catalog(current.database))
+    return place_of(current)
+
+
+def place_of(current: Settings) -> Place:
+    """Return the installation of these settings; its ledger's heads are signed by its own key."""
+    notary = Notary(key=current.notary_key, places=current.checkpoint_places)
+    return Place(settings=current, store=Store(current.dvc_root), catalog=Catalog(current.database, notary))
 
 
 @cache

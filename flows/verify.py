@@ -1,7 +1,7 @@
 """Everything provable, proven: digests of nouns, versions, bentos and landed files recomputed, what was altered named.
 
-Edges, verbs done, releases and receipts are held against each other in flows/agree.py. What neither can see: a record that was
-altered together with its own digest, and a record that is gone with all that names it. The ledger will.
+Edges, verbs done, releases and receipts are held against each other in flows/agree.py, all of the catalog against the ledger in
+flows/witness.py.
 """
 
 from collections.abc import Callable, Iterator
@@ -14,7 +14,7 @@ from counterfoil.catalog import codec
 from counterfoil.catalog.catalog import row_of
 from counterfoil.errors import CounterfoilError
 from counterfoil.types import Bento, Verdict
-from flows import agree
+from flows import agree, witness
 from flows.place import Place
 from flows.verbs import bento_folder
 
@@ -37,6 +37,7 @@ def verify(place: Place, progress: Callable[[str, int], None] = lambda what, cou
         ("bentos", _bentos),
         ("landed files", _landed),
         ("receipts", agree.receipts),
+        ("entries", witness.entries),
     )
     for kind, check in checks:
         count = 0
@@ -45,7 +46,8 @@ def verify(place: Place, progress: Callable[[str, int], None] = lambda what, cou
             faults.extend(found)
             progress(kind, count)
         checked[kind] = count
-    return {"verified": not faults, "checked": checked, "faults": faults, "notes": _notes(place)}
+    notes = [*_notes(place), *witness.unsigned(place)]
+    return {"verified": not faults, "checked": checked, "faults": faults, "notes": notes}
 
 
 def _nouns(place: Place) -> Found:

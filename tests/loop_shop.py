@@ -91,12 +91,10 @@ def small_case(**changes: object) -> UseCase:
 
 def place_of(home: Path) -> Place:
     """Open the installation in that folder, whatever the environment says."""
-    from counterfoil.catalog import Catalog
-    from counterfoil.store import Store
+    from flows import place
 
     home.mkdir(parents=True, exist_ok=True)
-    settings = Settings(home=home)
-    return Place(settings=settings, store=Store(home), catalog=Catalog(settings.database))
+    return place.place_of(Settings(home=home))
 
 
 def turn(place: Place, case: UseCase, as_of: datetime, **watch: Callable) -> tuple:

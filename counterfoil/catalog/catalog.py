@@ -3,6 +3,7 @@
 Reads are open to everybody. Writes go through `record` (called by the recording seam alone) and `release`.
 """
 
+import base64
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,10 +14,12 @@ from sqlalchemy import Connection, insert, select, update
 from sqlalchemy.exc import IntegrityError as DatabaseIntegrityError
 from sqlalchemy.exc import SQLAlchemyError
 
-from counterfoil import canonical
+from counterfoil import canonical, ledger
 from counterfoil.catalog import codec, tables
+from counterfoil.catalog.entry import Written, begin, name_key, said_of_noun, said_of_stored
 from counterfoil.catalog.migrate import migrate
-from counterfoil.errors import ConflictError, IntegrityError, UnavailableError, UnknownError
+from counterfoil.errors import ConfigError, ConflictError, IntegrityError, UnavailableError, UnknownError
+from counterfoil.ledger import Notary
 from counterfoil.store import Stored
 from counterfoil.types import Noun, Release
 
@@ -24,9 +27,13 @@ NounType = TypeVar("NounType", bound=Noun)
 
 
 class Catalog:
-    """The catalog behind one database URL; its tables are made or brought up to date on opening."""
+    """The catalog behind one database URL; its tables are made or brought up to date on opening.
 
-    def __init__(self, url: str):
+    Whatever is written is an entry of the ledger in the same transaction; the `notary` signs the ledger's head after it.
+    """
+
+    def __init__(self, url: str, notary: Notary | None = None):
+        self.notary = notary
         if url.startswith("sqlite:///"):
             Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -97,25 +104,59 @@ class Catalog:
         """Write in one transaction what a verb returned, from what, and where its bytes lie; twice is the same as once.
 
         Done again with the same key (the bytes were lost), the key names what was made last. ConflictError when a release
-        is late; IntegrityError when an address is taken by other bytes.
+        is late; IntegrityError when an address is taken by other bytes. UnavailableError when it was written, and no checkpoint
+        could be left outside.
         """
         now = datetime.now(UTC)
         edges = list(parents)
         with self.engine.begin() as connection:
+            begin(connection, now, self.notary)
+            written = Written(verb=verb, key=key, returned=[noun.id for noun in nouns])
             for version in stored:
-                _once(connection, tables.STORED, "address", {**_stored_row(version), "recorded_at": now})
+                if _once(connection, tables.STORED, "address", {**_stored_row(version), "recorded_at": now}):
+                    written.stored.append(said_of_stored(version.address, version.sha256))
                 _require_same(connection, version)
             for noun in nouns:
-                _once(connection, tables.NOUN, "id", {**row_of(noun), "recorded_at": now})
+                row = row_of(noun)
+                if _once(connection, tables.NOUN, "id", {**row, "recorded_at": now}):
+                    written.new.append(said_of_noun(row))
                 for role, parent in edges:
-                    _once_edge(connection, noun.id, parent, role)
+                    if _once_edge(connection, noun.id, parent, role):
+                        written.edges.append([noun.id, parent, role])
                 if isinstance(noun, Release):
                     _switch(connection, noun)
-            ids = orjson.dumps([noun.id for noun in nouns]).decode()
+            ids = orjson.dumps(written.returned).decode()
             row = {"verb": verb, "nouns": ids, "seconds": seconds, "recorded_at": now}
             known = tables.DONE.c.key == key
             if not connection.execute(update(tables.DONE).where(known).values(row)).rowcount:
                 connection.execute(insert(tables.DONE).values(key=key, **row))
+            head = ledger.append(connection, now, written.plain())
+        if self.notary is not None:
+            self.notary.publish(head)
+
+    def checkpoint(self) -> ledger.Head:
+        """Sign the ledger's head of now and hand it to the places outside. ConfigError without a notary."""
+        with self.engine.begin() as connection:
+            begin(connection, datetime.now(UTC), self.notary)
+            head = ledger.head(connection)
+        self._notary().publish(head)
+        return head
+
+    def change_key(self) -> ledger.Head:
+        """Name a new key in the ledger, have the key of now sign that, and let the new one sign from there on."""
+        notary = self._notary()
+        with self.engine.begin() as connection:
+            now = datetime.now(UTC)
+            begin(connection, now, notary)
+            head = name_key(connection, now, base64.b64encode(notary.prepare()).decode())
+        notary.publish(head)
+        notary.follow()
+        return head
+
+    def _notary(self) -> Notary:
+        if self.notary is None:
+            raise ConfigError("this catalog was opened without a notary: nobody signs its ledger")
+        return self.notary
 
     def champion(self, use_case: str, at: datetime | None = None) -> Release | None:
         """Return the release that serves (or served at a moment), or None."""
@@ -200,10 +241,12 @@ def row_of(noun: Noun) -> dict[str, Any]:
     }
 
 
-def _once(connection: Connection, table: Any, key: str, row: dict[str, Any]) -> None:
-    """Insert a row unless its key is there."""
-    if connection.execute(select(table.c[key]).where(table.c[key] == row[key])).first() is None:
-        connection.execute(insert(table).values(row))
+def _once(connection: Connection, table: Any, key: str, row: dict[str, Any]) -> bool:
+    """Insert a row unless its key is there; say whether it was."""
+    if connection.execute(select(table.c[key]).where(table.c[key] == row[key])).first() is not None:
+        return False
+    connection.execute(insert(table).values(row))
+    return True
 
 
 def _require_same(connection: Connection, version: Stored) -> None:
@@ -216,10 +259,12 @@ def _require_same(connection: Connection, version: Stored) -> None:
         )
 
 
-def _once_edge(connection: Connection, child: str, parent: str, role: str) -> None:
+def _once_edge(connection: Connection, child: str, parent: str, role: str) -> bool:
     edge = {"child": child, "parent": parent, "role": role}
-    if connection.execute(select(tables.EDGE.c.child).filter_by(**edge)).first() is None:
-        connection.execute(insert(tables.EDGE).values(edge))
+    if connection.execute(select(tables.EDGE.c.child).filter_by(**edge)).first() is not None:
+        return False
+    connection.execute(insert(tables.EDGE).values(edge))
+    return True
 
 
 def _switch(connection: Connection, release: Release) -> None:

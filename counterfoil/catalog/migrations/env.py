@@ -3,9 +3,12 @@
 from alembic import context
 
 from counterfoil.catalog.tables import METADATA
+from counterfoil.ledger import tables as ledger
 
 engine = context.config.attributes["engine"]
 with engine.begin() as connection:
-    context.configure(connection=connection, target_metadata=METADATA, render_as_batch=True)
+    context.configure(
+        connection=connection, target_metadata=[METADATA, ledger.METADATA], render_as_batch=True
+    )
     with context.begin_transaction():
         context.run_migrations()

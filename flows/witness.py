@@ -1,0 +1,135 @@
+"""The ledger against the catalog: entries chained and signed, and every row of the catalog held against the entry that made it.
+
+What no digest inside the catalog can show, this does: a record altered together with its digest, one that is gone with all that
+names it, one that nobody wrote, an old copy of the database put back.
+"""
+
+import base64
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+from sqlalchemy import Connection, select
+
+from counterfoil import ledger
+from counterfoil.catalog import tables
+from counterfoil.ledger import Notary
+from counterfoil.ledger.tables import PEAKS
+from counterfoil.ledger.verifier import Walk, heads, walked
+from flows.place import Place
+
+Found = Iterator[list[str]]
+BEFORE_THE_FIRST_NOTE = 3  # entries of the first transaction: what was older, the key, what was done
+
+
+class Told:
+    """What all entries together say that the catalog holds."""
+
+    def __init__(self) -> None:
+        self.nouns: dict[str, str] = {}  # id -> digest of its body
+        self.edges: set[tuple[str, str, str]] = set()
+        self.stored: dict[str, str] = {}  # address -> digest of its manifest
+        self.done: dict[str, str] = {}  # key -> ids that the verb returned last, as the table holds them
+
+    def hear(self, entry: dict[str, Any]) -> None:
+        """Take an entry in."""
+        self.nouns.update({noun["id"]: noun["sha256"] for noun in entry.get("new", ())})
+        self.edges.update((child, parent, role) for child, parent, role in entry.get("edges", ()))
+        self.stored.update({one["address"]: one["sha256"] for one in entry.get("stored", ())})
+        for one in (
+            entry.get("done", ()) if entry["verb"] == "adopt" else (entry,) if "returned" in entry else ()
+        ):
+            self.done[one["key"]] = orjson.dumps(one["returned"]).decode()
+
+
+def entries(place: Place) -> Found:
+    """Walk the ledger, judge the checkpoints outside, and hold the catalog's tables against what the entries say."""
+    notary = place.catalog.notary
+    notes = [] if notary is None else notary.notes()  # before the entries: both may grow meanwhile
+    walk, told = Walk(), Told()
+    with place.catalog.reader.connect() as connection:
+        lines = _dense(connection, walk)
+        for entry in walked(walk, lines, notes):
+            told.hear(entry)
+            yield _taken(walk)
+        rest = [*_taken(walk), *_peaks(connection, walk), *_rows(connection, told)]
+    if notary is not None:
+        rest += _notarised(walk, notary, notes)
+    if rest:
+        yield rest
+
+
+def unsigned(place: Place) -> list[str]:
+    """Say how many of the newest entries no checkpoint covers yet: who is killed between the two leaves some."""
+    if place.catalog.notary is None:
+        return []
+    signed = max((one.size for one in heads(place.catalog.notary.notes(), Walk())), default=0)
+    with place.catalog.reader.connect() as connection:
+        size = ledger.head(connection).size
+    if size <= signed:
+        return []
+    return [
+        f"the last {size - signed} of {size} entries are not signed yet; `counterfoil ledger checkpoint` does it"
+    ]
+
+
+def _dense(connection: Connection, walk: Walk) -> Iterator[bytes]:
+    for number, (entry, body) in enumerate(ledger.entries(connection)):
+        if entry != number and walk.tree.size == number:
+            walk.faults.append(f"there is no entry {number}: the next one is {entry}")
+        yield body
+
+
+def _taken(walk: Walk) -> list[str]:
+    found, walk.faults = walk.faults, []
+    return found
+
+
+def _notarised(walk: Walk, notary: Notary, notes: list[str]) -> list[str]:
+    faults = []
+    if walk.keys and walk.keys[-1][1] != notary.public():
+        faults.append(f"the ledger names another key than {notary.key} holds")
+    if not notes and walk.tree.size > BEFORE_THE_FIRST_NOTE:
+        faults.append(f"no checkpoint of the {walk.tree.size} entries is left at {', '.join(notary.places)}")
+    return faults
+
+
+def _peaks(connection: Connection, walk: Walk) -> list[str]:
+    row = connection.execute(select(PEAKS).where(PEAKS.c.only == 0)).one_or_none()
+    key = base64.b64encode(walk.keys[-1][1]).decode() if walk.keys else None
+    said = (0, b"", None) if row is None else (row.size, bytes(row.peaks), row.public)
+    same = said == (walk.tree.size, b"".join(walk.tree.peaks), key)
+    return [] if same else ["the database says otherwise of the ledger's head than its entries"]
+
+
+def _rows(connection: Connection, told: Told) -> list[str]:
+    nouns = _pairs(connection, tables.NOUN.c.id, tables.NOUN.c.body_sha256)
+    stored = _pairs(connection, tables.STORED.c.address, tables.STORED.c.sha256)
+    done = _pairs(connection, tables.DONE.c.key, tables.DONE.c.nouns)
+    columns = (tables.EDGE.c.child, tables.EDGE.c.parent, tables.EDGE.c.role)
+    edges = {(row[0], row[1], row[2]) for row in connection.execute(select(*columns))}
+    return [
+        *_against(nouns, told.nouns, "{}"),
+        *_against(stored, told.stored, "the stored version {}"),
+        *_against(done, told.done, "the record of what was done with key {:.12}"),
+        *(
+            f"no entry of the ledger made the edge from {c} to {p} ({r})"
+            for c, p, r in sorted(edges - told.edges)
+        ),
+        *(f"the edge from {c} to {p} ({r}) is gone" for c, p, r in sorted(told.edges - edges)),
+    ]
+
+
+def _pairs(connection: Connection, key: Any, value: Any) -> dict[str, Any]:
+    return {row[0]: row[1] for row in connection.execute(select(key, value))}
+
+
+def _against(held: dict[str, Any], told: dict[str, Any], what: str) -> Iterator[str]:
+    """Yield a sentence per row that no entry made, that is gone, or that is not what its entry says."""
+    for name in sorted(held.keys() | told.keys()):
+        if name not in told:
+            yield f"no entry of the ledger made {what.format(name)}"
+        elif name not in held:
+            yield f"{what.format(name)} is gone"
+        elif held[name] != told[name]:
+            yield f"{what.format(name)} is not what its entry in the ledger says"
