@@ -211,6 +211,16 @@ def receipt_show(receipt_id: Annotated[str, typer.Argument(metavar="ID")], json:
     terminal.emit(commands.receipt(receipt_id), json, commands.show_receipt)
 
 
+@receipt.command("seal")
+def receipt_seal(json: Json = False) -> None:
+    """Seal the receipts that no service writes to any more: smaller, and their root in the ledger."""
+    from flows import commands
+
+    with terminal.stages() as stages:
+        found = commands.seal(stages)
+    terminal.emit(found, json, commands.show_sealed)
+
+
 @app.command()
 def restore(
     address: Annotated[str, typer.Argument(help="Id of a dataset, candidate or evaluation, or its address.")],

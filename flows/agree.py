@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from counterfoil.catalog import codec
-from counterfoil.errors import CounterfoilError
+from counterfoil.errors import CounterfoilError, IntegrityError
 from counterfoil.types import Noun, Receipt, Release
 from flows.place import Place
 
@@ -192,16 +192,49 @@ def _terms(champions: list[Release], rows: dict[str, dict[str, Any]]) -> list[st
 
 def receipts(place: Place) -> Found:
     """Recompute the checksum of every receipt, and hold the release that it names against the catalog."""
+    from counterfoil.receipts import Receipts
+
     seen: dict[str, Noun | None] = {}
-    for path in sorted(place.settings.receipts.glob("*/*.jsonl")):
+    for path in Receipts(place.settings.receipts).segments():
         yield from _segment(place, path, seen)
 
 
-def _segment(place: Place, path: Path, seen: dict[str, Noun | None]) -> Found:
-    from counterfoil.receipts import segment, store
+def seals(place: Place) -> Found:
+    """Hold every sealed segment against what was recorded of it: that it is there, and its root over all receipts."""
+    from counterfoil.receipts import Receipts, sealed
+
+    files = Receipts(place.settings.receipts).segments()
+    found = {path.stem: path for path in files if path.suffix == sealed.SUFFIX}
+    for name, row in place.catalog.seals().items():
+        if name not in found:
+            yield [f"the sealed segment {name} of {row['receipts']} receipts is missing"]
+        else:
+            yield _sealed(found.pop(name), row)
+    for _, path in sorted(found.items()):  # a sealing that was cut off leaves the open segment beside it
+        yield (
+            []
+            if path.with_suffix(".jsonl").exists()
+            else [f"{path.name} was never sealed: nobody recorded it"]
+        )
+
+
+def _sealed(path: Path, row: dict[str, Any]) -> list[str]:
+    from counterfoil.receipts import sealed
 
     try:
-        for payload in segment.payloads(path):
+        now = sealed.of(path)
+    except IntegrityError as fault:
+        return [str(fault)]
+    if (now.root, now.receipts, now.sha256) == (row["root"], row["receipts"], row["sha256"]):
+        return []
+    return [f"{path.name} is not what was sealed: a receipt in it was altered, taken out or put in"]
+
+
+def _segment(place: Place, path: Path, seen: dict[str, Noun | None]) -> Found:
+    from counterfoil.receipts import store
+
+    try:
+        for payload in store.payloads(path):
             stub = store.decode(payload)
             if stub.release not in seen:
                 seen[stub.release] = _read(place, stub.release)

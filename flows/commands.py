@@ -232,6 +232,19 @@ def _short(value: Any) -> str:
     return text if len(text) <= 40 else text[:16] + "…"
 
 
+def seal(stages: Stages) -> dict[str, Any]:
+    """Seal the receipts that are done with."""
+    from flows.sealing import seal as seal_receipts
+
+    with stages.stage("seal"):
+        return seal_receipts(open_place(), lambda what, count: stages.advance(what, count))
+
+
+def show_sealed(found: dict[str, Any]) -> None:
+    """Say what was sealed."""
+    terminal.OUT.print(f"sealed {found['receipts']:,} receipts in {found['segments']:,} segments")
+
+
 def verify(stages: Stages) -> dict[str, Any]:
     """Recompute every digest."""
     from flows.verify import verify as recompute

@@ -37,6 +37,7 @@ def verify(place: Place, progress: Callable[[str, int], None] = lambda what, cou
         ("bentos", _bentos),
         ("landed files", _landed),
         ("receipts", agree.receipts),
+        ("sealed segments", agree.seals),
         ("entries", witness.entries),
     )
     for kind, check in checks:

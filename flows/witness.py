@@ -29,12 +29,15 @@ class Told:
         self.nouns: dict[str, str] = {}  # id -> digest of its body
         self.edges: set[tuple[str, str, str]] = set()
         self.stored: dict[str, str] = {}  # address -> digest of its manifest
+        self.segments: dict[str, str] = {}  # name -> receipts, root and digest
         self.done: dict[str, str] = {}  # key -> ids that the verb returned last, as the table holds them
 
     def hear(self, entry: dict[str, Any]) -> None:
         """Take an entry in."""
         self.nouns.update({noun["id"]: noun["sha256"] for noun in entry.get("new", ())})
         self.edges.update((child, parent, role) for child, parent, role in entry.get("edges", ()))
+        if entry["verb"] == "seal":
+            self.segments[entry["name"]] = f"{entry['receipts']} {entry['root']} {entry['sha256']}"
         self.stored.update({one["address"]: one["sha256"] for one in entry.get("stored", ())})
         for one in (
             entry.get("done", ()) if entry["verb"] == "adopt" else (entry,) if "returned" in entry else ()
@@ -106,11 +109,14 @@ def _rows(connection: Connection, told: Told) -> list[str]:
     nouns = _pairs(connection, tables.NOUN.c.id, tables.NOUN.c.body_sha256)
     stored = _pairs(connection, tables.STORED.c.address, tables.STORED.c.sha256)
     done = _pairs(connection, tables.DONE.c.key, tables.DONE.c.nouns)
+    sealed = connection.execute(select(tables.SEGMENT))
+    segments = {row.name: f"{row.receipts} {row.root} {row.sha256}" for row in sealed}
     columns = (tables.EDGE.c.child, tables.EDGE.c.parent, tables.EDGE.c.role)
     edges = {(row[0], row[1], row[2]) for row in connection.execute(select(*columns))}
     return [
         *_against(nouns, told.nouns, "{}"),
         *_against(stored, told.stored, "the stored version {}"),
+        *_against(segments, told.segments, "the record of the sealed segment {}"),
         *_against(done, told.done, "the record of what was done with key {:.12}"),
         *(
             f"no entry of the ledger made the edge from {c} to {p} ({r})"

@@ -134,6 +134,31 @@ class Catalog:
         if self.notary is not None:
             self.notary.publish(head)
 
+    def seal(self, name: str, receipts: int, root: str, sha256: str) -> None:
+        """Record a sealed segment of receipts; once more is the same as once. IntegrityError when it was sealed otherwise."""
+        row = {"name": name, "receipts": receipts, "root": root, "sha256": sha256}
+        head = None
+        with self.engine.begin() as connection:
+            now = datetime.now(UTC)
+            begin(connection, now, self.notary)
+            if _once(connection, tables.SEGMENT, "name", {**row, "recorded_at": now}):
+                head = ledger.append(connection, now, {"verb": "seal", **row})
+            held = connection.execute(
+                select(tables.SEGMENT.c.root, tables.SEGMENT.c.receipts).where(tables.SEGMENT.c.name == name)
+            ).one()
+        if (held.root, held.receipts) != (root, receipts):
+            raise IntegrityError(
+                f"segment {name} was sealed with {held.receipts} receipts of other contents; run `counterfoil verify`"
+            )
+        if head is not None and self.notary is not None:
+            self.notary.publish(head)
+
+    def seals(self) -> dict[str, dict[str, Any]]:
+        """Return what was recorded of every sealed segment, by name."""
+        with self.reader.connect() as connection:
+            found = connection.execute(select(tables.SEGMENT).order_by(tables.SEGMENT.c.name)).mappings()
+            return {row["name"]: dict(row) for row in found}
+
     def checkpoint(self) -> ledger.Head:
         """Sign the ledger's head of now and hand it to the places outside. ConfigError without a notary."""
         with self.engine.begin() as connection:

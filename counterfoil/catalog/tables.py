@@ -109,6 +109,16 @@ RELEASE = Table(
     ),
 )
 
+SEGMENT = Table(
+    "segment",
+    METADATA,
+    Column("name", String(40), primary_key=True),
+    Column("receipts", Integer, nullable=False),
+    Column("root", String(64), nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("recorded_at", UtcTime, nullable=False),
+)
+
 
 def engine_for(url: str) -> Engine:
     """Open a database. On SQLite every transaction is BEGIN IMMEDIATE, so that two writers wait instead of failing.

@@ -4,6 +4,7 @@ A process never appends to a segment that another one began, so a torn last line
 to an answer that never left, and is passed over. A wrong checksum anywhere else is an IntegrityError.
 """
 
+import fcntl
 import mmap
 import os
 import zlib
@@ -31,12 +32,33 @@ def payload_of(text: bytes, path: Path, number: int) -> bytes:
 
 
 def create(path: Path) -> int:
-    """Create a new segment durably and return its file descriptor; FileExistsError when it is there already."""
+    """Create a new segment durably and return its file descriptor; FileExistsError when it is there already.
+
+    While the descriptor is open nobody takes the segment for one that is done with.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    half = path.with_name(f"{path.name}.{os.getpid()}.new")
+    descriptor = os.open(half, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)  # before it has its name
+    try:
+        os.link(half, path)
+    finally:
+        half.unlink()
     for folder in (path.parent, path.parent.parent):
         sync_folder(folder)
     return descriptor
+
+
+def done_with(path: Path) -> bool:
+    """Say whether no process writes to the segment any more."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True
 
 
 def append(descriptor: int, lines: bytes) -> None:

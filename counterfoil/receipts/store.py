@@ -1,4 +1,4 @@
-"""The folder of receipts: `DAY/SEGMENT.jsonl`. Ids carry day and segment, so that no index of every row is kept.
+"""The folder of receipts: `DAY/SEGMENT.jsonl`, sealed `DAY/SEGMENT.parquet`. Ids carry both, so that no index of rows is kept.
 
 Writes are committed in groups: whatever waits while the disk is busy goes down with the next flush.
 """
@@ -19,7 +19,7 @@ import orjson
 
 from counterfoil import canonical
 from counterfoil.errors import UnavailableError, UnknownError
-from counterfoil.receipts import segment
+from counterfoil.receipts import sealed, segment
 from counterfoil.types import Receipt, ReceiptItem
 
 ID = re.compile(r"receipt-(?P<segment>(?P<day>\d{8})T\d{6}-[0-9a-f]{8})-(?P<number>\d{1,12})")
@@ -71,7 +71,10 @@ class Receipts:
     def find(self, id: str) -> Receipt:
         """Return the receipt of that id; UnknownError when there is none."""
         parts = _parts(id)
-        payload = segment.find(self._path(parts["segment"]), b'"id":"%b"' % id.encode())
+        path = self._path(parts["segment"])
+        payload = segment.find(path, b'"id":"%b"' % id.encode())
+        if payload is None:  # an open segment goes only once it lies there sealed
+            payload = sealed.find(path.with_suffix(sealed.SUFFIX), int(parts["number"]))
         if payload is None:
             raise UnknownError(
                 f"no receipt {id} in {self.folder}; take the id from an answer of this installation"
@@ -80,12 +83,12 @@ class Receipts:
 
     def all(self) -> Iterator[Receipt]:
         """Yield every receipt, oldest segment first; IntegrityError at the first altered one."""
-        for path in self._paths():
-            yield from map(decode, segment.payloads(path))
+        for path in self.segments():
+            yield from map(decode, payloads(path))
 
     def count(self) -> int:
         """Return how many receipts there are."""
-        return sum(map(segment.count, self._paths()))
+        return sum(map(count, self.segments()))
 
     def close(self) -> None:
         """Write what waits, and end the writer."""
@@ -94,8 +97,15 @@ class Receipts:
             self._writer.join()
             self._writer = None
 
-    def _paths(self) -> list[Path]:
-        return sorted(self.folder.glob("*/*.jsonl"))
+    def segments(self) -> list[Path]:
+        """Return the files of all segments, oldest first, each once: sealed where it is, else open."""
+        found = {path.stem: path for path in self.folder.glob("*/*.jsonl")}
+        found.update({path.stem: path for path in self.folder.glob(f"*/*{sealed.SUFFIX}")})
+        return [found[name] for name in sorted(found)]
+
+    def finished(self) -> list[Path]:
+        """Return the open segments that no process writes to any more, oldest first."""
+        return [path for path in sorted(self.folder.glob("*/*.jsonl")) if segment.done_with(path)]
 
     def _path(self, name: str) -> Path:
         return self.folder / f"{name[:4]}-{name[4:6]}-{name[6:8]}" / f"{name}.jsonl"
@@ -152,6 +162,16 @@ class Receipts:
             os.close(self._open.pop(name))
         with self._lock:
             self._issued = SEGMENT_RECEIPTS
+
+
+def payloads(path: Path) -> Iterator[bytes]:
+    """Yield the payload of every receipt of a segment, open or sealed, checked."""
+    return sealed.payloads(path) if path.suffix == sealed.SUFFIX else segment.payloads(path)
+
+
+def count(path: Path) -> int:
+    """Return how many receipts a segment holds."""
+    return sealed.count(path) if path.suffix == sealed.SUFFIX else segment.count(path)
 
 
 def decode(payload: bytes) -> Receipt:

@@ -1,0 +1,135 @@
+"""Sealed segments: a Parquet file whose receipts are the leaves of a Merkle tree, and whose root is an entry of the ledger.
+
+A segment is sealed once its process is done with it. The payload of a receipt stays byte for byte what was written when it was
+answered; a few columns lie beside it for questions over many. Rows are sorted by number, in groups so small that finding one
+reads little.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from counterfoil import canonical
+from counterfoil.errors import IntegrityError
+from counterfoil.ledger import tree
+from counterfoil.ledger.verifier import leaf_hash
+from counterfoil.receipts import segment
+
+SUFFIX = ".parquet"
+GROUP_ROWS = 256
+SCHEMA = pa.schema(
+    [
+        ("number", pa.int32()),
+        ("time", pa.timestamp("us", tz="UTC")),
+        ("person", pa.string()),
+        ("use_case", pa.string()),
+        ("release", pa.string()),
+        ("payload", pa.binary()),
+    ]
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Seal:
+    """What the ledger says of a sealed segment: how many receipts, the root over their payloads, the file's digest."""
+
+    segment: str
+    receipts: int
+    root: str
+    sha256: str
+
+
+def write(open_segment: Path) -> Seal:
+    """Write the Parquet file beside an open segment, which stays; the same receipts give the same bytes.
+
+    IntegrityError when a line of it was altered.
+    """
+    rows = sorted((_number(payload), payload) for payload in segment.payloads(open_segment))
+    plain = [orjson.loads(payload) for _, payload in rows]
+    table = pa.table(
+        {
+            "number": [number for number, _ in rows],
+            "time": [canonical.utc_time(one["time"]) for one in plain],
+            **{name: [one[name] for one in plain] for name in ("person", "use_case", "release")},
+            "payload": [payload for _, payload in rows],
+        },
+        schema=SCHEMA,
+    )
+    path = open_segment.with_suffix(SUFFIX)
+    half = path.with_name(f"{path.name}.{os.getpid()}.part")
+    with half.open("wb") as file:
+        pq.write_table(
+            table,
+            file,
+            compression="zstd",
+            compression_level=9,
+            row_group_size=GROUP_ROWS,
+            use_dictionary=["use_case", "release"],
+        )
+        file.flush()
+        os.fsync(file.fileno())
+    half.replace(path)
+    segment.sync_folder(path.parent)
+    return of(path)
+
+
+def of(path: Path) -> Seal:
+    """Return the seal of a Parquet file as it is now; IntegrityError when it cannot be read."""
+    leaves = [leaf_hash(payload) for payload in payloads(path)]
+    return Seal(
+        segment=path.stem,
+        receipts=len(leaves),
+        root=tree.root(leaves).hex(),
+        sha256=canonical.file_digest(path),
+    )
+
+
+def payloads(path: Path) -> Iterator[bytes]:
+    """Yield the payload of every receipt, by number; IntegrityError when the file cannot be read."""
+    try:
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(GROUP_ROWS, columns=["payload"]):
+                yield from batch.column(0).to_pylist()
+    except (pa.ArrowException, OSError) as fault:
+        raise IntegrityError(f"{path.name} cannot be read ({fault}): it was altered; restore it") from fault
+
+
+def count(path: Path) -> int:
+    """Return how many receipts a file holds."""
+    return int(pq.read_metadata(path).num_rows)
+
+
+def find(path: Path, number: int) -> bytes | None:
+    """Return the payload of the receipt of that number, None when there is none; only its group of rows is read."""
+    if not path.is_file():
+        return None
+    with pq.ParquetFile(path) as file:
+        for group in range(file.num_row_groups):
+            said = file.metadata.row_group(group).column(0).statistics
+            if said.min <= number <= said.max:
+                table = file.read_row_group(group, columns=["number", "payload"])
+                numbers = table["number"].to_pylist()
+                return table["payload"][numbers.index(number)].as_py() if number in numbers else None
+    return None
+
+
+def proof(path: Path, number: int) -> tuple[int, int, list[bytes]]:
+    """Return (place, leaves, hashes beside the way up) of one receipt in its segment's tree; IndexError when it is not there."""
+    rows = list(payloads(path))
+    place = _place([_number(payload) for payload in rows], number)
+    return place, len(rows), tree.inclusion([leaf_hash(payload) for payload in rows], place)
+
+
+def _place(numbers: Sequence[int], number: int) -> int:
+    if number not in numbers:
+        raise IndexError(f"there is no receipt {number} in this segment")
+    return numbers.index(number)
+
+
+def _number(payload: bytes) -> int:
+    return int(orjson.loads(payload)["id"].rpartition("-")[2])
