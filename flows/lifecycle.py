@@ -23,7 +23,7 @@ from counterfoil import canonical
 from counterfoil.catalog import Outcome, Recorder
 from counterfoil.errors import ConfigError, GateError, InputError, IntegrityError
 from counterfoil.types import UseCase
-from flows import ephemeral, machine
+from flows import ephemeral, machine, sealing
 from flows.advance import Advanced, advance
 from flows.place import Place, open_place
 from flows.report import turn as report
@@ -32,7 +32,7 @@ from flows.steps import recorder, steps
 from flows.use_cases import use_case
 
 # Verbs whose failure may be the world's (a lock, a full disk, a socket) are tried again; the others would only fail the same way.
-RETRIES = {"validate": 1, "materialise": 3, "package": 2, "release": 2, "land": 2}
+RETRIES = {"seal": 2, "validate": 1, "materialise": 3, "package": 2, "release": 2, "land": 2}
 VERBS_OF_A_TURN = 20
 # At a terminal the error itself comes through and is said once; libraries' notices and deprecations are not the user's.
 QUIET_LOGS = {
@@ -80,7 +80,7 @@ def may_pass(_task: Any, _run: Any, state: Any) -> bool:
 def advance_flow(
     use_case_name: str = "recommendation", as_of: str | None = None, sources: Sequence[dict[str, str]] = ()
 ) -> dict[str, Any]:
-    """Land what is waiting in the inbox, then `sources` (`{"kind": .., "path": ..}`, as for `data import`), then turn the loop.
+    """Land the inbox, then `sources` (`{"kind": .., "path": ..}`, as for `data import`), turn the loop, seal receipts.
 
     What cannot be read is refused: a failed task, a row of the table `<use case>-inbox`, and a reason beside the file; the loop
     turns with the rest, for yesterday's good events are worth more than a stop over a torn file.
@@ -89,7 +89,9 @@ def advance_flow(
     land_inbox(place, use_case_name)
     for source in sources:
         as_task(land)(source)
-    return turn(place, use_case(use_case_name), as_of)
+    turned = turn(place, use_case(use_case_name), as_of)
+    _seal(place)
+    return turned
 
 
 def advance_here(
@@ -220,6 +222,15 @@ def _follow(place: Place, use_case_name: str, memory: Recorder) -> None:
         memory.on_end(
             Outcome(verb="follow", label=champion.tag, skipped=False, seconds=seconds, nouns=(champion.id,))
         )
+
+
+def _seal(place: Place) -> None:
+    """Seal the receipts that no service writes to any more."""
+
+    def seal() -> dict[str, Any]:
+        return sealing.seal(place)
+
+    as_task(seal)()
 
 
 def summary(advanced: Advanced) -> dict[str, Any]:
