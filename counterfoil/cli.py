@@ -343,6 +343,23 @@ def lineage(
     terminal.emit(commands.lineage(noun), json, commands.show_lineage)
 
 
+@app.command("as-of")
+def as_of(
+    moment: Annotated[
+        str, typer.Argument(help="A moment, as 2026-11-28T14:00:00Z; without a zone it is UTC.")
+    ],
+    use_case: Annotated[str | None, typer.Option(help="Only this use case.")] = None,
+    known_at: Annotated[
+        str | None, typer.Option(help="As it was known at this moment; default: as it is known now.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Say what served at a moment, since when, decided on what evidence, approved by whom."""
+    from flows import history
+
+    terminal.emit(history.as_of(moment, use_case, known_at), json, history.show_as_of)
+
+
 @app.command()
 def verify(
     export: Annotated[

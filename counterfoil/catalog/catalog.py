@@ -66,6 +66,16 @@ class Catalog:
         with self.reader.connect() as connection:
             return [codec.decode(cls.kind, row.body) for row in connection.execute(query)]  # type: ignore[misc]
 
+    def recorded(self, cls: type[NounType], use_case: str | None = None) -> list[tuple[NounType, datetime]]:
+        """Return all nouns of one kind with the moments at which they were recorded, oldest first."""
+        query = select(tables.NOUN.c.body, tables.NOUN.c.recorded_at).where(tables.NOUN.c.kind == cls.kind)
+        if use_case is not None:
+            query = query.where(tables.NOUN.c.use_case == use_case)
+        query = query.order_by(tables.NOUN.c.recorded_at, tables.NOUN.c.id)
+        with self.reader.connect() as connection:
+            rows = connection.execute(query).all()
+        return [(codec.decode(cls.kind, row.body), row.recorded_at) for row in rows]  # type: ignore[misc]
+
     def parents(self, noun_id: str) -> list[tuple[str, str]]:
         """Return (role, id) of what this noun was made from."""
         return self._edges(tables.EDGE.c.child, tables.EDGE.c.parent, noun_id)
