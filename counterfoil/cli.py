@@ -212,12 +212,17 @@ def receipt_show(receipt_id: Annotated[str, typer.Argument(metavar="ID")], json:
 
 
 @receipt.command("seal")
-def receipt_seal(json: Json = False) -> None:
+def receipt_seal(
+    quiet_minutes: Annotated[
+        float, typer.Option(min=0, help="Leave alone what was written to within these minutes.")
+    ] = 60.0,
+    json: Json = False,
+) -> None:
     """Seal the receipts that no service writes to any more: smaller, and their root in the ledger."""
     from flows import commands
 
     with terminal.stages() as stages:
-        found = commands.seal(stages)
+        found = commands.seal(stages, quiet_minutes)
     terminal.emit(found, json, commands.show_sealed)
 
 

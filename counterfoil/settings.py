@@ -85,9 +85,10 @@ class Settings(BaseSettings):
 
     @property
     def checkpoint_places(self) -> tuple[str, ...]:
-        """Folders and webhooks that take signed heads: `checkpoints` cut at commas. They are best on another machine."""
+        """Folders and webhooks that take signed heads: `checkpoints` cut at commas; a folder of the home where none is named."""
         named = tuple(part.strip() for part in (self.checkpoints or "").split(",") if part.strip())
-        return named or (str(self.home / "checkpoints"),)
+        own = () if any("://" not in place for place in named) else (str(self.home / "checkpoints"),)
+        return own + named
 
     @cached_property
     def database(self) -> str:

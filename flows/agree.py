@@ -142,14 +142,11 @@ def releases(place: Place) -> Found:
             yield [f"the release table names {name}, which cannot be read from the catalog"]
     for noun in nouns:
         row = rows.get(noun.id)
-        later = any(other.use_case == noun.use_case and other.epoch > noun.epoch for other in nouns)
         if row is None:
             yield [f"the release table does not name {noun.id} any more"]
         else:
             yield (
-                []
-                if _same(row, noun, later)
-                else [f"the release table says otherwise of {noun.id} than its record"]
+                [] if _same(row, noun) else [f"the release table says otherwise of {noun.id} than its record"]
             )
     champions = [noun for noun in nouns if noun.stage == "champion" and noun.id in rows]
     for use_case in sorted({noun.use_case for noun in champions}):
@@ -170,10 +167,10 @@ def _read(place: Place, name: str) -> Noun | None:
         return None
 
 
-def _same(row: dict[str, Any], noun: Release, later: bool) -> bool:
-    """Say whether a row is its noun's; one that a later epoch followed may be retired."""
+def _same(row: dict[str, Any], noun: Release) -> bool:
+    """Say whether a row is its noun's."""
     same = all(getattr(noun, field) == row[field] for field in ("use_case", "epoch", "share", "valid_from"))
-    return same and (row["stage"] == noun.stage or (later and row["stage"] == "retired"))
+    return same and row["stage"] == noun.stage
 
 
 def _terms(champions: list[Release], rows: dict[str, dict[str, Any]]) -> list[str]:
@@ -200,22 +197,42 @@ def receipts(place: Place) -> Found:
 
 
 def seals(place: Place) -> Found:
-    """Hold every sealed segment against what was recorded of it: that it is there, and its root over all receipts."""
-    from counterfoil.receipts import Receipts, sealed
+    """Hold every sealed segment against what was recorded of it: that it is there, and its root over all receipts.
 
-    files = Receipts(place.settings.receipts).segments()
-    found = {path.stem: path for path in files if path.suffix == sealed.SUFFIX}
-    for name, row in place.catalog.seals().items():
+    What lies beside it, left by a sealing that was cut off, must hold the same.
+    """
+    from counterfoil.receipts import Receipts
+
+    receipts = Receipts(place.settings.receipts)
+    known = place.catalog.seals()  # before the files: a sealing that goes on meanwhile adds to both
+    found = {path.stem: path for path in receipts.sealed_segments()}
+    for name, row in known.items():
         if name not in found:
             yield [f"the sealed segment {name} of {row['receipts']} receipts is missing"]
         else:
-            yield _sealed(found.pop(name), row)
-    for _, path in sorted(found.items()):  # a sealing that was cut off leaves the open segment beside it
-        yield (
-            []
-            if path.with_suffix(".jsonl").exists()
-            else [f"{path.name} was never sealed: nobody recorded it"]
-        )
+            yield [*_sealed(found[name], row), *_beside(found[name])]
+    recorded = place.catalog.seals()
+    for name in sorted(found.keys() - recorded.keys()):
+        beside = found[name].with_suffix(".jsonl")
+        unrecorded = [f"{found[name].name} was never sealed: nobody recorded it"]
+        yield _beside(found[name]) if beside.exists() else unrecorded
+    for path in receipts.strays():
+        yield [f"{path.parent.name}/{path.name} lies where no segment of that name belongs"]
+
+
+def _beside(path: Path) -> list[str]:
+    """Say when an open segment that lies beside a sealed one holds something else."""
+    from counterfoil.receipts import sealed
+
+    beside = path.with_suffix(".jsonl")
+    try:
+        if not beside.exists() or sealed.read(beside).root == sealed.of(path).root:
+            return []
+    except FileNotFoundError:
+        return []
+    except CounterfoilError as fault:
+        return [f"{beside.name}: {fault}"]
+    return [f"{beside.name} beside the sealed {path.name} holds other receipts"]
 
 
 def _sealed(path: Path, row: dict[str, Any]) -> list[str]:

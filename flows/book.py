@@ -118,6 +118,8 @@ def export_of(place: Place, folder: Path) -> dict[str, Any]:
     """Write an installation's ledger out."""
     if folder.exists():
         raise InputError(f"{folder} is there already; name a folder that is not")
+    if place.catalog.notary is not None:
+        place.catalog.checkpoint()  # only what is signed is proven
     folder.parent.mkdir(parents=True, exist_ok=True)
     notes = [] if place.catalog.notary is None else place.catalog.notary.notes()
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as made:

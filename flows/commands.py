@@ -232,12 +232,12 @@ def _short(value: Any) -> str:
     return text if len(text) <= 40 else text[:16] + "…"
 
 
-def seal(stages: Stages) -> dict[str, Any]:
+def seal(stages: Stages, quiet_minutes: float) -> dict[str, Any]:
     """Seal the receipts that are done with."""
     from flows.sealing import seal as seal_receipts
 
     with stages.stage("seal"):
-        return seal_receipts(open_place(), lambda what, count: stages.advance(what, count))
+        return seal_receipts(open_place(), stages.advance, quiet_seconds=60 * quiet_minutes)
 
 
 def show_sealed(found: dict[str, Any]) -> None:

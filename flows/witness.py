@@ -11,11 +11,11 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection, select
 
-from counterfoil import ledger
+from counterfoil import canonical, ledger
 from counterfoil.catalog import tables
 from counterfoil.ledger import Notary
-from counterfoil.ledger.tables import PEAKS
-from counterfoil.ledger.verifier import Walk, heads, walked
+from counterfoil.ledger.tables import LEDGER
+from counterfoil.ledger.verifier import Walk, heads, leaf_hash, retold, unvouched, walked
 from flows.place import Place
 
 Found = Iterator[list[str]]
@@ -26,40 +26,50 @@ class Told:
     """What all entries together say that the catalog holds."""
 
     def __init__(self) -> None:
-        self.nouns: dict[str, str] = {}  # id -> digest of its body
+        self.nouns: dict[str, str] = {}  # id -> digest of its body, and when it was recorded
         self.edges: set[tuple[str, str, str]] = set()
         self.stored: dict[str, str] = {}  # address -> digest of its manifest
         self.segments: dict[str, str] = {}  # name -> receipts, root and digest
         self.done: dict[str, str] = {}  # key -> ids that the verb returned last, as the table holds them
 
-    def hear(self, entry: dict[str, Any]) -> None:
-        """Take an entry in."""
-        self.nouns.update({noun["id"]: noun["sha256"] for noun in entry.get("new", ())})
-        self.edges.update((child, parent, role) for child, parent, role in entry.get("edges", ()))
+    def hear(self, entry: dict[str, Any]) -> list[str]:
+        """Take an entry in; return a sentence for each thing of which an earlier one said otherwise."""
+        number, faults = entry["entry"], []
+        for noun in entry.get("new", ()):
+            faults += retold(self.nouns, noun["id"], f"{noun['sha256']} {noun.get('recorded_at')}", number)
+        for one in entry.get("stored", ()):
+            faults += retold(self.stored, one["address"], one["sha256"], number)
         if entry["verb"] == "seal":
-            self.segments[entry["name"]] = f"{entry['receipts']} {entry['root']} {entry['sha256']}"
-        self.stored.update({one["address"]: one["sha256"] for one in entry.get("stored", ())})
+            said = f"{entry.get('receipts')} {entry['root']} {entry['sha256']}"
+            faults += retold(self.segments, entry["name"], said, number)
+        self.edges.update((child, parent, role) for child, parent, role in entry.get("edges", ()))
         for one in (
             entry.get("done", ()) if entry["verb"] == "adopt" else (entry,) if "returned" in entry else ()
         ):
             self.done[one["key"]] = orjson.dumps(one["returned"]).decode()
+        return faults
 
 
 def entries(place: Place) -> Found:
     """Walk the ledger, judge the checkpoints outside, and hold the catalog's tables against what the entries say."""
     notary = place.catalog.notary
     notes = [] if notary is None else notary.notes()  # before the entries: both may grow meanwhile
+    keys = _keys(notary)
     walk, told = Walk(), Told()
     with place.catalog.reader.connect() as connection:
-        lines = _dense(connection, walk)
-        for entry in walked(walk, lines, notes):
-            told.hear(entry)
+        for entry in walked(walk, _lines(connection, walk), notes):
+            walk.faults += told.hear(entry)
             yield _taken(walk)
         rest = [*_taken(walk), *_peaks(connection, walk), *_rows(connection, told)]
     if notary is not None:
-        rest += _notarised(walk, notary, notes)
+        rest += _notarised(walk, notary, notes, keys | _keys(notary))
     if rest:
         yield rest
+
+
+def _keys(notary: Notary | None) -> set[bytes]:
+    """Return the keys that the notary holds, and that it has prepared: a change of keys may be going on, or have been cut off."""
+    return set() if notary is None else {key for key in (notary.held(), notary.prepared()) if key is not None}
 
 
 def unsigned(place: Place) -> list[str]:
@@ -76,10 +86,15 @@ def unsigned(place: Place) -> list[str]:
     ]
 
 
-def _dense(connection: Connection, walk: Walk) -> Iterator[bytes]:
-    for number, (entry, body) in enumerate(ledger.entries(connection)):
-        if entry != number and walk.tree.size == number:
-            walk.faults.append(f"there is no entry {number}: the next one is {entry}")
+def _lines(connection: Connection, walk: Walk) -> Iterator[bytes]:
+    """Yield the entries; see on the way that none is missing, and that the leaf beside each is its own."""
+    query = select(LEDGER).order_by(LEDGER.c.entry).execution_options(yield_per=10_000)
+    for number, row in enumerate(connection.execute(query)):
+        body = row.body.encode() if isinstance(row.body, str) else bytes(row.body)
+        if row.entry != number and walk.tree.size == number:
+            walk.faults.append(f"there is no entry {number}: the next one is {row.entry}")
+        if row.leaf != leaf_hash(body):
+            walk.faults.append(f"the leaf beside entry {row.entry} is not its own")
         yield body
 
 
@@ -88,9 +103,11 @@ def _taken(walk: Walk) -> list[str]:
     return found
 
 
-def _notarised(walk: Walk, notary: Notary, notes: list[str]) -> list[str]:
-    faults = []
-    if walk.keys and walk.keys[-1][1] != notary.public():
+def _notarised(walk: Walk, notary: Notary, notes: list[str], keys: set[bytes]) -> list[str]:
+    """Return what is wrong with keys and checkpoints; a change of keys that was cut off is finished by the next write."""
+    cut_off = walk.keys[-1][0] if walk.keys and walk.keys[-1][1] == notary.prepared() else None
+    faults = [unvouched(number) for number in walk.unvouched if number != cut_off]
+    if walk.keys and walk.keys[-1][1] not in keys:
         faults.append(f"the ledger names another key than {notary.key} holds")
     if not notes and walk.tree.size > BEFORE_THE_FIRST_NOTE:
         faults.append(f"no checkpoint of the {walk.tree.size} entries is left at {', '.join(notary.places)}")
@@ -98,21 +115,24 @@ def _notarised(walk: Walk, notary: Notary, notes: list[str]) -> list[str]:
 
 
 def _peaks(connection: Connection, walk: Walk) -> list[str]:
-    row = connection.execute(select(PEAKS).where(PEAKS.c.only == 0)).one_or_none()
+    row = ledger.peaks(connection)
     key = base64.b64encode(walk.keys[-1][1]).decode() if walk.keys else None
-    said = (0, b"", None) if row is None else (row.size, bytes(row.peaks), row.public)
-    same = said == (walk.tree.size, b"".join(walk.tree.peaks), key)
+    seen = (walk.tree.size, b"".join(walk.tree.peaks), key, walk.at, walk.previous)
+    same = (row.size, bytes(row.peaks), row.public, row.at, row.leaf) == seen
     return [] if same else ["the database says otherwise of the ledger's head than its entries"]
 
 
 def _rows(connection: Connection, told: Told) -> list[str]:
-    nouns = _pairs(connection, tables.NOUN.c.id, tables.NOUN.c.body_sha256)
+    columns = (tables.NOUN.c.id, tables.NOUN.c.body_sha256, tables.NOUN.c.recorded_at)
+    nouns = {
+        name: f"{sha} {canonical.utc_text(at)}" for name, sha, at in connection.execute(select(*columns))
+    }
     stored = _pairs(connection, tables.STORED.c.address, tables.STORED.c.sha256)
     done = _pairs(connection, tables.DONE.c.key, tables.DONE.c.nouns)
     sealed = connection.execute(select(tables.SEGMENT))
     segments = {row.name: f"{row.receipts} {row.root} {row.sha256}" for row in sealed}
-    columns = (tables.EDGE.c.child, tables.EDGE.c.parent, tables.EDGE.c.role)
-    edges = {(row[0], row[1], row[2]) for row in connection.execute(select(*columns))}
+    edge = (tables.EDGE.c.child, tables.EDGE.c.parent, tables.EDGE.c.role)
+    edges = {(row[0], row[1], row[2]) for row in connection.execute(select(*edge))}
     return [
         *_against(nouns, told.nouns, "{}"),
         *_against(stored, told.stored, "the stored version {}"),

@@ -40,6 +40,7 @@ class Catalog:
             self.engine = tables.engine_for(url)
             self.reader = tables.reader_of(self.engine)
             migrate(self.engine)
+            self._take_over()
         except (SQLAlchemyError, ImportError) as fault:
             raise UnavailableError(
                 f"the catalog cannot be opened ({str(fault).splitlines()[0]}); check COUNTERFOIL_CATALOG_URL"
@@ -127,8 +128,8 @@ class Catalog:
                     written.stored.append(said_of_stored(version.address, version.sha256))
                 _require_same(connection, version)
             for noun in nouns:
-                row = row_of(noun)
-                if _once(connection, tables.NOUN, "id", {**row, "recorded_at": now}):
+                row = {**row_of(noun), "recorded_at": now}
+                if _once(connection, tables.NOUN, "id", row):
                     written.new.append(said_of_noun(row))
                 for role, parent in edges:
                     if _once_edge(connection, noun.id, parent, role):
@@ -183,10 +184,23 @@ class Catalog:
         with self.engine.begin() as connection:
             now = datetime.now(UTC)
             begin(connection, now, notary)
-            head = name_key(connection, now, base64.b64encode(notary.prepare()).decode())
+            following = notary.prepare()
+            head = name_key(connection, now, base64.b64encode(following).decode())
         notary.publish(head)
-        notary.follow()
+        notary.follow(following)
         return head
+
+    def _take_over(self) -> None:
+        """Let the ledger begin with what is older than it."""
+        with self.reader.connect() as connection:
+            begun = ledger.peaks(connection).size
+            older = not begun and any(
+                connection.execute(select(table).limit(1)).first()
+                for table in (tables.NOUN, tables.DONE, tables.STORED)
+            )
+        if older:
+            with self.engine.begin() as connection:
+                begin(connection, datetime.now(UTC), self.notary)
 
     def _notary(self) -> Notary:
         if self.notary is None:

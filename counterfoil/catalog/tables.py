@@ -134,8 +134,10 @@ def engine_for(url: str) -> Engine:
 
 
 def reader_of(engine: Engine) -> Engine:
-    """Return the engine for transactions that only read: on SQLite they wait for nobody, and nobody waits for them."""
-    return engine.execution_options(reads=True)
+    """Return the engine for transactions that only read, each of one snapshot; nobody waits for another."""
+    if engine.dialect.name == "sqlite":
+        return engine.execution_options(reads=True)
+    return engine.execution_options(isolation_level="REPEATABLE READ")
 
 
 def _begin_sqlite(connection: Connection) -> None:

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, insert, select, update
 
 from counterfoil import canonical
 from counterfoil.ledger.tables import LEDGER, PEAKS
-from counterfoil.ledger.verifier import NOTHING, Frontier, encode, leaf_hash
+from counterfoil.ledger.verifier import Frontier, encode, leaf_hash
 
 HASH = 32
 READ = 10_000  # entries at a time
@@ -17,43 +17,41 @@ READ = 10_000  # entries at a time
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Head:
-    """How many entries there are, and the root of the tree over them."""
+    """How many entries there are, the root over them, and the public key that is to sign it (base64; None: none yet)."""
 
     size: int
     root: bytes
+    public: str | None = None
 
 
 def append(connection: Connection, at: datetime, what: dict[str, Any]) -> Head:
-    """Add an entry that says `what`, and return the head after it.
+    """Add an entry that says `what`, and return the head after it, to be signed by the key that was named before.
 
     It counts when the transaction does. Its time is never before that of the entry before it, whatever the clock says.
     """
-    row = connection.execute(select(PEAKS).where(PEAKS.c.only == 0).with_for_update()).one_or_none()
-    tree = Frontier(row.size, _cut(row.peaks)) if row else Frontier()
-    moment = canonical.utc_text(at)
-    told = {
-        **what,
-        "entry": tree.size,
-        "previous": row.leaf if row else NOTHING,
-        "at": max(moment, row.at) if row else moment,
-    }
+    row = peaks(connection, to_write=True)
+    tree = Frontier(row.size, _cut(row.peaks))
+    told = {**what, "entry": tree.size, "previous": row.leaf, "at": max(canonical.utc_text(at), row.at)}
     body = encode(told)
     leaf = leaf_hash(body)
     connection.execute(insert(LEDGER).values(entry=tree.size, body=body, leaf=leaf))
     tree.append(leaf)
     kept = {"size": tree.size, "at": told["at"], "leaf": leaf.hex(), "peaks": b"".join(tree.peaks)}
-    if row:
-        connection.execute(update(PEAKS).where(PEAKS.c.only == 0).values(kept))
-    else:
-        connection.execute(insert(PEAKS).values(only=0, **kept))
-    return Head(size=tree.size, root=tree.root())
+    connection.execute(update(PEAKS).where(PEAKS.c.only == 0).values(kept))
+    return Head(size=tree.size, root=tree.root(), public=row.public)
+
+
+def peaks(connection: Connection, *, to_write: bool = False) -> Any:
+    """Return the row of the tree's peaks; who means to write holds it until the transaction ends."""
+    query = select(PEAKS).where(PEAKS.c.only == 0)
+    return connection.execute(query.with_for_update() if to_write else query).one()
 
 
 def head(connection: Connection) -> Head:
     """Return the head of now."""
-    row = connection.execute(select(PEAKS).where(PEAKS.c.only == 0)).one_or_none()
-    tree = Frontier(row.size, _cut(row.peaks)) if row else Frontier()
-    return Head(size=tree.size, root=tree.root())
+    row = peaks(connection)
+    tree = Frontier(row.size, _cut(row.peaks))
+    return Head(size=tree.size, root=tree.root(), public=row.public)
 
 
 def entries(connection: Connection, first: int = 0, stop: int | None = None) -> Iterator[tuple[int, bytes]]:
@@ -67,9 +65,8 @@ def entries(connection: Connection, first: int = 0, stop: int | None = None) -> 
 
 
 def leaves(connection: Connection, size: int) -> list[bytes]:
-    """Return the leaf hashes of the first `size` entries, as they were kept."""
-    query = select(LEDGER.c.leaf).where(LEDGER.c.entry < size).order_by(LEDGER.c.entry)
-    return [bytes(leaf) for leaf in connection.execute(query).scalars()]
+    """Return the leaf hashes of the first `size` entries, made anew from what the entries say."""
+    return [leaf_hash(body) for _, body in entries(connection, stop=size)]
 
 
 def _cut(peaks: bytes) -> list[bytes]:

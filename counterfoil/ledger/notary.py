@@ -3,7 +3,9 @@
 A place is a folder, in which notes are appended to one file, or the address of a webhook, to which each is posted.
 """
 
+import base64
 import os
+import secrets
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +15,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from counterfoil.errors import ConfigError, UnavailableError
+from counterfoil.files import sync
 from counterfoil.ledger.book import Head
 from counterfoil.ledger.verifier import CHECKPOINTS, note, note_body
 
@@ -27,54 +30,65 @@ class Notary:
     places: tuple[str, ...]
 
     def public(self) -> bytes:
-        """Return the public key, 32 bytes."""
-        return _public(self._private())
+        """Return the public key, 32 bytes; the key is made when it is not there."""
+        return _public(_loaded(self.key))
+
+    def held(self) -> bytes | None:
+        """Return the public key, None when there is no key."""
+        return self.public() if self.key.is_file() else None
 
     def sign(self, head: Head) -> str:
         """Return the signed note of a head."""
-        private = self._private()
-        signature = private.sign(note_body(head.size, head.root))
-        return note(head.size, head.root, _public(private), signature)
+        private = _loaded(self.key)
+        return note(head.size, head.root, _public(private), private.sign(note_body(head.size, head.root)))
 
     def publish(self, head: Head) -> None:
-        """Sign a head and hand it to every place; UnavailableError when one does not take it: entries are kept all the same."""
+        """Sign a head and hand it to every place; UnavailableError when one does not take it: entries are kept all the same.
+
+        A head that another key is to sign is left to the next one: the key was changed in between.
+        """
+        if head.public is not None and head.public != base64.b64encode(self.public()).decode():
+            return
         signed = orjson.dumps({"note": self.sign(head)}) + b"\n"
+        faults = []
         for place in self.places:
             try:
-                _post(place, signed) if place.startswith(("http://", "https://")) else _append(
-                    Path(place), signed
-                )
+                _post(place, signed) if "://" in place else _append(Path(place), signed)
             except OSError as fault:
-                raise UnavailableError(
-                    f"the checkpoint of {head.size} entries cannot be left at {place} ({fault}); mend the place, then run"
-                    " `counterfoil ledger checkpoint`"
-                ) from fault
+                faults.append(f"{place} ({fault})")
+        if faults:
+            raise UnavailableError(
+                f"the checkpoint of {head.size} entries cannot be left at {', '.join(faults)}; mend that, then run"
+                " `counterfoil ledger checkpoint`"
+            )
 
     def prepare(self) -> bytes:
         """Make the key that is to follow, beside this one, and return its public key; what was prepared before is kept."""
         return _public(_loaded(self._next))
 
-    def follow(self) -> None:
-        """Let the prepared key sign from now on, in place of this one; once more changes nothing."""
-        with suppress(FileNotFoundError):
-            self._next.replace(self.key)
+    def follow(self, public: bytes) -> None:
+        """Let the prepared key, if it is this one, sign from now on; once more changes nothing."""
+        if self.prepared() == public:
+            with suppress(FileNotFoundError):
+                self._next.replace(self.key)
+                sync(self.key.parent)
 
     def prepared(self) -> bytes | None:
         """Return the public key that was prepared, None when none was."""
-        return _public(_loaded(self._next)) if self._next.is_file() else None
+        try:
+            return _public(_read(self._next))
+        except FileNotFoundError:
+            return None
 
     @property
     def _next(self) -> Path:
         return self.key.with_name(f"{self.key.name}.next")
 
     def notes(self) -> list[str]:
-        """Return the lines that lie in the folders among the places, each line once."""
+        """Return the lines that lie in the folders among the places, each once; torn ones, of who was killed, are passed over."""
         files = [Path(place) / CHECKPOINTS for place in self.places if "://" not in place]
         lines = [line for file in files if file.is_file() for line in file.read_text("utf-8").splitlines()]
-        return list(dict.fromkeys(lines))
-
-    def _private(self) -> Ed25519PrivateKey:
-        return _loaded(self.key)
+        return [line for line in dict.fromkeys(lines) if line.endswith("}")]
 
 
 def _public(private: Ed25519PrivateKey) -> bytes:
@@ -84,9 +98,17 @@ def _public(private: Ed25519PrivateKey) -> bytes:
 def _loaded(path: Path) -> Ed25519PrivateKey:
     """Read a private key, and make it when it is not there."""
     try:
+        return _read(path)
+    except FileNotFoundError:
+        _make(path)
+        return _read(path)
+
+
+def _read(path: Path) -> Ed25519PrivateKey:
+    try:
         text = path.read_bytes()
     except FileNotFoundError:
-        text = _made(path)
+        raise
     except OSError as fault:
         raise UnavailableError(f"the ledger's key {path} cannot be read ({fault}); mend it") from fault
     try:
@@ -98,35 +120,36 @@ def _loaded(path: Path) -> Ed25519PrivateKey:
     return private
 
 
-def _made(path: Path) -> bytes:
-    """Make a key that only its owner may read; who comes second takes the first one's."""
+def _make(path: Path) -> None:
+    """Make a key that only its owner may read, durably; who comes second leaves the first one's."""
     path.parent.mkdir(parents=True, exist_ok=True)
     text = Ed25519PrivateKey.generate().private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    half = path.with_name(f"{path.name}.{os.getpid()}")
-    descriptor = os.open(half, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
+    half = path.with_name(f"{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    descriptor = os.open(half, os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
     try:
-        os.link(half, path)
-    except FileExistsError:
-        text = path.read_bytes()
+        with suppress(FileExistsError):
+            os.link(half, path)
     finally:
         half.unlink()
-    return text
+    sync(path.parent)
 
 
 def _append(folder: Path, line: bytes) -> None:
+    """Add a line, on a line of its own even behind one that was torn."""
     folder.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(folder / CHECKPOINTS, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o644)
-    try:
-        os.write(descriptor, line)
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    with (folder / CHECKPOINTS).open("ab+") as file:
+        if file.tell():
+            file.seek(-1, os.SEEK_END)
+            line = line if file.read(1) == b"\n" else b"\n" + line
+        file.write(line)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _post(address: str, line: bytes) -> None:

@@ -175,7 +175,13 @@ def read_note(text: str) -> Checkpoint:
     """Return the checkpoint that a note holds; ValueError when it is none."""
     body, _, tail = text.partition("\n\n")
     lines, marks = body.split("\n"), tail.removesuffix("\n").split(" ")
-    if len(lines) != 3 or lines[0] != ORIGIN or len(marks) != 3 or marks[:2] != ["\N{EM DASH}", ORIGIN]:
+    if (
+        len(lines) != 3
+        or lines[0] != ORIGIN
+        or not lines[1].isdecimal()
+        or len(marks) != 3
+        or marks[:2] != ["\N{EM DASH}", ORIGIN]
+    ):
         raise ValueError("a checkpoint is not a signed note of this ledger")
     mark = base64.b64decode(marks[2], validate=True)
     root = base64.b64decode(lines[2], validate=True)
@@ -184,6 +190,29 @@ def read_note(text: str) -> Checkpoint:
     return Checkpoint(
         size=int(lines[1]), root=root, key_hash=mark[:4], signed=f"{body}\n".encode(), signature=mark[4:]
     )
+
+
+def _shaped(entry: dict[str, Any]) -> dict[str, Any]:
+    """Return an entry whose parts have the shapes that readers rely on; ValueError for another."""
+    new, done = entry.get("new", []), entry.get("done", [])
+    texts = [
+        entry.get("verb"),
+        entry.get("at"),
+        *(noun.get(name) for noun in new for name in ("id", "sha256")),
+    ]
+    texts += [part for edge in entry.get("edges", []) for part in edge]
+    texts += [one.get(name) for one in entry.get("stored", []) for name in ("address", "sha256")]
+    texts += [one.get("key") for one in done]
+    returned = [entry.get("returned", []), *(one.get("returned") for one in done)]
+    if entry.get("verb") == "seal":
+        texts += [entry.get(name) for name in ("name", "root", "sha256")]
+    if "returned" in entry:
+        texts.append(entry.get("key"))
+    if not all(isinstance(text, str) for text in texts) or not all(isinstance(ids, list) for ids in returned):
+        raise ValueError("a part of it is missing")
+    if any(len(edge) != 3 for edge in entry.get("edges", [])):
+        raise ValueError("an edge has not three parts")
+    return entry
 
 
 @dataclass
@@ -196,6 +225,10 @@ class Walk:
     at: str = ""
     keys: list[tuple[int, bytes]] = field(default_factory=list)  # (entry that names it, public key)
     faults: list[str] = field(default_factory=list)
+    signed: int = 0  # entries that a checkpoint which was found right covers
+    unvouched: list[int] = field(
+        default_factory=list
+    )  # entries that name a key which the one before it has not signed
 
     def see(self, line: bytes) -> dict[str, Any] | None:
         """Take the next entry and return it; None, and a fault, when it cannot be read."""
@@ -203,6 +236,10 @@ class Walk:
         entry = self._read(line, number)
         self.tree.append(leaf)
         if entry is not None:
+            if number and entry["verb"] == "adopt":
+                self.faults.append(
+                    f"entry {number} takes over what is older than the ledger, and only the first may"
+                )
             if entry.get("entry") != number:
                 self.faults.append(
                     f"entry {number} calls itself {entry.get('entry')}: one was taken out, put in or moved"
@@ -221,8 +258,8 @@ class Walk:
 
     def _read(self, line: bytes, number: int) -> dict[str, Any] | None:
         try:
-            return decode(line)
-        except ValueError as fault:
+            return _shaped(decode(line))
+        except (ValueError, AttributeError, TypeError) as fault:
             self.faults.append(f"entry {number} cannot be read ({fault}): it was altered")
             return None
 
@@ -280,11 +317,23 @@ def judge(walk: Walk, held: Sequence[Checkpoint], roots: dict[int, bytes]) -> No
                 f" one of the entries {agreed} to {head.size - 1} was altered"
             )
         else:
-            agreed = head.size
+            agreed = walk.signed = head.size
             vouched.update((head.size, public) for public in signed)
     for (_, before), (number, _) in pairwise(walk.keys):
         if (number + 1, before) not in vouched:
-            walk.faults.append(f"entry {number} names a new key, and the key before it has not signed that")
+            walk.unvouched.append(number)
+
+
+def unvouched(number: int) -> str:
+    """Return the sentence about a key that nobody vouched for."""
+    return f"entry {number} names a new key, and the key before it has not signed that"
+
+
+def retold(known: dict[str, str], name: str, told: str, number: int) -> list[str]:
+    """Note what an entry says of a name; a fault when an earlier one said otherwise: what was written is never changed."""
+    if known.setdefault(name, told) == told:
+        return []
+    return [f"entry {number} says otherwise of {name} than an entry before it"]
 
 
 def _signed(head: Checkpoint, public: bytes) -> bool:
@@ -313,21 +362,27 @@ def walked(walk: Walk, lines: Iterable[bytes], notes: Iterable[str]) -> Iterator
 def verify_export(folder: Path, trusted: bytes) -> dict[str, Any]:
     """Return what an export proves: `entries`, `signed` (how many of them a checkpoint covers), `root`, `faults`.
 
-    Every body of a noun must be the one that an entry has the digest of.
+    Only what is signed is proven, so all entries must be. Every body of a noun must be the one that an entry has the digest of.
     """
-    walk, digests = Walk(trusted=trusted), {}
+    walk = Walk(trusted=trusted)
+    digests: dict[str, str] = {}
     notes = (folder / CHECKPOINTS).read_text(encoding="utf-8").splitlines()
     with (folder / ENTRIES).open("rb") as file:
         for entry in walked(walk, (line.removesuffix(b"\n") for line in file), notes):
-            digests.update({noun["id"]: noun["sha256"] for noun in entry.get("new", [])})
+            for noun in entry.get("new", []):
+                walk.faults += retold(digests, noun["id"], noun["sha256"], walk.tree.size - 1)
+    walk.faults += map(unvouched, walk.unvouched)
     if not walk.keys:
         walk.faults.append("no entry names a key: nothing here is signed")
+    if walk.signed < walk.tree.size:
+        walk.faults.append(
+            f"only {walk.signed} of {walk.tree.size} entries are signed: the others prove nothing"
+        )
     _bodies(folder / BODIES, digests, walk.faults)
-    signed = max((head.size for head in heads(notes, Walk())), default=0)
     return {
         "verified": not walk.faults,
         "entries": walk.tree.size,
-        "signed": min(signed, walk.tree.size),
+        "signed": walk.signed,
         "root": base64.b64encode(walk.tree.root()).decode(),
         "faults": walk.faults,
     }

@@ -7,6 +7,7 @@ reads little.
 
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from counterfoil.ledger import tree
 from counterfoil.ledger.verifier import leaf_hash
 from counterfoil.receipts import segment
 
-SUFFIX = ".parquet"
+SUFFIX = segment.SEALED
 GROUP_ROWS = 256
 SCHEMA = pa.schema(
     [
@@ -44,23 +45,38 @@ class Seal:
     sha256: str
 
 
-def write(open_segment: Path) -> Seal:
-    """Write the Parquet file beside an open segment, which stays; the same receipts give the same bytes.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rows:
+    """The receipts of an open segment, by number, and the root over them."""
 
-    IntegrityError when a line of it was altered.
-    """
+    numbers: tuple[int, ...]
+    payloads: tuple[bytes, ...]
+    root: str
+
+
+def read(open_segment: Path) -> Rows:
+    """Return what an open segment holds; IntegrityError when a line of it was altered."""
     rows = sorted((_number(payload), payload) for payload in segment.payloads(open_segment))
-    plain = [orjson.loads(payload) for _, payload in rows]
+    leaves = [leaf_hash(payload) for _, payload in rows]
+    return Rows(
+        numbers=tuple(number for number, _ in rows),
+        payloads=tuple(payload for _, payload in rows),
+        root=tree.root(leaves).hex(),
+    )
+
+
+def write(rows: Rows, path: Path) -> Seal:
+    """Write the Parquet file of a segment, durably, in place of one that was not finished; return its seal."""
+    plain = [orjson.loads(payload) for payload in rows.payloads]
     table = pa.table(
         {
-            "number": [number for number, _ in rows],
+            "number": rows.numbers,
             "time": [canonical.utc_time(one["time"]) for one in plain],
             **{name: [one[name] for one in plain] for name in ("person", "use_case", "release")},
-            "payload": [payload for _, payload in rows],
+            "payload": rows.payloads,
         },
         schema=SCHEMA,
     )
-    path = open_segment.with_suffix(SUFFIX)
     half = path.with_name(f"{path.name}.{os.getpid()}.part")
     with half.open("wb") as file:
         pq.write_table(
@@ -91,31 +107,39 @@ def of(path: Path) -> Seal:
 
 def payloads(path: Path) -> Iterator[bytes]:
     """Yield the payload of every receipt, by number; IntegrityError when the file cannot be read."""
-    try:
-        with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(GROUP_ROWS, columns=["payload"]):
-                yield from batch.column(0).to_pylist()
-    except (pa.ArrowException, OSError) as fault:
-        raise IntegrityError(f"{path.name} cannot be read ({fault}): it was altered; restore it") from fault
+    with _opened(path) as file:
+        for batch in file.iter_batches(GROUP_ROWS, columns=["payload"]):
+            yield from batch.column(0).to_pylist()
 
 
 def count(path: Path) -> int:
     """Return how many receipts a file holds."""
-    return int(pq.read_metadata(path).num_rows)
+    with _opened(path) as file:
+        return int(file.metadata.num_rows)
 
 
 def find(path: Path, number: int) -> bytes | None:
     """Return the payload of the receipt of that number, None when there is none; only its group of rows is read."""
     if not path.is_file():
         return None
-    with pq.ParquetFile(path) as file:
+    with _opened(path) as file:
         for group in range(file.num_row_groups):
             said = file.metadata.row_group(group).column(0).statistics
-            if said.min <= number <= said.max:
+            if said is None or said.min <= number <= said.max:
                 table = file.read_row_group(group, columns=["number", "payload"])
                 numbers = table["number"].to_pylist()
-                return table["payload"][numbers.index(number)].as_py() if number in numbers else None
+                if number in numbers:
+                    return bytes(table["payload"][numbers.index(number)].as_py())
     return None
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[pq.ParquetFile]:
+    try:
+        with pq.ParquetFile(path) as file:
+            yield file
+    except (pa.ArrowException, OSError, ValueError) as fault:
+        raise IntegrityError(f"{path.name} cannot be read ({fault}): it was altered; restore it") from fault
 
 
 def proof(path: Path, number: int) -> tuple[int, int, list[bytes]]:

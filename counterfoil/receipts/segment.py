@@ -4,16 +4,20 @@ A process never appends to a segment that another one began, so a torn last line
 to an answer that never left, and is passed over. A wrong checksum anywhere else is an IntegrityError.
 """
 
+import errno
 import fcntl
 import mmap
 import os
+import time
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from counterfoil.errors import IntegrityError
 
 CRC_DIGITS = 8
+SEALED = ".parquet"  # how the file of a segment that is done with ends
 
 
 def line(payload: bytes) -> bytes:
@@ -37,6 +41,8 @@ def create(path: Path) -> int:
     While the descriptor is open nobody takes the segment for one that is done with.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    if path.with_suffix(SEALED).exists():
+        raise FileExistsError(errno.EEXIST, "this segment was sealed", str(path))
     half = path.with_name(f"{path.name}.{os.getpid()}.new")
     descriptor = os.open(half, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC, 0o600)
     fcntl.flock(descriptor, fcntl.LOCK_EX)  # before it has its name
@@ -49,15 +55,30 @@ def create(path: Path) -> int:
     return descriptor
 
 
-def done_with(path: Path) -> bool:
-    """Say whether no process writes to the segment any more."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+@contextmanager
+def done_with(path: Path, quiet_seconds: float) -> Iterator[bool]:
+    """Say whether nobody writes to the segment any more: no process holds it, and it has been quiet for a while.
+
+    For a service that was built before there were locks takes none. Within the block nobody else takes the segment for done with.
+    False too when it is gone.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        yield False
+        return
+    try:
+        quiet = time.time() - os.fstat(descriptor).st_mtime >= quiet_seconds
+        yield quiet and _taken(descriptor) and path.exists()
+    finally:
+        os.close(descriptor)
+
+
+def _taken(descriptor: int) -> bool:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
-    finally:
-        os.close(descriptor)
     return True
 
 

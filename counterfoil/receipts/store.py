@@ -25,6 +25,7 @@ from counterfoil.types import Receipt, ReceiptItem
 ID = re.compile(r"receipt-(?P<segment>(?P<day>\d{8})T\d{6}-[0-9a-f]{8})-(?P<number>\d{1,12})")
 SEGMENT_RECEIPTS = 4096
 GROUP = 512
+OPEN = 2
 HINTS = get_type_hints(Receipt)
 
 
@@ -72,9 +73,12 @@ class Receipts:
         """Return the receipt of that id; UnknownError when there is none."""
         parts = _parts(id)
         path = self._path(parts["segment"])
-        payload = segment.find(path, b'"id":"%b"' % id.encode())
-        if payload is None:  # an open segment goes only once it lies there sealed
-            payload = sealed.find(path.with_suffix(sealed.SUFFIX), int(parts["number"]))
+        closed = path.with_suffix(sealed.SUFFIX)
+        payload = sealed.find(closed, int(parts["number"]))
+        if payload is None:
+            payload = segment.find(path, b'"id":"%b"' % id.encode())
+        if payload is None:  # it was sealed in between
+            payload = sealed.find(closed, int(parts["number"]))
         if payload is None:
             raise UnknownError(
                 f"no receipt {id} in {self.folder}; take the id from an answer of this installation"
@@ -98,16 +102,31 @@ class Receipts:
             self._writer = None
 
     def segments(self) -> list[Path]:
-        """Return the files of all segments, oldest first, each once: sealed where it is, else open."""
-        found = {path.stem: path for path in self.folder.glob("*/*.jsonl")}
-        found.update({path.stem: path for path in self.folder.glob(f"*/*{sealed.SUFFIX}")})
+        """Return the files of all segments where they belong, oldest first, each once: sealed where it is, else open."""
+        found = {path.stem: path for path in self.open_segments()}
+        found.update({path.stem: path for path in self.sealed_segments()})
         return [found[name] for name in sorted(found)]
 
-    def finished(self) -> list[Path]:
-        """Return the open segments that no process writes to any more, oldest first."""
-        return [path for path in sorted(self.folder.glob("*/*.jsonl")) if segment.done_with(path)]
+    def open_segments(self) -> list[Path]:
+        """Return the files of open segments, oldest first."""
+        return [path for path in sorted(self.folder.glob("*/*.jsonl")) if path == self._path(path.stem)]
+
+    def sealed_segments(self) -> list[Path]:
+        """Return the files of sealed segments, oldest first."""
+        paths = sorted(self.folder.glob(f"*/*{sealed.SUFFIX}"))
+        return [path for path in paths if path.with_suffix(".jsonl") == self._path(path.stem)]
+
+    def strays(self) -> list[Path]:
+        """Return the files that lie where no segment of their name belongs."""
+        ours = {*self.open_segments(), *self.sealed_segments()}
+        return sorted(
+            path
+            for path in self.folder.glob("*/*")
+            if path.suffix in {".jsonl", sealed.SUFFIX} and path not in ours
+        )
 
     def _path(self, name: str) -> Path:
+        """Return where the open segment of that name belongs."""
         return self.folder / f"{name[:4]}-{name[4:6]}-{name[6:8]}" / f"{name}.jsonl"
 
     def _write_groups(self) -> None:
@@ -151,7 +170,7 @@ class Receipts:
 
     def _descriptor(self, name: str) -> int:
         if name not in self._open:
-            while len(self._open) >= 4:  # a late answer may still belong to a segment before the newest
+            while len(self._open) >= OPEN:  # a late answer may still belong to the segment before the newest
                 os.close(self._open.pop(next(iter(self._open))))
             self._open[name] = segment.create(self._path(name))
         return self._open[name]
@@ -165,12 +184,16 @@ class Receipts:
 
 
 def payloads(path: Path) -> Iterator[bytes]:
-    """Yield the payload of every receipt of a segment, open or sealed, checked."""
-    return sealed.payloads(path) if path.suffix == sealed.SUFFIX else segment.payloads(path)
+    """Yield the payload of every receipt of a segment, open or sealed, checked; of one that was sealed meanwhile as well."""
+    if path.suffix != sealed.SUFFIX and not path.is_file():
+        path = path.with_suffix(sealed.SUFFIX)
+    return sealed.payloads(path) if path.suffix == sealed.SUFFIX else iter(list(segment.payloads(path)))
 
 
 def count(path: Path) -> int:
-    """Return how many receipts a segment holds."""
+    """Return how many receipts a segment holds, sealed meanwhile or not."""
+    if path.suffix != sealed.SUFFIX and not path.is_file():
+        path = path.with_suffix(sealed.SUFFIX)
     return sealed.count(path) if path.suffix == sealed.SUFFIX else segment.count(path)
 
 

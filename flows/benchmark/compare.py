@@ -234,10 +234,10 @@ def _units(found: Sequence[dict[str, Any]], family: str, metric: str) -> np.ndar
 
 def _lead(best: str, other: str, values: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """Return by how much the best leads another family, paired by unit: 95% bootstrap interval and p of the paired t-test."""
-    difference = values[best] - values[other]
-    low, high = intervals(difference[None], 0.95, seed=0)[0]
     from scipy import stats  # 50 MB, which each process that measures a family would hold
 
+    difference = values[best] - values[other]
+    low, high = intervals(difference[None], 0.95, seed=0)[0]
     p = float(stats.ttest_1samp(difference, 0.0).pvalue) if difference.std() > 0 else 1.0
     return {
         "family": best,

@@ -6,13 +6,14 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 
-from counterfoil import canonical
+from counterfoil import canonical, ledger
 from counterfoil.catalog.catalog import row_of
 from counterfoil.errors import CounterfoilError, IntegrityError, UnavailableError
 from counterfoil.ledger import Head, Notary, verifier
@@ -84,6 +85,23 @@ def older_copy(place: Place) -> None:
     shutil.copy(copy, place.settings.home / "catalog.sqlite")
 
 
+def said_again(place: Place) -> None:
+    """A noun altered, and the ledger told so by its own code; the next write signs it."""
+    softened(place)
+    with place.catalog.engine.begin() as connection:
+        name = verdict("day:2024-01-03").id
+        digest = connection.exec_driver_sql("SELECT body_sha256 FROM noun WHERE id = ?", (name,)).scalar()
+        noun = {"id": name, "kind": "verdict", "sha256": digest, "recorded_at": "2024-01-01T00:00:00Z"}
+        ledger.append(connection, datetime.now(UTC), {"verb": "note", "new": [noun]})
+    judged(place, DAYS + 1)
+
+
+def taken_over_again(place: Place) -> None:
+    with place.catalog.engine.begin() as connection:
+        ledger.append(connection, datetime.now(UTC), {"verb": "adopt", "new": [], "done": []})
+    judged(place, DAYS + 1)
+
+
 def swapped_key(place: Place) -> None:
     """Another key in the file and in the ledger, everything signed anew, the old checkpoints left alone."""
     other = Notary(key=place.settings.home / "other.pem", places=())
@@ -99,8 +117,6 @@ def slipped_key(place: Place) -> None:
     entry = {"verb": "key", "public": base64.b64encode(mine.public()).decode(), "at": at}
     rewritten(place, lambda entries: entries.append(entry))
     with place.catalog.reader.connect() as connection:
-        from counterfoil import ledger
-
         mine.publish(ledger.head(connection))
     (place.settings.home / "mine.pem").replace(place.settings.notary_key)
 
@@ -149,7 +165,10 @@ FORGED: dict[str, tuple[Callable[[Place], Any], str]] = {
         lambda place: rewritten(place, lambda entries: entries.__delitem__(slice(5, None))),
         "the last ones are gone",
     ),
-    "all entries gone": (lambda place: rewritten(place, lambda entries: entries.clear()), "there are 0"),
+    "all entries gone": (
+        lambda place: rewritten(place, lambda entries: entries.clear()),
+        "the last ones are gone",
+    ),
     "an entry that is no JSON": (
         lambda place: sql(place, "UPDATE ledger SET body = CAST('{' AS BLOB) WHERE entry = 3"),
         "entry 3 cannot be read",
@@ -184,6 +203,24 @@ FORGED: dict[str, tuple[Callable[[Place], Any], str]] = {
         lambda place: sql(place, "UPDATE edge SET role = 'dataset'"),
         "no entry of the ledger made the edge",
     ),
+    "the time at which a noun was recorded": (
+        lambda place: sql(place, "UPDATE noun SET recorded_at = '2020-01-01 00:00:00'"),
+        "is not what its entry in the ledger says",
+    ),
+    "the leaves beside the entries": (
+        lambda place: sql(place, "UPDATE ledger SET leaf = zeroblob(32) WHERE entry = 3"),
+        "the leaf beside entry 3 is not its own",
+    ),
+    "the time of the head": (
+        lambda place: sql(place, "UPDATE ledger_peaks SET at = '2999-01-01T00:00:00Z'"),
+        "says otherwise of the ledger's head",
+    ),
+    "an entry without a verb": (
+        lambda place: sql(place, """UPDATE ledger SET body = CAST('{"a":1}' AS BLOB) WHERE entry = 3"""),
+        "entry 3 cannot be read (a part of it is missing)",
+    ),
+    "what was said before said again otherwise": (said_again, "says otherwise of verdict-"),
+    "a second taking over": (taken_over_again, "only the first may"),
     "what a verb returned": (
         lambda place: sql(place, "UPDATE done SET nouns = '[]' WHERE key = 'validate 2'"),
         "the record of what was done with key validate 2",
@@ -235,7 +272,7 @@ def test_any_byte_of_an_export_is_held_by_the_key_alone(place: Place, tmp_path: 
         except ValueError:
             continue  # no text any more: it cannot be read
     (folder / file).write_bytes(whole.rsplit(b"\n", 2)[0] + b"\n")
-    assert verifier.verify_export(folder, trusted)["verified"] == (file == verifier.CHECKPOINTS)
+    assert not verifier.verify_export(folder, trusted)["verified"]
 
 
 def test_the_verifier_runs_without_counterfoil_and_says_what_it_finds(place: Place, tmp_path: Path) -> None:
@@ -310,3 +347,70 @@ def test_an_entry_and_a_noun_are_proven_by_a_few_hashes(place: Place) -> None:
         assert told_of["entry"] == 3 and name in told_of["line"]
         assert verifier.included(leaf, 3, head.size, steps, head.root)
         assert not verifier.included(leaf, 2, head.size, steps, head.root)
+
+
+def test_an_export_made_with_the_public_key_alone_proves_nothing(place: Place, tmp_path: Path) -> None:
+    folder = exported(place, tmp_path / "out")
+    trusted = verifier.public_of(folder / verifier.PUBLIC)
+    (folder / verifier.CHECKPOINTS).write_text("")
+    found = verifier.verify_export(folder, trusted)
+    assert (found["verified"], found["signed"]) == (False, 0)
+    assert [fault for fault in found["faults"] if "only 0 of 7 entries are signed" in fault]
+
+
+def test_a_catalog_that_is_older_than_the_ledger_is_taken_over_when_it_is_opened(place: Place) -> None:
+    with place.catalog.engine.begin() as connection:
+        for statement in (
+            "DROP TABLE ledger",
+            "DROP TABLE ledger_peaks",
+            "DROP TABLE segment",
+            "UPDATE alembic_version SET version_num = '0001'",
+        ):
+            connection.exec_driver_sql(statement)
+    checkpoints(place).unlink()
+    place.catalog.engine.dispose()
+    again = opened(place.settings.home)
+    assert faults(again) == []
+    judged(again, DAYS + 1)
+    assert [entry["verb"] for entry in told(again)] == ["adopt", "key", "validate"]
+    assert faults(again) == []
+
+
+def test_a_torn_checkpoint_is_passed_over_and_the_next_has_a_line_of_its_own(place: Place) -> None:
+    with checkpoints(place).open("ab") as file:
+        file.write(b'{"note":"counterfoil.led')
+    judged(place, DAYS + 1)
+    assert faults(place) == [] and witness.unsigned(place) == []
+
+
+def test_a_head_that_is_late_is_not_signed_by_the_key_that_came_after(place: Place) -> None:
+    notary = place.catalog.notary
+    assert notary is not None
+    with place.catalog.reader.connect() as connection:
+        late = ledger.head(connection)
+    place.catalog.change_key()
+    place.catalog.change_key()
+    notary.publish(late)
+    assert faults(place) == []
+
+
+def test_a_change_of_keys_that_was_cut_off_is_no_fault_before_the_next_write(place: Place) -> None:
+    notary = place.catalog.notary
+    assert notary is not None
+    blocked = place.settings.home / "file"
+    blocked.write_text("")
+    place.catalog.notary = Notary(key=notary.key, places=(str(blocked),))
+    with pytest.raises(UnavailableError):
+        place.catalog.change_key()
+    assert faults(opened(place.settings.home)) == []
+    judged(place, DAYS + 1)  # the place is still down: the entry is kept, its head is left to the next one
+    again = opened(place.settings.home)
+    assert len(told(again)) == DAYS + 3
+    judged(again, DAYS + 2)
+    assert faults(again) == []
+
+
+def test_verifying_makes_no_key(place: Place) -> None:
+    place.settings.notary_key.unlink()
+    assert [fault for fault in faults(place) if "names another key than" in fault]
+    assert not place.settings.notary_key.exists()

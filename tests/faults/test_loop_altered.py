@@ -253,7 +253,7 @@ ALTERED: dict[str, tuple[Callable[[Place], object], str]] = {
     "a receipt of another bento": (lambda place: answered(place, bento="small:0"), "it names small:0"),
     "a receipt in another file": (
         lambda place: answered(place).rename(place.settings.receipts / "2024-01-25" / "other.jsonl"),
-        "lies in other.jsonl, where it was not written",
+        "other.jsonl lies where no segment of that name belongs",
     ),
     "a landed day together with its manifest": (relanded, "the manifest of what has landed was altered"),
     "the digest of the manifest": (unsigned, "the manifest of what has landed was altered"),

@@ -9,7 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from counterfoil.errors import IntegrityError, UnknownError
+from counterfoil import canonical
+from counterfoil.errors import IntegrityError, UnavailableError, UnknownError
 from counterfoil.ledger import tree, verifier
 from counterfoil.receipts import Receipts, sealed, segment
 from flows import agree, sealing, witness
@@ -45,7 +46,7 @@ def test_what_was_sealed_is_found_word_for_word_and_takes_less(place: Place) -> 
     ids = answered(place)
     [path] = place.settings.receipts.glob("*/*.jsonl")
     before, size = {id: Receipts(place.settings.receipts).find(id) for id in ids}, path.stat().st_size
-    assert sealing.seal(place) == {"segments": 1, "receipts": MANY}
+    assert sealing.seal(place, quiet_seconds=0) == {"segments": 1, "receipts": MANY}
     receipts = Receipts(place.settings.receipts)
     [made] = place.settings.receipts.glob("*/*")
     assert made.suffix == ".parquet" and made.stat().st_size < size / 5
@@ -53,13 +54,13 @@ def test_what_was_sealed_is_found_word_for_word_and_takes_less(place: Place) -> 
     assert (receipts.count(), [one.id for one in receipts.all()]) == (MANY, ids)
     with pytest.raises(UnknownError):
         receipts.find(ids[0].rpartition("-")[0] + f"-{MANY + 1}")
-    assert sealing.seal(place) == {"segments": 0, "receipts": 0}
+    assert sealing.seal(place, quiet_seconds=0) == {"segments": 0, "receipts": 0}
     assert named(place) == []
 
 
 def test_a_receipt_is_proven_by_the_root_in_the_ledger(place: Place) -> None:
     ids = answered(place)
-    sealing.seal(place)
+    sealing.seal(place, quiet_seconds=0)
     [path] = place.settings.receipts.glob("*/*.parquet")
     root = bytes.fromhex(place.catalog.seals()[path.stem]["root"])
     for number in (1, 300, MANY):
@@ -84,13 +85,13 @@ def test_a_segment_that_a_process_writes_to_is_left_alone_and_taken_when_it_was_
     )
     process.start()
     assert ours.recv()
-    assert sealing.seal(place)["segments"] == 0
+    assert sealing.seal(place, quiet_seconds=0)["segments"] == 0
     process.kill()
     process.join()
     [path] = place.settings.receipts.glob("*/*.jsonl")
     with path.open("ab") as file:
         file.write(b"0123abcd {")  # torn: this answer never left
-    assert sealing.seal(place) == {"segments": 1, "receipts": 1}
+    assert sealing.seal(place, quiet_seconds=0) == {"segments": 1, "receipts": 1}
     assert named(place) == []
 
 
@@ -98,12 +99,12 @@ def test_a_segment_that_a_process_writes_to_is_left_alone_and_taken_when_it_was_
 def test_a_sealing_that_was_cut_off_goes_on(place: Place, after: str) -> None:
     ids = answered(place, 5)
     [path] = place.settings.receipts.glob("*/*.jsonl")
-    made = sealed.write(path)
+    made = sealed.write(sealed.read(path), path.with_suffix(sealed.SUFFIX))
     if after == "the entry":
         place.catalog.seal(made.segment, made.receipts, made.root, made.sha256)
     receipts = Receipts(place.settings.receipts)
     assert (receipts.count(), receipts.find(ids[0]).id, named(place)) == (5, ids[0], [])
-    assert sealing.seal(place) == {"segments": 1, "receipts": 5}
+    assert sealing.seal(place, quiet_seconds=0) == {"segments": 1, "receipts": 5}
     assert (receipts.count(), receipts.find(ids[0]).id, named(place)) == (5, ids[0], [])
     assert len(place.catalog.seals()) == 1
 
@@ -133,7 +134,7 @@ def louder(table: pa.Table) -> pa.Table:
 )
 def test_a_sealed_receipt_that_was_altered_is_named(place: Place, alter, said: str) -> None:
     answered(place, 5)
-    sealing.seal(place)
+    sealing.seal(place, quiet_seconds=0)
     [path] = place.settings.receipts.glob("*/*.parquet")
     alter(path)
     assert [fault for fault in named(place) if said in fault]
@@ -141,7 +142,7 @@ def test_a_sealed_receipt_that_was_altered_is_named(place: Place, alter, said: s
 
 def test_the_record_of_a_seal_is_held_by_the_ledger(place: Place) -> None:
     answered(place, 5)
-    sealing.seal(place)
+    sealing.seal(place, quiet_seconds=0)
     [path] = place.settings.receipts.glob("*/*.parquet")
     rewritten(path, louder)
     now = sealed.of(path)
@@ -157,5 +158,76 @@ def test_an_altered_line_is_not_sealed(place: Place) -> None:
     [path] = place.settings.receipts.glob("*/*.jsonl")
     path.write_bytes(path.read_bytes().replace(b'"score":0.5', b'"score":0.9', 1))
     with pytest.raises(IntegrityError, match="wrong checksum"):
-        sealing.seal(place)
+        sealing.seal(place, quiet_seconds=0)
     assert path.is_file() and segment.count(path) == 5
+
+
+def test_what_was_written_to_a_moment_ago_is_left_alone(place: Place) -> None:
+    answered(place, 5)
+    assert sealing.seal(place) == {"segments": 0, "receipts": 0}
+
+
+def test_a_sealed_segment_is_never_written_anew(place: Place) -> None:
+    """An open file that comes back beside a sealed one, as from a backup or a late answer."""
+    receipts = Receipts(place.settings.receipts)
+    late = [receipt(receipts.new_id(NOON)) for _ in range(3)]
+    receipts.write(late[0])
+    receipts.close()
+    [path] = place.settings.receipts.glob("*/*.jsonl")
+    before = path.read_bytes()
+    sealing.seal(place, quiet_seconds=0)
+    with pytest.raises(UnavailableError):
+        Receipts(place.settings.receipts).write(late[1])
+    path.write_bytes(before)
+    assert named(place) == []
+    path.write_bytes(segment.line(canonical.encode(late[2])))
+    assert [fault for fault in named(place) if "holds other receipts" in fault]
+    with pytest.raises(IntegrityError, match="was sealed with 1 receipts of other contents"):
+        sealing.seal(place, quiet_seconds=0)
+    assert Receipts(place.settings.receipts).find(late[0].id) == late[0]
+    path.write_bytes(before)
+    assert sealing.seal(place, quiet_seconds=0)["segments"] == 1
+    assert named(place) == [] and not path.exists()
+
+
+def test_a_forged_open_file_beside_a_sealed_one_is_not_shown(place: Place) -> None:
+    [first, *_] = answered(place, 5)
+    [path] = place.settings.receipts.glob("*/*.jsonl")
+    lines = [line.partition(b" ")[2] for line in path.read_bytes().splitlines()]
+    sealing.seal(place, quiet_seconds=0)
+    path.write_bytes(b"".join(segment.line(line.replace(b'"score":0.5', b'"score":0.9')) for line in lines))
+    assert Receipts(place.settings.receipts).find(first).items[0].score == 0.5
+    assert [fault for fault in named(place) if "holds other receipts" in fault]
+
+
+def test_a_copy_in_another_folder_hides_nothing(place: Place) -> None:
+    answered(place, 5)
+    sealing.seal(place, quiet_seconds=0)
+    [path] = place.settings.receipts.glob("*/*.parquet")
+    for folder in ("0", "zz"):
+        (place.settings.receipts / folder).mkdir()
+        (place.settings.receipts / folder / path.name).write_bytes(path.read_bytes())
+    rewritten(path, louder)
+    found = named(place)
+    assert [fault for fault in found if "is not what was sealed" in fault]
+    assert len([fault for fault in found if "where no segment of that name belongs" in fault]) == 2
+
+
+def test_one_bad_segment_does_not_keep_the_others_open(place: Place) -> None:
+    for _ in range(3):
+        answered(place, 2)
+    paths = sorted(place.settings.receipts.glob("*/*.jsonl"))
+    paths[0].write_bytes(paths[0].read_bytes().replace(b'"score":0.5', b'"score":0.9', 1))
+    with pytest.raises(IntegrityError, match="2 segments were sealed, and 1 could not be"):
+        sealing.seal(place, quiet_seconds=0)
+    assert list(place.settings.receipts.glob("*/*.jsonl")) == paths[:1]
+
+
+def test_a_service_that_ended_before_its_first_answer_leaves_nothing(place: Place) -> None:
+    [id] = answered(place, 1)
+    [path] = place.settings.receipts.glob("*/*.jsonl")
+    path.write_bytes(b"")
+    assert sealing.seal(place, quiet_seconds=0) == {"segments": 1, "receipts": 0}
+    assert not list(place.settings.receipts.glob("*/*")) and named(place) == []
+    with pytest.raises(UnknownError):
+        Receipts(place.settings.receipts).find(id)

@@ -28,6 +28,11 @@ def upgrade() -> None:
         sa.Column("peaks", sa.LargeBinary, nullable=False),
         sa.Column("public", sa.String(44)),
     )
+    op.execute(
+        sa.text(
+            "INSERT INTO ledger_peaks (only, size, at, leaf, peaks) VALUES (0, 0, '', :leaf, :peaks)"
+        ).bindparams(sa.bindparam("leaf", "0" * 64), sa.bindparam("peaks", b"", sa.LargeBinary))
+    )
     if op.get_bind().dialect.name == "sqlite":
         for verb in ("UPDATE", "DELETE"):
             op.execute(
@@ -42,6 +47,10 @@ def upgrade() -> None:
         op.execute(
             "CREATE TRIGGER ledger_keeps BEFORE UPDATE OR DELETE ON ledger"
             " FOR EACH ROW EXECUTE FUNCTION ledger_keeps()"
+        )
+        op.execute(
+            "CREATE TRIGGER ledger_keeps_all BEFORE TRUNCATE ON ledger"
+            " FOR EACH STATEMENT EXECUTE FUNCTION ledger_keeps()"
         )
 
 
