@@ -120,6 +120,7 @@ def test_honest_histories_have_no_fault() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_a_thousand_honest_histories_have_no_fault() -> None:
     many = settings(
         max_examples=1000, stateful_step_count=8, deadline=None, suppress_health_check=list(HealthCheck)
