@@ -405,9 +405,10 @@ def ledger_show(
 
 @ledger.command("prove")
 def ledger_prove(
-    what: Annotated[str, typer.Argument(help="An entry's number, or the id of a noun.")], json: Json = False
+    what: Annotated[str, typer.Argument(help="An entry's number, or the id of a noun or a sealed receipt.")],
+    json: Json = False,
 ) -> None:
-    """Prove that an entry is in the ledger, below a signed head."""
+    """Prove that an entry, or a receipt by the entry of its segment, is in the ledger, below a signed head."""
     from flows import book
 
     terminal.emit(book.prove(what), json, book.show_proof)

@@ -13,6 +13,7 @@ from counterfoil import ledger, terminal
 from counterfoil.catalog import tables
 from counterfoil.errors import InputError, UnknownError
 from counterfoil.ledger import tree, verifier
+from counterfoil.receipts import Receipts
 from flows.place import Place, open_place
 
 
@@ -48,11 +49,18 @@ def _said(entry: dict[str, Any]) -> str:
 
 
 def prove(what: str) -> dict[str, Any]:
-    """Return the proof that an entry, or the entry that made a noun, is in the ledger, under the newest signed head.
+    """Return the proof that an entry, the entry of a noun, or a sealed receipt is in the ledger, under the newest signed head.
 
-    UnknownError when there is no such entry, InputError when no checkpoint covers it yet.
+    UnknownError when there is no such entry, InputError when no checkpoint covers it yet or the receipt is not sealed yet.
     """
     place = open_place()
+    if what.startswith("receipt-"):
+        held = Receipts(place.settings.receipts).proof(what)
+        return {**held, **_proof(place, f'"name":"{held["segment"]}"')}
+    return _proof(place, what)
+
+
+def _proof(place: Place, what: str) -> dict[str, Any]:
     with place.catalog.reader.connect() as connection:
         number, body = _entry(connection, what)
         size, note = _newest(place, ledger.head(connection).size)
@@ -73,6 +81,15 @@ def prove(what: str) -> dict[str, Any]:
 
 def show_proof(told: dict[str, Any]) -> None:
     """Show a proof as a person can follow it."""
+    if "receipt" in told:
+        terminal.OUT.print(told["receipt"], highlight=False, markup=False, soft_wrap=True)
+        terminal.OUT.print(
+            f"receipt at {told['place']} of {told['receipts']:,} below the root {told['segment_root']} of segment"
+            f" {told['segment']}, by {len(told['segment_proof'])} hashes:",
+            highlight=False,
+        )
+        for step in told["segment_proof"]:
+            terminal.OUT.print(f"  {step}", highlight=False)
     terminal.OUT.print(told["line"], highlight=False, markup=False, soft_wrap=True)
     terminal.OUT.print(
         f"entry {told['entry']} of {told['size']:,} below the root {told['root']}, by {len(told['proof'])} hashes:",
@@ -88,8 +105,9 @@ def _entry(connection: Any, what: str) -> tuple[int, bytes]:
         for number, body in ledger.entries(connection, int(what), int(what) + 1):
             return number, body
         raise UnknownError(f"the ledger has no entry {what}; it has {ledger.head(connection).size}")
+    told = (what if what.startswith('"') else f'"id":"{what}"').encode()
     for number, body in ledger.entries(connection):
-        if f'"id":"{what}"'.encode() in body:
+        if told in body:
             return number, body
     raise UnknownError(f"no entry of the ledger made {what!r}; list entries with `counterfoil ledger show`")
 

@@ -3,12 +3,14 @@
 import shutil
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from counterfoil import terminal
 from counterfoil.errors import CounterfoilError
 from counterfoil.processes import Processes
 from counterfoil.settings import EMBEDDED_KEY
+from flows import witness
 from flows.place import Place, code_version, open_place
 
 DISK_BYTES = 5_000_000_000
@@ -48,6 +50,21 @@ def _pseudonyms(place: Place) -> tuple[str, str]:
 
 def _catalog(place: Place) -> tuple[str, str]:
     return "ok", f"{place.settings.database}: {len(place.catalog.addresses())} stored versions"
+
+
+def _ledger(place: Place) -> tuple[str, str]:
+    unsigned = witness.unsigned(place)
+    if unsigned:
+        return "note", unsigned[0]
+    home = place.settings.home.resolve()
+    folders = [Path(named) for named in place.settings.checkpoint_places if "://" not in named]
+    if all(folder.resolve().is_relative_to(home) for folder in folders):
+        return (
+            "note",
+            "signed heads lie in the home, which proves nothing against its owner: name a place elsewhere in"
+            " COUNTERFOIL_CHECKPOINTS",
+        )
+    return "ok", f"heads go to {', '.join(place.settings.checkpoint_places)}"
 
 
 def _store(place: Place) -> tuple[str, str]:
@@ -90,6 +107,7 @@ CHECKS: dict[str, Callable[[Place], tuple[str, str]]] = {
     "profile": _profile,
     "pseudonyms": _pseudonyms,
     "catalog": _catalog,
+    "ledger": _ledger,
     "store": _store,
     "landing": _landing,
     "disk": _disk,

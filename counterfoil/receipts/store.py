@@ -3,6 +3,7 @@
 Writes are committed in groups: whatever waits while the disk is busy goes down with the next flush.
 """
 
+import base64
 import os
 import queue
 import re
@@ -18,7 +19,7 @@ from typing import Any, get_origin, get_type_hints
 import orjson
 
 from counterfoil import canonical
-from counterfoil.errors import UnavailableError, UnknownError
+from counterfoil.errors import InputError, UnavailableError, UnknownError
 from counterfoil.receipts import sealed, segment
 from counterfoil.types import Receipt, ReceiptItem
 
@@ -84,6 +85,31 @@ class Receipts:
                 f"no receipt {id} in {self.folder}; take the id from an answer of this installation"
             )
         return decode(payload)
+
+    def proof(self, id: str) -> dict[str, Any]:
+        """Return what proves a sealed receipt: its payload, its segment, the root over that, and the hashes in between (base64).
+
+        UnknownError when there is no such receipt, InputError when it is not sealed yet.
+        """
+        parts = _parts(id)
+        path = self._path(parts["segment"]).with_suffix(sealed.SUFFIX)
+        if not path.is_file():
+            self.find(id)
+            raise InputError(
+                f"{id} is not sealed yet; once its segment is done with, `counterfoil receipt seal` does it"
+            )
+        try:
+            at, receipts, steps = sealed.proof(path, int(parts["number"]))
+        except IndexError as fault:
+            raise UnknownError(f"no receipt {id} in {self.folder}") from fault
+        return {
+            "receipt": (sealed.find(path, int(parts["number"])) or b"").decode(),
+            "segment": parts["segment"],
+            "segment_root": sealed.of(path).root,
+            "place": at,
+            "receipts": receipts,
+            "segment_proof": [base64.b64encode(step).decode() for step in steps],
+        }
 
     def all(self) -> Iterator[Receipt]:
         """Yield every receipt, oldest segment first; IntegrityError at the first altered one."""

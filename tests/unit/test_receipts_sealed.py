@@ -1,5 +1,6 @@
 """Sealed receipts: found as before, smaller, whole after any kill, and nothing of them altered unseen."""
 
+import base64
 import multiprocessing
 from collections.abc import Iterator
 from datetime import timedelta
@@ -10,10 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from counterfoil import canonical
-from counterfoil.errors import IntegrityError, UnavailableError, UnknownError
+from counterfoil.errors import InputError, IntegrityError, UnavailableError, UnknownError
 from counterfoil.ledger import tree, verifier
 from counterfoil.receipts import Receipts, sealed, segment
-from flows import agree, sealing, witness
+from flows import agree, book, sealing, witness
 from flows.place import Place
 from tests.ledger_home import faults, opened
 from tests.unit.test_receipts import NOON, receipt
@@ -231,3 +232,25 @@ def test_a_service_that_ended_before_its_first_answer_leaves_nothing(place: Plac
     assert not list(place.settings.receipts.glob("*/*")) and named(place) == []
     with pytest.raises(UnknownError):
         Receipts(place.settings.receipts).find(id)
+
+
+def test_a_receipt_is_proven_up_to_a_signed_head(place: Place) -> None:
+    ids = answered(place, 5)
+    with pytest.raises(InputError, match="is not sealed yet"):
+        book.prove(ids[1])
+    sealing.seal(place, quiet_seconds=0)
+    told = book.prove(ids[1])
+    leaf = verifier.leaf_hash(told["receipt"].encode())
+    steps = [base64.b64decode(step) for step in told["segment_proof"]]
+    root = bytes.fromhex(told["segment_root"])
+    assert ids[1] in told["receipt"]
+    assert verifier.included(leaf, told["place"], told["receipts"], steps, root)
+    assert told["segment_root"] in told["line"]  # the entry of the seal
+    head = verifier.read_note(told["checkpoint"])
+    above = [base64.b64decode(step) for step in told["proof"]]
+    assert verifier.included(
+        verifier.leaf_hash(told["line"].encode()), told["entry"], head.size, above, head.root
+    )
+    for missing in ("receipt-20260412T120003-00000000-1", ids[0].rpartition("-")[0] + "-9"):
+        with pytest.raises(UnknownError):
+            book.prove(missing)
