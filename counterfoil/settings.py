@@ -85,10 +85,9 @@ class Settings(BaseSettings):
 
     @property
     def checkpoint_places(self) -> tuple[str, ...]:
-        """Folders and webhooks that take signed heads: `checkpoints` cut at commas; a folder of the home where none is named."""
+        """Folders and webhooks that take signed heads: one of the home, and `checkpoints` cut at commas."""
         named = tuple(part.strip() for part in (self.checkpoints or "").split(",") if part.strip())
-        own = () if any("://" not in place for place in named) else (str(self.home / "checkpoints"),)
-        return own + named
+        return (str(self.home / "checkpoints"), *named)
 
     @cached_property
     def database(self) -> str:

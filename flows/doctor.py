@@ -57,8 +57,9 @@ def _ledger(place: Place) -> tuple[str, str]:
     if unsigned:
         return "note", unsigned[0]
     home = place.settings.home.resolve()
+    webhooks = [named for named in place.settings.checkpoint_places if "://" in named]
     folders = [Path(named) for named in place.settings.checkpoint_places if "://" not in named]
-    if all(folder.resolve().is_relative_to(home) for folder in folders):
+    if all(folder.resolve().is_relative_to(home) for folder in folders) and not webhooks:
         return (
             "note",
             "signed heads lie in the home, which proves nothing against its owner: name a place elsewhere in"
