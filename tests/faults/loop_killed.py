@@ -27,8 +27,8 @@ HEAVY = ("feast", "great_expectations", "bentoml", "dvc_data.hashfile.build", "d
 class Mortal(Catalog):
     """A catalog whose process is killed at the first record of its life: just before it is written, or just after."""
 
-    def __init__(self, url: str, when: str) -> None:
-        super().__init__(url)
+    def __init__(self, whole: Catalog, when: str) -> None:
+        super().__init__(whole.engine.url.render_as_string(hide_password=False), whole.notary)
         self.when = when
 
     def record(self, *args: Any, **kwargs: Any) -> None:
@@ -42,8 +42,8 @@ class Mortal(Catalog):
 
 def one_turn(home: Path, log: Path, when: str) -> None:
     """Turn the loop once, and note the verbs as they begin."""
-    settings = place_of(home).settings
-    place = Place(settings=settings, store=Store(home), catalog=Mortal(settings.database, when))
+    whole = place_of(home)
+    place = Place(settings=whole.settings, store=Store(home), catalog=Mortal(whole.catalog, when))
     note = log.with_suffix(".ran")
     note.write_text("")
 

@@ -26,8 +26,8 @@ def die() -> None:
 class Mortal(Catalog):
     """A catalog whose process is killed at the record of one trial."""
 
-    def __init__(self, url: str, when: str, number: int) -> None:
-        super().__init__(url)
+    def __init__(self, whole: Catalog, when: str, number: int) -> None:
+        super().__init__(whole.engine.url.render_as_string(hide_password=False), whole.notary)
         self.when, self.number = when, number
 
     def record(self, verb: str, key: str, nouns: Any, *rest: Any) -> None:
@@ -42,8 +42,8 @@ class Mortal(Catalog):
 
 def main(home: Path, when: str, number: int, trials: int) -> None:
     """Tune until death."""
-    settings = place_of(home).settings
-    place = Place(settings=settings, store=Store(home), catalog=Mortal(settings.database, when, number))
+    whole = place_of(home)
+    place = Place(settings=whole.settings, store=Store(home), catalog=Mortal(whole.catalog, when, number))
     memory = recorder(place)
 
     def on_start(verb: str, label: str) -> None:
