@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from counterfoil.errors import CounterfoilError, IntegrityError
+from counterfoil.files import sync
 from counterfoil.receipts import Receipts, sealed, segment
 from flows.place import Place
 
@@ -27,12 +28,13 @@ def seal(
     """
     segments = held = 0
     faults: list[str] = []
+    known = place.catalog.seals()
     for path in Receipts(place.settings.receipts).open_segments():
         try:
             with segment.done_with(path, quiet_seconds) as free:
                 if not free:
                     continue
-                held += _one(place, path)
+                held += _one(place, path, known.get(path.stem))
         except CounterfoilError as fault:
             faults.append(f"{path.name}: {fault}")
             continue
@@ -45,10 +47,9 @@ def seal(
     return {"segments": segments, "receipts": held}
 
 
-def _one(place: Place, path: Path) -> int:
+def _one(place: Place, path: Path, known: dict[str, Any] | None) -> int:
     size = path.stat().st_size
     rows, closed = sealed.read(path), path.with_suffix(sealed.SUFFIX)
-    known = place.catalog.seals().get(path.stem)
     if known is not None and (known["root"], known["receipts"]) != (rows.root, len(rows.numbers)):
         raise IntegrityError(
             f"it was sealed with {known['receipts']} receipts of other contents; run `counterfoil verify`"
@@ -59,5 +60,5 @@ def _one(place: Place, path: Path) -> int:
     if path.stat().st_size != size:
         raise IntegrityError("somebody wrote to it meanwhile; it stays")
     path.unlink()
-    segment.sync_folder(path.parent)
+    sync(path.parent)
     return len(rows.numbers)

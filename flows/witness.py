@@ -14,7 +14,6 @@ from sqlalchemy import Connection, select
 from counterfoil import canonical, ledger
 from counterfoil.catalog import tables
 from counterfoil.ledger import Notary
-from counterfoil.ledger.tables import LEDGER
 from counterfoil.ledger.verifier import Walk, heads, leaf_hash, retold, unvouched, walked
 from flows.place import Place
 
@@ -88,13 +87,11 @@ def unsigned(place: Place) -> list[str]:
 
 def _lines(connection: Connection, walk: Walk) -> Iterator[bytes]:
     """Yield the entries; see on the way that none is missing, and that the leaf beside each is its own."""
-    query = select(LEDGER).order_by(LEDGER.c.entry).execution_options(yield_per=10_000)
-    for number, row in enumerate(connection.execute(query)):
-        body = row.body.encode() if isinstance(row.body, str) else bytes(row.body)
-        if row.entry != number and walk.tree.size == number:
-            walk.faults.append(f"there is no entry {number}: the next one is {row.entry}")
-        if row.leaf != leaf_hash(body):
-            walk.faults.append(f"the leaf beside entry {row.entry} is not its own")
+    for number, (entry, body, leaf) in enumerate(ledger.rows(connection)):
+        if entry != number and walk.tree.size == number:
+            walk.faults.append(f"there is no entry {number}: the next one is {entry}")
+        if leaf != leaf_hash(body):
+            walk.faults.append(f"the leaf beside entry {entry} is not its own")
         yield body
 
 

@@ -5,6 +5,7 @@ Reads are open to everybody. Writes go through `record` (called by the recording
 
 import base64
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -141,7 +142,7 @@ class Catalog:
             known = tables.DONE.c.key == key
             if not connection.execute(update(tables.DONE).where(known).values(row)).rowcount:
                 connection.execute(insert(tables.DONE).values(key=key, **row))
-            head = ledger.append(connection, now, written.plain())
+            head = ledger.append(connection, now, asdict(written))
         if self.notary is not None:
             self.notary.publish(head)
 

@@ -5,7 +5,7 @@ So nothing personal enters the ledger, and every row of the catalog has an entry
 
 import base64
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -29,10 +29,6 @@ class Written:
     new: list[dict[str, Any]] = field(default_factory=list)
     edges: list[list[str]] = field(default_factory=list)
     stored: list[dict[str, Any]] = field(default_factory=list)
-
-    def plain(self) -> dict[str, Any]:
-        """Return it as an entry says it."""
-        return asdict(self)
 
 
 def said_of_noun(row: Any) -> dict[str, Any]:

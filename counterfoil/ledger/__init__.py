@@ -4,7 +4,7 @@
 and hands them to places outside, `tree` makes proofs, `verifier` proves an export with a public key alone.
 """
 
-from counterfoil.ledger.book import Head, append, entries, head, leaves, peaks
+from counterfoil.ledger.book import Head, append, entries, head, leaves, peaks, rows
 from counterfoil.ledger.notary import Notary
 
-__all__ = ["Head", "Notary", "append", "entries", "head", "leaves", "peaks"]
+__all__ = ["Head", "Notary", "append", "entries", "head", "leaves", "peaks", "rows"]

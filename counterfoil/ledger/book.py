@@ -56,12 +56,20 @@ def head(connection: Connection) -> Head:
 
 def entries(connection: Connection, first: int = 0, stop: int | None = None) -> Iterator[tuple[int, bytes]]:
     """Yield (number, canonical JSON) of the entries from `first` on, before `stop`, in order."""
-    query = select(LEDGER.c.entry, LEDGER.c.body).where(LEDGER.c.entry >= first).order_by(LEDGER.c.entry)
+    for number, body, _ in rows(connection, first, stop):
+        yield number, body
+
+
+def rows(
+    connection: Connection, first: int = 0, stop: int | None = None
+) -> Iterator[tuple[int, bytes, bytes]]:
+    """Yield (number, canonical JSON, the leaf hash that was kept beside it) of the same entries."""
+    query = select(LEDGER).where(LEDGER.c.entry >= first).order_by(LEDGER.c.entry)
     if stop is not None:
         query = query.where(LEDGER.c.entry < stop)
     for row in connection.execution_options(yield_per=READ).execute(query):
         # whoever changed a row by hand may have left text: it is walked as well
-        yield row.entry, row.body.encode() if isinstance(row.body, str) else bytes(row.body)
+        yield row.entry, row.body.encode() if isinstance(row.body, str) else bytes(row.body), row.leaf
 
 
 def leaves(connection: Connection, size: int) -> list[bytes]:

@@ -37,19 +37,16 @@ class Notary:
         """Return the public key, None when there is no key."""
         return self.public() if self.key.is_file() else None
 
-    def sign(self, head: Head) -> str:
-        """Return the signed note of a head."""
-        private = _loaded(self.key)
-        return note(head.size, head.root, _public(private), private.sign(note_body(head.size, head.root)))
-
     def publish(self, head: Head) -> None:
         """Sign a head and hand it to every place; UnavailableError when one does not take it: entries are kept all the same.
 
         A head that another key is to sign is left to the next one: the key was changed in between.
         """
-        if head.public is not None and head.public != base64.b64encode(self.public()).decode():
+        private = _loaded(self.key)
+        if head.public is not None and head.public != base64.b64encode(_public(private)).decode():
             return
-        signed = orjson.dumps({"note": self.sign(head)}) + b"\n"
+        signature = private.sign(note_body(head.size, head.root))
+        signed = orjson.dumps({"note": note(head.size, head.root, _public(private), signature)}) + b"\n"
         faults = []
         for place in self.places:
             try:

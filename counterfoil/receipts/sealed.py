@@ -5,8 +5,7 @@ answered; a few columns lie beside it for questions over many. Rows are sorted b
 reads little.
 """
 
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ import pyarrow.parquet as pq
 
 from counterfoil import canonical
 from counterfoil.errors import IntegrityError
+from counterfoil.files import write_durably
 from counterfoil.ledger import tree
 from counterfoil.ledger.verifier import leaf_hash
 from counterfoil.receipts import segment
@@ -54,6 +54,17 @@ class Rows:
     root: str
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Proof:
+    """One receipt, its place among those of its segment, the root over them, and the hashes beside the way up."""
+
+    payload: bytes
+    place: int
+    receipts: int
+    root: bytes
+    steps: tuple[bytes, ...]
+
+
 def read(open_segment: Path) -> Rows:
     """Return what an open segment holds; IntegrityError when a line of it was altered."""
     rows = sorted((_number(payload), payload) for payload in segment.payloads(open_segment))
@@ -77,20 +88,16 @@ def write(rows: Rows, path: Path) -> Seal:
         },
         schema=SCHEMA,
     )
-    half = path.with_name(f"{path.name}.{os.getpid()}.part")
-    with half.open("wb") as file:
-        pq.write_table(
-            table,
-            file,
-            compression="zstd",
-            compression_level=9,
-            row_group_size=GROUP_ROWS,
-            use_dictionary=["use_case", "release"],
-        )
-        file.flush()
-        os.fsync(file.fileno())
-    half.replace(path)
-    segment.sync_folder(path.parent)
+    sink = pa.BufferOutputStream()
+    pq.write_table(
+        table,
+        sink,
+        compression="zstd",
+        compression_level=9,
+        row_group_size=GROUP_ROWS,
+        use_dictionary=["use_case", "release"],
+    )
+    write_durably(path, sink.getvalue())
     return of(path)
 
 
@@ -142,17 +149,20 @@ def _opened(path: Path) -> Iterator[pq.ParquetFile]:
         raise IntegrityError(f"{path.name} cannot be read ({fault}): it was altered; restore it") from fault
 
 
-def proof(path: Path, number: int) -> tuple[int, int, list[bytes]]:
-    """Return (place, leaves, hashes beside the way up) of one receipt in its segment's tree; IndexError when it is not there."""
+def proof(path: Path, number: int) -> Proof:
+    """Return what proves one receipt of a segment; IndexError when it is not there."""
     rows = list(payloads(path))
-    place = _place([_number(payload) for payload in rows], number)
-    return place, len(rows), tree.inclusion([leaf_hash(payload) for payload in rows], place)
-
-
-def _place(numbers: Sequence[int], number: int) -> int:
+    numbers = [_number(payload) for payload in rows]
     if number not in numbers:
         raise IndexError(f"there is no receipt {number} in this segment")
-    return numbers.index(number)
+    place, leaves = numbers.index(number), [leaf_hash(payload) for payload in rows]
+    return Proof(
+        payload=rows[place],
+        place=place,
+        receipts=len(rows),
+        root=tree.root(leaves),
+        steps=tuple(tree.inclusion(leaves, place)),
+    )
 
 
 def _number(payload: bytes) -> int:

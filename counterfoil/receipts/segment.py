@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from counterfoil.errors import IntegrityError
+from counterfoil.files import sync
 
 CRC_DIGITS = 8
 SEALED = ".parquet"  # how the file of a segment that is done with ends
@@ -51,7 +52,7 @@ def create(path: Path) -> int:
     finally:
         half.unlink()
     for folder in (path.parent, path.parent.parent):
-        sync_folder(folder)
+        sync(folder)
     return descriptor
 
 
@@ -88,15 +89,6 @@ def append(descriptor: int, lines: bytes) -> None:
     while view:
         view = view[os.write(descriptor, view) :]
     os.fdatasync(descriptor)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the folder's entries durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def find(path: Path, needle: bytes) -> bytes | None:

@@ -99,16 +99,16 @@ class Receipts:
                 f"{id} is not sealed yet; once its segment is done with, `counterfoil receipt seal` does it"
             )
         try:
-            at, receipts, steps = sealed.proof(path, int(parts["number"]))
+            held = sealed.proof(path, int(parts["number"]))
         except IndexError as fault:
             raise UnknownError(f"no receipt {id} in {self.folder}") from fault
         return {
-            "receipt": (sealed.find(path, int(parts["number"])) or b"").decode(),
+            "receipt": held.payload.decode(),
             "segment": parts["segment"],
-            "segment_root": sealed.of(path).root,
-            "place": at,
-            "receipts": receipts,
-            "segment_proof": [base64.b64encode(step).decode() for step in steps],
+            "segment_root": held.root.hex(),
+            "place": held.place,
+            "receipts": held.receipts,
+            "segment_proof": [base64.b64encode(step).decode() for step in held.steps],
         }
 
     def all(self) -> Iterator[Receipt]:

@@ -65,7 +65,9 @@ def test_a_receipt_is_proven_by_the_root_in_the_ledger(place: Place) -> None:
     [path] = place.settings.receipts.glob("*/*.parquet")
     root = bytes.fromhex(place.catalog.seals()[path.stem]["root"])
     for number in (1, 300, MANY):
-        at, leaves, steps = sealed.proof(path, number)
+        held = sealed.proof(path, number)
+        at, leaves, steps = held.place, held.receipts, held.steps
+        assert held.root == root
         payload = sealed.find(path, number)
         assert payload is not None and ids[number - 1].encode() in payload
         assert verifier.included(verifier.leaf_hash(payload), at, leaves, steps, root)
