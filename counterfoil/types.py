@@ -323,6 +323,53 @@ class Release(Noun):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Approval(Noun):
+    """Somebody's word on a decision, beside the gate's."""
+
+    kind: ClassVar[str] = "approval"
+    use_case: str
+    decision: str
+    by: str
+    at: datetime
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Quarantine(Noun):
+    """Nouns that may not be promoted, nor anything that is made from them: what `subject` (a bad file, a day) reached.
+
+    One that `lifts` another, by its id, ends it.
+    """
+
+    kind: ClassVar[str] = "quarantine"
+    subject: str
+    nouns: tuple[str, ...]
+    reason: str
+    by: str
+    at: datetime
+    lifts: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Erasure(Noun):
+    """A person who was forgotten, named by a commitment alone: what went where, which nouns learned from them, what remains.
+
+    `stored` are the addresses of versions that are no longer in the store and need not be; `removed` counts what went by place;
+    `remains` says in sentences what stays and why; `sha256` is the digest of the signed certificate.
+    """
+
+    kind: ClassVar[str] = "erasure"
+    person: str
+    at: datetime
+    by: str
+    removed: dict[str, int]
+    stored: tuple[str, ...]
+    learned: tuple[str, ...]
+    remains: tuple[str, ...]
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ReceiptItem:
     """One item of an answer: where it came from, its score, why it is there."""
 

@@ -13,21 +13,37 @@ import orjson
 from counterfoil import canonical
 from counterfoil.errors import IntegrityError
 from counterfoil.types import (
+    Approval,
     Attempt,
     Bento,
     Candidate,
     Dataset,
     Decision,
+    Erasure,
     Evaluation,
     Noun,
     OnlineRows,
+    Quarantine,
     Release,
     Verdict,
 )
 
 NOUNS: dict[str, type[Noun]] = {
     noun.kind: noun
-    for noun in (Verdict, Dataset, Attempt, Candidate, Evaluation, Decision, Bento, OnlineRows, Release)
+    for noun in (
+        Verdict,
+        Dataset,
+        Attempt,
+        Candidate,
+        Evaluation,
+        Decision,
+        Approval,
+        Bento,
+        OnlineRows,
+        Release,
+        Quarantine,
+        Erasure,
+    )
 }
 
 

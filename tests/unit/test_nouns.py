@@ -11,6 +11,7 @@ from counterfoil import canonical
 from counterfoil.catalog import codec
 from counterfoil.errors import IntegrityError
 from counterfoil.types import (
+    Approval,
     Attempt,
     Bento,
     Candidate,
@@ -18,9 +19,11 @@ from counterfoil.types import (
     Comparison,
     Dataset,
     Decision,
+    Erasure,
     Evaluation,
     Noun,
     OnlineRows,
+    Quarantine,
     Release,
     Verdict,
 )
@@ -178,6 +181,21 @@ NOUNS: dict[str, st.SearchStrategy] = {
         share=st.floats(0, 1),
         valid_from=moments,
         valid_to=maybe(moments),
+    ),
+    "approval": st.builds(Approval, use_case=names, decision=names, by=words, at=moments, note=words),
+    "quarantine": st.builds(
+        Quarantine, subject=words, nouns=ids, reason=words, by=words, at=moments, lifts=maybe(names)
+    ),
+    "erasure": st.builds(
+        Erasure,
+        person=names,
+        at=moments,
+        by=words,
+        removed=st.dictionaries(names, counts, max_size=3),
+        stored=ids,
+        learned=ids,
+        remains=texts,
+        sha256=names,
     ),
 }
 

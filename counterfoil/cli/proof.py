@@ -1,0 +1,101 @@
+"""Commands that answer an auditor: receipts, lineage, what served when, and the proof of it."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from counterfoil import terminal
+from counterfoil.cli.app import Json, app, receipt
+from counterfoil.errors import InputError
+
+
+@receipt.command("show")
+def receipt_show(receipt_id: Annotated[str, typer.Argument(metavar="ID")], json: Json = False) -> None:
+    """Print the stub of an answer."""
+    from flows import commands
+
+    terminal.emit(commands.receipt(receipt_id), json, commands.show_receipt)
+
+
+@receipt.command("seal")
+def receipt_seal(
+    quiet_minutes: Annotated[
+        float, typer.Option(min=0, help="Leave alone what was written to within these minutes.")
+    ] = 60.0,
+    json: Json = False,
+) -> None:
+    """Seal the receipts that no service writes to any more: smaller, and their root in the ledger."""
+    from flows import commands
+
+    with terminal.stages() as stages:
+        found = commands.seal(stages, quiet_minutes)
+    terminal.emit(found, json, commands.show_sealed)
+
+
+@app.command()
+def restore(
+    address: Annotated[str, typer.Argument(help="Id of a dataset, candidate or evaluation, or its address.")],
+    folder: Annotated[Path, typer.Argument(help="Where to lay it out; must not exist.")],
+    json: Json = False,
+) -> None:
+    """Lay out an earlier dataset or model version, checked against its digests."""
+    from flows import commands
+
+    terminal.emit(commands.restore(address, folder), json, commands.show_restored)
+
+
+@app.command()
+def lineage(
+    noun: Annotated[
+        str, typer.Argument(help="Id of anything: a receipt, release, decision, candidate, dataset, ...")
+    ],
+    json: Json = False,
+) -> None:
+    """Walk back from anything to the data that it came from."""
+    from flows import commands
+
+    terminal.emit(commands.lineage(noun), json, commands.show_lineage)
+
+
+@app.command("as-of")
+def as_of(
+    moment: Annotated[
+        str, typer.Argument(help="A moment, as 2026-11-28T14:00:00Z; without a zone it is UTC.")
+    ],
+    use_case: Annotated[str | None, typer.Option(help="Only this use case.")] = None,
+    known_at: Annotated[
+        str | None, typer.Option(help="As it was known at this moment; default: as it is known now.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Say what served at a moment, since when, decided on what evidence, approved by whom."""
+    from flows import history
+
+    terminal.emit(history.as_of(moment, use_case, known_at), json, history.show_as_of)
+
+
+@app.command()
+def verify(
+    export: Annotated[
+        Path | None, typer.Option(help="Prove this export of a ledger instead, offline, with --key alone.")
+    ] = None,
+    key: Annotated[Path | None, typer.Option(help="The public key that you trust, PEM.")] = None,
+    json: Json = False,
+) -> None:
+    """Recompute the digests of everything in the catalog, walk the ledger, and name what was altered."""
+    from flows import book, commands
+
+    if (export is None) != (key is None):
+        raise InputError(
+            "an export is proven with the public key that you trust; give both --export and --key"
+        )
+    if export is not None and key is not None:
+        verified = book.verify_export(export, key)
+        terminal.emit(verified, json, book.show_verified)
+    else:
+        with terminal.stages() as stages:
+            verified = commands.verify(stages)
+        terminal.emit(verified, json, commands.show_verified)
+    if verified["faults"]:
+        raise typer.Exit(5)
