@@ -9,7 +9,6 @@ import orjson
 
 from bentos.bundle import ABOUT
 from counterfoil import canonical, terminal
-from counterfoil.receipts import Receipts
 from counterfoil.types import (
     Bento,
     Candidate,
@@ -34,7 +33,7 @@ def resolve(place: Place, receipt_id: str) -> dict[str, Any]:
 
     Catalog reads by id alone; of the landed days only those that follow the answer are read.
     """
-    stub = Receipts(place.settings.receipts).find(receipt_id)
+    stub = place.receipts.find(receipt_id)
     catalog = place.catalog
     release = _get(place, stub.release, Release)
     bento, decision = _get(place, release.bento, Bento), _get(place, release.decision, Decision)

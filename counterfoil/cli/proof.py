@@ -43,6 +43,16 @@ def receipt_seal(
 
 
 @app.command()
+def push(json: Json = False) -> None:
+    """Copy versions and sealed receipts to the DVC remote, and let go of receipts that are kept there long enough."""
+    from flows import away
+
+    with terminal.stages() as stages:
+        found = away.push_here(stages)
+    terminal.emit(found, json, away.show)
+
+
+@app.command()
 def restore(
     address: Annotated[str, typer.Argument(help="Id of a dataset, candidate or evaluation, or its address.")],
     folder: Annotated[Path, typer.Argument(help="Where to lay it out; must not exist.")],
