@@ -18,6 +18,7 @@ from prefect.artifacts import (
     update_progress_artifact,
 )
 from prefect.cache_policies import NO_CACHE
+from prefect.runtime import flow_run
 
 from counterfoil import canonical
 from counterfoil.catalog import Outcome, Recorder
@@ -183,6 +184,7 @@ def turn(place: Place, case: UseCase, as_of: str | None, watch: Recorder | None 
     """Turn the loop inside a flow run, and leave its progress and its tables as artifacts."""
     moment = as_of_or_latest(place, as_of)
     memory = watch or recorder(place)
+    memory.run = None if flow_run.id is None else str(flow_run.id)
     progress: Any = create_progress_artifact(
         0.0, key=f"{case.name}-progress", description=f"{case.name} as of {moment}"
     )

@@ -49,7 +49,7 @@ class Outcome:
 class Recorder:
     """Wraps verbs. `code` maps a verb's name to the digest of the code it depends on; `look` forbids running anything.
 
-    `before` is called once, ahead of the first verb that runs.
+    `before` is called once, ahead of the first verb that runs; `run` names the flow run.
     """
 
     catalog: Catalog
@@ -60,6 +60,7 @@ class Recorder:
     on_start: Callable[[str, str], None] | None = None
     on_end: Callable[[Outcome], None] | None = None
     before: Callable[[], None] | None = None
+    run: str | None = None
 
     def wrap(
         self,
@@ -114,7 +115,7 @@ class Recorder:
         made = verb(*args, **kwargs)
         parents = sorted({(noun.kind, noun.id) for noun in _nouns_in([args, kwargs])})
         self.catalog.record(
-            verb.__name__, key, made.nouns, parents, made.stored, time.perf_counter() - started
+            verb.__name__, key, made.nouns, parents, made.stored, time.perf_counter() - started, self.run
         )
         # What was recorded first under an id stays; hand on that, so that a noun in hand is always the noun on record.
         return [self.catalog.get(noun.id) for noun in made.nouns]
