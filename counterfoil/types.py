@@ -114,6 +114,7 @@ class Gate:
     `guardrails` maps a metric to the share of the champion's value that must be kept (0.9 = may lose 10%).
     `floors` maps a metric to an absolute value; `ceilings` to an absolute upper bound (bytes, milliseconds). A bound may be
     about a slice ("ndcg@10[new people]"); below `min_slice_units` units a slice has too little evidence to block anybody.
+    `approvals` people, each another one, must approve what the gate promotes before it serves.
     """
 
     primary: str
@@ -124,6 +125,7 @@ class Gate:
     min_units: int = 100
     min_slice_units: int = 30
     noise_seeds: tuple[int, ...] = (1, 2)
+    approvals: int = 0
 
 
 class FamilyConfig(Protocol):

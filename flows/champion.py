@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from counterfoil.errors import InputError
-from counterfoil.types import Candidate, Dataset, Decision, UseCase
+from counterfoil.types import Approval, Candidate, Dataset, Decision, UseCase
 from flows.place import Place
 
 
@@ -47,6 +47,23 @@ def to_beat(place: Place, use_case: str, contenders: set[str]) -> str | None:
     decided = {place.catalog.get(name).candidate for name in decision.evaluations}  # type: ignore[attr-defined]
     again = decision.winner in contenders and contenders <= decided
     return decision.champion if again else decision.winner
+
+
+def serving(place: Place, use_case: str) -> str | None:
+    """Return the id of the candidate that serves now, or None."""
+    decision = _serving(place, use_case)
+    return None if decision is None else decision.winner
+
+
+def waits_for(place: Place, case: UseCase, decision: Decision) -> int:
+    """Return how many people have yet to approve a decision before its winner may serve."""
+    return max(0, case.gate.approvals - len(approvers(place, decision)))
+
+
+def approvers(place: Place, decision: Decision) -> set[str]:
+    """Return who approved a decision."""
+    children = [place.catalog.get(child) for _, child in place.catalog.children(decision.id)]
+    return {child.by for child in children if isinstance(child, Approval)}
 
 
 def _serving(place: Place, use_case: str) -> Decision | None:

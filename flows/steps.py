@@ -11,7 +11,7 @@ from functools import partial, update_wrapper
 from typing import Any
 
 from counterfoil.catalog import Recorder
-from counterfoil.types import Attempt, Candidate, Dataset, Decision, UseCase, Verdict
+from counterfoil.types import Approval, Attempt, Candidate, Dataset, Decision, UseCase, Verdict
 from flows import champion as champions
 from flows import verbs
 from flows.place import Place, code_digests
@@ -39,6 +39,9 @@ class Steps:
     online: Callable[[], dict[str, str]]
     materialise: Callable[..., Any]
     release: Callable[..., Any]
+    waits_for: Callable[[UseCase, Decision], int]
+    approve: Callable[..., Approval]
+    steer: Callable[..., Decision]
 
 
 def steps(place: Place, recorder: Recorder, wrap: Wrap = lambda verb: verb) -> Steps:
@@ -64,6 +67,9 @@ def steps(place: Place, recorder: Recorder, wrap: Wrap = lambda verb: verb) -> S
         online=partial(verbs.online, place),
         materialise=recorded(verbs.materialise, lasts=partial(verbs.materialised, place)),
         release=recorded(verbs.release),
+        waits_for=partial(champions.waits_for, place),
+        approve=recorded(verbs.approve),
+        steer=recorded(verbs.steer),
     )
 
 
