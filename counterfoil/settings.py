@@ -54,6 +54,7 @@ class Settings(BaseSettings):
     console_port: int = Field(default=3100, ge=1, le=65535)
     console_address: str = "127.0.0.1"
     console_hosts: str = "127.0.0.1,localhost"
+    feast_url: str | None = None
     feature_ttl_days: int = Field(default=35, ge=1)
 
     @property

@@ -72,6 +72,6 @@ def _pages() -> Environment:
         words.kind_words, words.counted, words.span,
     )  # fmt: skip
     made.filters.update({function.__name__: function for function in said})
-    drawn = (contenders.leads, contenders.coverage, contenders.heat, walk.picture, days.months)
+    drawn = (contenders.leads, contenders.coverage, contenders.heat, walk.picture, days.months, days.spark)
     made.globals.update({function.__name__: function for function in drawn})
     return made
