@@ -6,11 +6,11 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import RedirectResponse, Response
 from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.types import ASGIApp
 
 from counterfoil.console.desk import Desk
-from counterfoil.console.door import StrangerError
+from counterfoil.console.door import StrangerError, visitor
 from counterfoil.console.headers import Headers
 from counterfoil.console.render import render, wants_json
 from counterfoil.console.routes import books, files, login, pages, people, steer
@@ -41,19 +41,9 @@ TITLES = {400: "This cannot be", 401: "Log in first", 403: "You may not", 404: "
           429: "Too many tries", 503: "Not available"}  # fmt: skip
 
 
-def create(desk: Desk) -> FastAPI:
+def create(desk: Desk) -> ASGIApp:
     """Return the console of an installation, as an ASGI application."""
-    app = FastAPI(
-        openapi_url=None,
-        middleware=[
-            Middleware(Headers),
-            Middleware(
-                TrustedHostMiddleware,
-                allowed_hosts=list(desk.place.settings.console_names),
-                www_redirect=False,
-            ),
-        ],
-    )
+    app = FastAPI(openapi_url=None)
     app.state.desk = desk
     for room in (login, pages, books, steer, people, files):
         app.include_router(room.router)
@@ -62,7 +52,9 @@ def create(desk: Desk) -> FastAPI:
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(Exception, _broken)
-    return app
+    names = list(desk.place.settings.console_names)
+    # around everything, so that what broke and what was refused carry the headers too
+    return Headers(TrustedHostMiddleware(app, allowed_hosts=names, www_redirect=False))
 
 
 async def _ours(request: Request, fault: Exception) -> Response:
@@ -96,5 +88,7 @@ async def _broken(request: Request, fault: Exception) -> Response:
 
 
 def _said(request: Request, status: int, says: str, kind: str) -> Response:
+    if not hasattr(request.state, "visitor"):
+        request.state.visitor = visitor(request)
     told = {"error": says, "kind": kind, "status": status, "title": TITLES.get(status, "Something broke")}
     return render(request, "error.html", told, status)

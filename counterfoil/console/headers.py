@@ -42,7 +42,7 @@ class Headers:
 
 
 def _put(headers: MutableHeaders, path: str, scope: Any) -> None:
-    headers["Content-Security-Policy"] = REPORTS if path.startswith("/reports") else PAGES
+    headers.setdefault("Content-Security-Policy", PAGES)
     headers["X-Content-Type-Options"] = "nosniff"
     headers["Referrer-Policy"] = "same-origin"
     headers["X-Frame-Options"] = "DENY"

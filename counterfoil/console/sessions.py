@@ -39,8 +39,8 @@ class Sessions:
         self._signer = URLSafeSerializer(self._key, salt="session")
         self._live: dict[str, Session] = {}
         self._lock = threading.Lock()
-        self._first = ""
-        self.renew_first()
+        self.hand_out: Callable[[str], None] = lambda secret: None  # told every new secret of the first login
+        self._first = secrets.token_urlsafe(24)
 
     def begin(self, account: Account) -> str:
         """Begin a session and return the cookie's value."""
@@ -92,8 +92,9 @@ class Sessions:
         return None if self.accounts.all() else self._first
 
     def renew_first(self) -> None:
-        """Make a new secret of the first login: each counts once."""
+        """Make a new secret of the first login, and hand it out: each counts once."""
         self._first = secrets.token_urlsafe(24)
+        self.hand_out(self._first)
 
     def begin_first(self, secret: str) -> str | None:
         """Begin a session by the secret of the first login, which then counts no more; None when it is not the one."""

@@ -8,6 +8,7 @@ from fastapi.responses import FileResponse, RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from counterfoil.console.door import Visitor, desk, may
+from counterfoil.console.headers import REPORTS
 from counterfoil.console.render import render
 from counterfoil.console.roles import Right
 from counterfoil.errors import UnknownError
@@ -50,4 +51,4 @@ def show_report(request: Request, asks: Reader, path: str) -> Response:
         inside = False
     if not inside:
         raise UnknownError(f"there is no report {path[:200]!r}; see /reports/")
-    return FileResponse(file)
+    return FileResponse(file, headers={"Content-Security-Policy": REPORTS})

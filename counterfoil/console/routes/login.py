@@ -10,7 +10,7 @@ from counterfoil.console.door import COOKIE, Visitor, desk, field, may, read_fie
 from counterfoil.console.render import render
 from counterfoil.console.roles import Right
 from counterfoil.console.sessions import HOURS
-from counterfoil.errors import AccessError
+from counterfoil.errors import AccessError, InputError
 
 router = APIRouter()
 BEFORE = "counterfoil_before"  # who has the form open, before anybody is known
@@ -29,6 +29,10 @@ class TooManyError(AccessError):
 @router.get("/login")
 def ask(request: Request, next: str = "/now", token: str = "") -> Response:
     """Show the form."""
+    return _form(request, next, token, "", 200)
+
+
+def _form(request: Request, next: str, token: str, says: str, status: int) -> Response:
     before = request.cookies.get(BEFORE) or secrets.token_hex(16)
     here = desk(request)
     told = {
@@ -36,8 +40,9 @@ def ask(request: Request, next: str = "/now", token: str = "") -> Response:
         "token": token,
         "first": here.sessions.first is not None,
         "before": here.sessions.token(before),
+        "error": says,
     }
-    answer = render(request, "login.html", told)
+    answer = render(request, "login.html", told, status)
     _put(request, answer, BEFORE, before, 3600)
     return answer
 
@@ -53,9 +58,16 @@ async def form(request: Request) -> None:
 
 @router.post("/login", dependencies=[Depends(form)])
 def enter(request: Request) -> Response:
-    """Begin a session. AccessError when name and password do not fit, TooManyError after too many tries."""
+    """Begin a session, or show the form again with what was wrong: 403 where nothing fits, 429 after too many tries."""
     fields = request.state.fields
-    cookie = _first(request) if fields.get("token") else _by_password(request)
+    try:
+        cookie = _first(request) if fields.get("token") else _by_password(request)
+    except (AccessError, InputError) as fault:
+        status = 429 if isinstance(fault, TooManyError) else 403
+        answer = _form(request, fields.get("next", ""), "", str(fault), status)
+        if isinstance(fault, TooManyError):
+            answer.headers["Retry-After"] = str(fault.seconds)
+        return answer
     answer = RedirectResponse(_own(fields.get("next", "")), 303)
     _put(request, answer, COOKIE, cookie, HOURS * 3600)
     answer.delete_cookie(BEFORE)
