@@ -13,11 +13,11 @@ def main() -> int:
     parser.add_argument("--port", type=int, default=None)
     asked = parser.parse_args()
     try:
-        from counterfoil.console.serve import serve
+        from counterfoil.console.serve import serve, show
         from flows.place import open_place
 
         place = open_place()
-        serve(place, asked.port or place.settings.console_port)
+        serve(place, asked.port or place.settings.console_port, show)
     except CounterfoilError as fault:
         return terminal.fail(fault, as_json=False)
     return 0

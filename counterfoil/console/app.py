@@ -72,14 +72,22 @@ async def _ours(request: Request, fault: Exception) -> Response:
 
 async def _http(request: Request, fault: Exception) -> Response:
     status = getattr(fault, "status_code", 500)
-    says = "there is nothing at this address; go by the menu" if status == 404 else f"{request.method} is not for this address"
+    says = (
+        "there is nothing at this address; go by the menu"
+        if status == 404
+        else f"{request.method} is not for this address"
+    )
     return _said(request, status, says, "UnknownError" if status == 404 else "InputError")
 
 
 async def _invalid(request: Request, fault: Exception) -> Response:
     wrong = fault.errors() if isinstance(fault, RequestValidationError) else []
-    named = "; ".join(f"{error['loc'][-1]} is {str(error.get('input'))[:60]!r}: {error['msg']}" for error in wrong)
-    return _said(request, 404, f"the address has a value that cannot be ({named}); go by the menu", "InputError")
+    named = "; ".join(
+        f"{error['loc'][-1]} is {str(error.get('input'))[:60]!r}: {error['msg']}" for error in wrong
+    )
+    return _said(
+        request, 404, f"the address has a value that cannot be ({named}); go by the menu", "InputError"
+    )
 
 
 async def _broken(request: Request, fault: Exception) -> Response:

@@ -27,7 +27,9 @@ class Desk:
     sessions: Sessions
     proving: Proving
     tries: Attempts = field(default_factory=lambda: Attempts(LOGINS, LOGIN_SECONDS))
-    hashing: threading.Lock = field(default_factory=threading.Lock)  # one password at a time: each takes memory
+    hashing: threading.Lock = field(
+        default_factory=threading.Lock
+    )  # one password at a time: each takes memory
     clock: Callable[[], datetime] = _now
 
 

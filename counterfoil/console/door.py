@@ -78,14 +78,14 @@ def may(right: Right) -> Callable[[Request], Awaitable[Visitor]]:
 
 
 async def read_fields(request: Request) -> dict[str, str]:
-    """Return the fields of a form or of a JSON object, each once, without blanks around. InputError when there are too many bytes."""
+    """Return the fields of a form or of a JSON object, each once. InputError when they cannot be read, or are too many bytes."""
     body = b""
     async for chunk in request.stream():
         body += chunk
         if len(body) > BODY_BYTES:
             raise InputError(f"the form has more than {BODY_BYTES:,} bytes; send less")
     request.state.fields = _parsed(body, request.headers.get("content-type", ""))
-    return request.state.fields  # type: ignore[no-any-return]
+    return request.state.fields
 
 
 def _parsed(body: bytes, kind: str) -> dict[str, str]:

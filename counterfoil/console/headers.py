@@ -13,7 +13,10 @@ PAGES = (
     "base-uri 'none'; frame-ancestors 'none'"
 )
 # Reports are whole pages that bring their styles along; they run nothing and send nothing.
-REPORTS = "default-src 'none'; style-src 'unsafe-inline'; img-src 'self' data:; form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
+REPORTS = (
+    "default-src 'none'; style-src 'unsafe-inline'; img-src 'self' data:; form-action 'none'; base-uri 'none'; "
+    "frame-ancestors 'none'"
+)
 HSTS = "max-age=31536000"
 
 
@@ -31,7 +34,11 @@ class Headers:
         path = scope["path"]
         kept = path.startswith(("/static/", "/reports"))
         if path.endswith(".json") and not kept:
-            scope = {**scope, "path": path.removesuffix(".json"), "state": {**scope.get("state", {}), "json": True}}
+            scope = {
+                **scope,
+                "path": path.removesuffix(".json"),
+                "state": {**scope.get("state", {}), "json": True},
+            }
 
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":

@@ -1,4 +1,4 @@
-"""One value as a page for people or as JSON for machines: whoever asks for JSON gets the very value that the page is filled with."""
+"""One value as a page for people or as JSON for machines, who get the very value that the page is filled with."""
 
 from collections.abc import Mapping
 from functools import cache

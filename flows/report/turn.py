@@ -32,14 +32,16 @@ def write(place: Place, decision: Decision) -> Path:
 
 
 def findings(place: Place, decision: Decision, *, artefacts: bool = True) -> Findings:
-    """Return what the catalog knows of a decision and of what it rests on; without `artefacts` nothing is laid out from the store."""
+    """Return what the catalog knows of a decision and what it rests on; without `artefacts` nothing is fetched from the store."""
     dataset = place.catalog.get(decision.dataset)
     assert isinstance(dataset, Dataset)
     gate = _gate(decision)
     evaluations = {name: _evaluation(place, name) for name in decision.evaluations}
     reference = _reference(place, decision)
     contenders = [
-        _contender(place, decision, comparison, evaluations[comparison.evaluation], reference, gate, artefacts)
+        _contender(
+            place, decision, comparison, evaluations[comparison.evaluation], reference, gate, artefacts
+        )
         for comparison in decision.comparisons
     ]
     return Findings(

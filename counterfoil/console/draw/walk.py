@@ -33,7 +33,7 @@ class Box:
 
 def picture(told: dict[str, Any]) -> Markup:
     """Draw the neighbourhood, wide and narrow."""
-    return Markup(_wide(told) + _narrow(told))  # noqa: S704 - every text in it is escaped
+    return Markup(_wide(told) + _narrow(told))
 
 
 def _wide(told: dict[str, Any]) -> str:
@@ -148,9 +148,9 @@ def _box(box: Box, x: float, y: float, width: float) -> str:
     )
     if box.href is None:
         return f'<g class="node here">{inside}</g>'
-    return (
-        f'<a class="node {escape(box.kind)}" href="{escape(box.href)}" aria-label="{escape(box.aloud)}">{inside}</a>'
-    )
+    # what is heard begins with what is seen, so that who speaks to the browser can say what they see
+    heard = f"{_cut(box.first, width - 24)} {_cut(box.second, width - 24)}, {words.kind_words(box.kind)}"
+    return f'<a class="node {escape(box.kind)}" href="{escape(box.href)}" aria-label="{escape(heard)}">{inside}</a>'
 
 
 def _cut(text: str, width: float) -> str:

@@ -68,11 +68,19 @@ def answer(place: Place, receipt_id: str) -> dict[str, Any]:
             "by": [decision.approved_by, *sorted(approvers(place, decision))],
         },
         "chain": [
-            _step("receipt", stub.id, f"{words.counted(len(stub.items), 'item')}, answered {words.when(stub.time)}"),
+            _step(
+                "receipt",
+                stub.id,
+                f"{words.counted(len(stub.items), 'item')}, answered {words.when(stub.time)}",
+            ),
             _step("release", release.id, _term(place, release)),
             _step("decision", decision.id, f"{decision.verb}, approved by {decision.approved_by}"),
             _step("bento", bento.id, bento.tag),
-            _step("candidate", candidate.id, f"{candidate.family}, seed {candidate.seed}, {candidate.code_version}"),
+            _step(
+                "candidate",
+                candidate.id,
+                f"{candidate.family}, seed {candidate.seed}, {candidate.code_version}",
+            ),
             _step("dataset", dataset.id, _covers(dataset)),
             *_online(place, stub),
             _rows(dataset),
@@ -90,7 +98,13 @@ def _behind(place: Place, stub: Receipt) -> tuple[Release, Bento, Candidate, Dat
     release: Any = place.catalog.get(stub.release)
     bento: Any = place.catalog.get(release.bento)
     candidate: Any = place.catalog.get(bento.candidate)
-    return release, bento, candidate, place.catalog.get(candidate.dataset), place.catalog.get(release.decision)  # type: ignore[return-value]
+    return (
+        release,
+        bento,
+        candidate,
+        place.catalog.get(candidate.dataset),
+        place.catalog.get(release.decision),
+    )  # type: ignore[return-value]
 
 
 def _step(kind: str, id: str | None, says: str) -> dict[str, Any]:
@@ -102,7 +116,9 @@ def _term(place: Place, release: Release) -> str:
     found = [one for one in served(place.catalog, since, release.use_case) if one.release.id == release.id]
     until = found[0].until if found else None
     told = f"until {words.when(until)}" if until else "and still does"
-    return f"{words.percent(release.share)} of the traffic as {release.stage}, from {words.when(since)} {told}"
+    return (
+        f"{words.percent(release.share)} of the traffic as {release.stage}, from {words.when(since)} {told}"
+    )
 
 
 def _covers(dataset: Dataset) -> str:
@@ -123,7 +139,9 @@ def _rows(dataset: Dataset) -> dict[str, Any]:
 def _online(place: Place, stub: Receipt) -> list[dict[str, Any]]:
     """Return where the person's features came from: they may be of a later day than the model's."""
     found = [one for one in place.catalog.find(OnlineRows, stub.use_case) if one.as_of == stub.feature_time]
-    return [_step("online", one.id, f"the person's features as of {words.when(one.as_of)}") for one in found[:1]]
+    return [
+        _step("online", one.id, f"the person's features as of {words.when(one.as_of)}") for one in found[:1]
+    ]
 
 
 def _asked(stub: Receipt) -> list[str]:
@@ -138,7 +156,8 @@ def _asked(stub: Receipt) -> list[str]:
     if moment:
         said.append(f"The request says that it is {_moment(moment)}.")
     for name, value in [*(context.items() if isinstance(context, dict) else ()), *request.items()]:
-        if value not in (None, {}, [], ""):
+        value = _given(value)
+        if value is not None:
             said.append(f"{name.replace('_', ' ').capitalize()}: {_plainly(value)}.")
     return said
 
@@ -148,6 +167,13 @@ def _moment(text: Any) -> str:
         return words.when(str(text))
     except ValueError:
         return str(text)
+
+
+def _given(value: Any) -> Any:
+    """Return what was given of a value, None when nothing was: fields that nobody filled, and what is off."""
+    if isinstance(value, dict):
+        value = {name: inner for name, inner in value.items() if _given(inner) is not None}
+    return None if value in (None, False, {}, [], "") else value
 
 
 def _plainly(value: Any) -> str:
@@ -162,7 +188,11 @@ def _known(stub: Receipt) -> str:
     rows = (stub.features.get("history") or {}).get("rows", 0)
     if stub.feature_time is None and not rows:
         return "Nothing was known of the person, so the list is what suits everybody."
-    told = f"{words.counted(int(rows), 'earlier interaction')} of the person" if rows else "no earlier interaction"
+    told = (
+        f"{words.counted(int(rows), 'earlier interaction')} of the person"
+        if rows
+        else "no earlier interaction"
+    )
     since = f", and their features as of {words.when(stub.feature_time)}" if stub.feature_time else ""
     return f"The model saw {told}{since}."
 
@@ -171,9 +201,7 @@ def _served(stub: Receipt) -> str:
     took = stub.stages_ms.get("total") or sum(stub.stages_ms.values())
     time = f" It took {took:.0f} ms." if took else ""
     lack = f" Answered with less than usual: {', '.join(stub.degraded)}." if stub.degraded else ""
-    return (
-        f"Answered by {stub.bento} as {stub.arm}, which {words.percent(stub.propensity)} of such requests get.{time}{lack}"
-    )
+    return f"Answered by {stub.bento} as {stub.arm}, which {words.percent(stub.propensity)} of such requests get.{time}{lack}"
 
 
 def _titles(place: Place, ids: list[str]) -> dict[str, tuple[str, str]]:
@@ -188,4 +216,3 @@ def _titles(place: Place, ids: list[str]) -> dict[str, tuple[str, str]]:
     except (OSError, ValueError, CounterfoilError):
         return {}  # the page is readable without titles
     return {row["id"]: (row["title"] or row["id"], row["category"] or "") for row in table.to_pylist()}
-

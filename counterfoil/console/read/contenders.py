@@ -92,4 +92,3 @@ def _blocked(place: Place, candidates: set[str]) -> set[str]:
     lifted = {one.lifts for one in found if one.lifts is not None}
     named = {noun for one in found if one.lifts is None and one.id not in lifted for noun in one.nouns}
     return candidates & named
-

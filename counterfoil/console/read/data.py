@@ -57,9 +57,8 @@ def data(place: Place) -> dict[str, Any]:
 
 
 def _day(day: str, rows: int, sha256: str, verdict: Judged | None) -> dict[str, Any]:
-    if verdict is None:
-        state = "unjudged"
-    else:
+    state = "unjudged"
+    if verdict is not None:
         state = verdict.state if verdict.sha256 == sha256 else "changed"
     return {
         "day": day,
@@ -103,7 +102,9 @@ def _warnings(judged: dict[str, Judged]) -> list[dict[str, Any]]:
 def _drift(days: list[dict[str, Any]], judged: dict[str, Judged]) -> list[dict[str, Any]]:
     """Return each measure against the days before over the newest days, those that moved most first."""
     newest = [
-        (day["day"], judged[f"day:{day['day']}"]) for day in days[-DRIFT_DAYS:] if f"day:{day['day']}" in judged
+        (day["day"], judged[f"day:{day['day']}"])
+        for day in days[-DRIFT_DAYS:]
+        if f"day:{day['day']}" in judged
     ]
     names = dict.fromkeys(name for _, one in newest for name in one.drift)
     found = []

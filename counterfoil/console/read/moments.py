@@ -11,7 +11,9 @@ STEPS = 1000  # of the slider
 LISTED = 50
 
 
-def moments(place: Place, at: datetime | None, known_at: datetime | None, step: int | None, now: datetime) -> dict[str, Any]:
+def moments(
+    place: Place, at: datetime | None, known_at: datetime | None, step: int | None, now: datetime
+) -> dict[str, Any]:
     """Return what served at a moment: the one given, else where the slider stands between the first release and now."""
     releases = place.catalog.recorded(Release)
     first = min((release.valid_from for release, _ in releases), default=now)
@@ -38,6 +40,8 @@ def moments(place: Place, at: datetime | None, known_at: datetime | None, step: 
                 "recorded_at": recorded_at,
                 "decision": release.decision,
             }
-            for release, recorded_at in sorted(releases, key=lambda one: one[0].valid_from, reverse=True)[:LISTED]
+            for release, recorded_at in sorted(releases, key=lambda one: one[0].valid_from, reverse=True)[
+                :LISTED
+            ]
         ],
     }

@@ -76,7 +76,12 @@ def waiting(place: Place, decisions: list[Decision]) -> list[dict[str, Any]]:
         waits = _waits(place, decision)
         if waits:
             found.append(
-                {"decision": decision.id, "use_case": decision.use_case, "winner": decision.winner, "waits_for": waits}
+                {
+                    "decision": decision.id,
+                    "use_case": decision.use_case,
+                    "winner": decision.winner,
+                    "waits_for": waits,
+                }
             )
     return found
 

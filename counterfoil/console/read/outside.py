@@ -65,9 +65,16 @@ def next_runs(place: Place, now: datetime) -> dict[str, Any]:
     try:
         answer = httpx.post(f"{api}/flow_runs/filter", json=wanted, timeout=SECONDS)
         answer.raise_for_status()
-        runs = [{"name": run["name"], "at": datetime.fromisoformat(run["expected_start_time"])} for run in answer.json()]
+        runs = [
+            {"name": run["name"], "at": datetime.fromisoformat(run["expected_start_time"])}
+            for run in answer.json()
+        ]
     except (httpx.HTTPError, ValueError, KeyError, TypeError) as fault:
-        return {"known": False, "says": f"Prefect at {api} does not say ({type(fault).__name__}).", "runs": []}
+        return {
+            "known": False,
+            "says": f"Prefect at {api} does not say ({type(fault).__name__}).",
+            "runs": [],
+        }
     says = "" if runs else "Prefect has no run scheduled; `counterfoil schedule` registers the nightly one."
     return {"known": True, "says": says, "runs": runs}
 

@@ -19,7 +19,9 @@ Verifier = Annotated[Visitor, Depends(may(Right.VERIFY))]
 def show_entries(request: Request, asks: Reader, before: int | None = None) -> Response:
     """Show entries, newest first."""
     here = desk(request)
-    return render(request, "ledger.html", {**entries.entries(here.place, before), "proving": here.proving.state})
+    return render(
+        request, "ledger.html", {**entries.entries(here.place, before), "proving": here.proving.state}
+    )
 
 
 @router.post("/ledger/verify")

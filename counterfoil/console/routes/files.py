@@ -25,6 +25,12 @@ def serve_static(app: FastAPI) -> None:
     app.mount("/static", StaticFiles(directory=STATIC))
 
 
+@router.get("/healthz")
+def well() -> Response:
+    """Say that the console is there, to whoever started it; nothing else."""
+    return Response("ok\n", media_type="text/plain")
+
+
 @router.get("/reports/")
 def list_reports(request: Request, asks: Reader) -> Response:
     """List the reports that there are."""

@@ -130,7 +130,9 @@ def leave(request: Request, asks: Reader) -> Response:
 
 def _own(path: str) -> str:
     """Return a path of ours, whatever was asked for: a login leads to no other site."""
-    return path if path.startswith("/") and not path.startswith(("//", "/\\")) and path.isprintable() else "/now"
+    return (
+        path if path.startswith("/") and not path.startswith(("//", "/\\")) and path.isprintable() else "/now"
+    )
 
 
 def _put(request: Request, answer: Response, name: str, value: str, seconds: int) -> None:

@@ -118,7 +118,9 @@ def _id(text: str) -> str:
     """Return an id that somebody pasted. InputError when it cannot be one: it would lead elsewhere."""
     id = text.strip()
     if not all(letter.isalnum() or letter in "-_.:" for letter in id):
-        raise InputError(f"{id[:80]!r} is no id; copy one from a page, such as receipt-20260412T093401-7f3a9c1e-12")
+        raise InputError(
+            f"{id[:80]!r} is no id; copy one from a page, such as receipt-20260412T093401-7f3a9c1e-12"
+        )
     return id
 
 

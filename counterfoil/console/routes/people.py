@@ -75,6 +75,8 @@ def forget(request: Request, asks: Eraser) -> Response:
     """Forget a person; the name has to be written twice, since nothing brings them back."""
     person = field(request, "person", NAME)
     if field(request, "again", NAME) != person:
-        raise InputError("the two names differ; write the person's name twice, since nothing brings them back")
+        raise InputError(
+            "the two names differ; write the person's name twice, since nothing brings them back"
+        )
     done = actions.forget(desk(request).place, person, asks.name)
     return render(request, "done.html", {"says": "The person was forgotten", "done": done, "back": "/people"})
