@@ -148,9 +148,7 @@ def _box(box: Box, x: float, y: float, width: float) -> str:
     )
     if box.href is None:
         return f'<g class="node here">{inside}</g>'
-    # what is heard begins with what is seen, so that who speaks to the browser can say what they see
-    heard = f"{_cut(box.first, width - 24)} {_cut(box.second, width - 24)}, {words.kind_words(box.kind)}"
-    return f'<a class="node {escape(box.kind)}" href="{escape(box.href)}" aria-label="{escape(heard)}">{inside}</a>'
+    return f'<a class="node {escape(box.kind)}" href="{escape(box.href)}">{inside}</a>'
 
 
 def _cut(text: str, width: float) -> str:
