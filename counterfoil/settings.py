@@ -48,6 +48,8 @@ class Settings(BaseSettings):
     pseudonym_key: str = EMBEDDED_KEY
     ledger_key: Path | None = None
     checkpoints: str | None = None
+    remote: str | None = None
+    receipt_days: int | None = Field(default=None, ge=1)
     threads: int = Field(default_factory=lambda: min(2, os.cpu_count() or 1), ge=1)
     service_port: int = Field(default=3000, ge=1, le=65535)
     prefect_port: int = Field(default=4200, ge=1, le=65535)
@@ -122,6 +124,7 @@ MUST_BE = {
     "prefect_port": "a whole number from 1 to 65535",
     "console_port": "a whole number from 1 to 65535",
     "feature_ttl_days": "a whole number of days, 1 or more",
+    "receipt_days": "a whole number of days, 1 or more",
 }
 
 
@@ -141,6 +144,10 @@ def load() -> Settings:
         settings = Settings()
     except ValidationError as fault:
         raise ConfigError(f"{'; '.join(map(_wrong, fault.errors()))}; set what is wrong anew") from fault
+    if settings.receipt_days is not None and not settings.remote:
+        raise ConfigError(
+            f"COUNTERFOIL_RECEIPT_DAYS is {settings.receipt_days}, but what is older has no place to go; set COUNTERFOIL_REMOTE"
+        )
     if settings.profile == "production" and settings.pseudonym_key == EMBEDDED_KEY:
         raise ConfigError(
             "COUNTERFOIL_PSEUDONYM_KEY is not set: production needs a secret of its own; set it"

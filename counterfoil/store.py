@@ -15,6 +15,7 @@ from filelock import FileLock
 
 from counterfoil import canonical
 from counterfoil.errors import ConflictError, IntegrityError, UnavailableError, UnknownError
+from counterfoil.remote import Remote
 
 CONFIG = "[core]\n    no_scm = True\n    analytics = false\n    check_update = false\n    autostage = false\n"
 
@@ -43,10 +44,10 @@ def manifest_of(folder: Path) -> dict[str, str]:
 
 
 class Store:
-    """Folders by content, in the DVC repository at `root` (made on first use)."""
+    """Folders by content, in the DVC repository at `root` (made on first use); what is missing is fetched from `remote`."""
 
-    def __init__(self, root: Path):
-        self.root = root
+    def __init__(self, root: Path, remote: Remote | None = None):
+        self.root, self.remote = root, remote
 
     def put(self, folder: Path) -> Stored:
         """Store the folder's files and return where they are; a damaged copy of them in the store is replaced.
@@ -77,6 +78,8 @@ class Store:
             return into if _is(into, sha256) else self._lay_out(address, sha256, into)
 
     def _lay_out(self, address: str, sha256: str, into: Path) -> Path:
+        if self.remote is not None and not self.has(address):
+            self.remote.pull(address)
         files = self._files(address)
         fresh = into.with_name(f"{into.name}.fetching")
         shutil.rmtree(fresh, ignore_errors=True)

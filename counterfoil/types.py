@@ -337,6 +337,15 @@ class Approval(Noun):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Setting(Noun):
+    """The settings under which the installation records from a moment on; addresses and keys by keyed digests."""
+
+    kind: ClassVar[str] = "setting"
+    values: dict[str, str]
+    at: datetime
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Quarantine(Noun):
     """Nouns that may not be promoted, nor anything that is made from them: what `subject` (a bad file, a day) reached.
 

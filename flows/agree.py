@@ -11,6 +11,7 @@ import orjson
 
 from counterfoil.catalog import codec
 from counterfoil.errors import CounterfoilError, IntegrityError
+from counterfoil.remote import Remote
 from counterfoil.types import Noun, Receipt, Release
 from flows.place import Place
 
@@ -210,7 +211,9 @@ def seals(place: Place) -> Found:
     known = place.catalog.seals()  # before the files: a sealing that goes on meanwhile adds to both
     found = {path.stem: path for path in receipts.sealed_segments()}
     for name, row in known.items():
-        if name not in found:
+        if name not in found and place.remote is not None:
+            yield _afar(place, place.remote, name, row)
+        elif name not in found:
             yield [f"the sealed segment {name} of {row['receipts']} receipts is missing"]
         else:
             yield [*_sealed(found[name], row), *_beside(found[name])]
@@ -221,6 +224,20 @@ def seals(place: Place) -> Found:
         yield _beside(found[name]) if beside.exists() else unrecorded
     for path in receipts.strays():
         yield [f"{path.parent.name}/{path.name} lies where no segment of that name belongs"]
+
+
+def _afar(place: Place, remote: Remote, name: str, row: dict[str, Any]) -> list[str]:
+    """Hold a sealed segment that left this machine against what was recorded of it."""
+    path = place.folder("remote", f"{name}.parquet")
+    day = f"{name[:4]}-{name[4:6]}-{name[6:8]}"
+    try:
+        if not remote.get(f"receipts/{day}/{path.name}", path):
+            return [
+                f"the sealed segment {name} of {row['receipts']} receipts is neither here nor in the remote"
+            ]
+        return _sealed(path, row)
+    finally:
+        path.unlink(missing_ok=True)
 
 
 def _beside(path: Path) -> list[str]:

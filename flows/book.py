@@ -13,7 +13,6 @@ from counterfoil import ledger, terminal
 from counterfoil.catalog import tables
 from counterfoil.errors import InputError, UnknownError
 from counterfoil.ledger import tree, verifier
-from counterfoil.receipts import Receipts
 from flows.place import Place, open_place
 
 
@@ -54,13 +53,13 @@ def prove(what: str) -> dict[str, Any]:
 
     UnknownError when there is no such entry, InputError when no checkpoint covers it yet or the receipt is not sealed yet.
     """
-    return prove_of(open_place(), what)
+    return prove_in(open_place(), what)
 
 
-def prove_of(place: Place, what: str) -> dict[str, Any]:
-    """Return the same proof from an installation that is open."""
+def prove_in(place: Place, what: str) -> dict[str, Any]:
+    """Prove it in an installation."""
     if what.startswith("receipt-"):
-        held = Receipts(place.settings.receipts).proof(what)
+        held = place.receipts.proof(what)
         return {**held, **_proof(place, f'"name":"{held["segment"]}"')}
     return _proof(place, what)
 

@@ -135,9 +135,7 @@ def _release_of(place: Place, decision: Decision) -> str | None:
 
 def receipt(receipt_id: str) -> Receipt:
     """Return the stub of an answer. UnknownError when there is none of that id."""
-    from counterfoil.receipts import Receipts
-
-    return Receipts(open_place().settings.receipts).find(receipt_id)
+    return open_place().receipts.find(receipt_id)
 
 
 def show_receipt(stub: Receipt) -> None:

@@ -23,7 +23,7 @@ from counterfoil import canonical
 from counterfoil.catalog import Outcome, Recorder
 from counterfoil.errors import ConfigError, GateError, InputError, IntegrityError
 from counterfoil.types import UseCase
-from flows import ephemeral, machine, sealing
+from flows import away, ephemeral, machine, sealing
 from flows.advance import Advanced, advance
 from flows.place import Place, open_place
 from flows.report import turn as report
@@ -225,12 +225,17 @@ def _follow(place: Place, use_case_name: str, memory: Recorder) -> None:
 
 
 def _seal(place: Place) -> None:
-    """Seal the receipts that no service writes to any more."""
+    """Seal the receipts that no service writes to any more, and copy what is new to the remote if there is one."""
 
     def seal() -> dict[str, Any]:
         return sealing.seal(place)
 
+    def push() -> dict[str, Any]:
+        return away.push(place)
+
     as_task(seal)()
+    if place.remote is not None:
+        as_task(push)()
 
 
 def summary(advanced: Advanced) -> dict[str, Any]:

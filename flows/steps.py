@@ -15,6 +15,7 @@ from counterfoil.types import Approval, Attempt, Candidate, Dataset, Decision, U
 from flows import champion as champions
 from flows import verbs
 from flows.place import Place, code_digests
+from flows.settled import settle
 
 Wrap = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -75,7 +76,8 @@ def steps(place: Place, recorder: Recorder, wrap: Wrap = lambda verb: verb) -> S
 
 def recorder(place: Place, *, look: bool = False) -> Recorder:
     """Return a recorder for this installation; with `look` it only remembers, and refuses to run anything."""
-    return Recorder(catalog=place.catalog, store=place.store, code=code_digests(), look=look)
+    first = partial(settle, place.settings, place.catalog, place.store)
+    return Recorder(catalog=place.catalog, store=place.store, code=code_digests(), look=look, before=first)
 
 
 def _at(place: Place, verb: Callable[..., Any]) -> Callable[..., Any]:

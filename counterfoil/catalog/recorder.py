@@ -47,7 +47,10 @@ class Outcome:
 
 @dataclass(kw_only=True)
 class Recorder:
-    """Wraps verbs. `code` maps a verb's name to the digest of the code it depends on; `look` forbids running anything."""
+    """Wraps verbs. `code` maps a verb's name to the digest of the code it depends on; `look` forbids running anything.
+
+    `before` is called once, ahead of the first verb that runs.
+    """
 
     catalog: Catalog
     store: Store
@@ -56,6 +59,7 @@ class Recorder:
     outcomes: list[Outcome] = field(default_factory=list)
     on_start: Callable[[str, str], None] | None = None
     on_end: Callable[[Outcome], None] | None = None
+    before: Callable[[], None] | None = None
 
     def wrap(
         self,
@@ -101,6 +105,9 @@ class Recorder:
     def _run(self, verb: Callable[..., Made], key: str, label: str, args: Any, kwargs: Any) -> list[Noun]:
         if self.look:
             raise Unrecorded(verb.__name__)
+        if self.before:
+            first, self.before = self.before, None
+            first()
         if self.on_start:
             self.on_start(verb.__name__, label)
         started = time.perf_counter()

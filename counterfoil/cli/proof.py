@@ -11,11 +11,20 @@ from counterfoil.errors import InputError
 
 
 @receipt.command("show")
-def receipt_show(receipt_id: Annotated[str, typer.Argument(metavar="ID")], json: Json = False) -> None:
+def receipt_show(
+    receipt_id: Annotated[str, typer.Argument(metavar="ID")],
+    whole: Annotated[
+        bool, typer.Option("--whole", help="With all that it rests on, and what the person did next.")
+    ] = False,
+    json: Json = False,
+) -> None:
     """Print the stub of an answer."""
-    from flows import commands
+    from flows import answer, commands
 
-    terminal.emit(commands.receipt(receipt_id), json, commands.show_receipt)
+    if whole:
+        terminal.emit(answer.resolve_here(receipt_id), json, answer.show)
+    else:
+        terminal.emit(commands.receipt(receipt_id), json, commands.show_receipt)
 
 
 @receipt.command("seal")
@@ -31,6 +40,16 @@ def receipt_seal(
     with terminal.stages() as stages:
         found = commands.seal(stages, quiet_minutes)
     terminal.emit(found, json, commands.show_sealed)
+
+
+@app.command()
+def push(json: Json = False) -> None:
+    """Copy versions and sealed receipts to the DVC remote, and let go of receipts that are kept there long enough."""
+    from flows import away
+
+    with terminal.stages() as stages:
+        found = away.push_here(stages)
+    terminal.emit(found, json, away.show)
 
 
 @app.command()

@@ -10,7 +10,7 @@ import re
 import secrets
 import threading
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,10 +31,13 @@ HINTS = get_type_hints(Receipt)
 
 
 class Receipts:
-    """Write receipts, and find them again. One instance may be shared by threads; processes may share the folder."""
+    """Write receipts, and find them again. One instance may be shared by threads; processes may share the folder.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    `fetch(name, path)` brings a sealed segment back that is not here any more, and says whether there was one.
+    """
+
+    def __init__(self, folder: Path, fetch: Callable[[str, Path], bool] | None = None) -> None:
+        self.folder, self._fetch = folder, fetch
         self._lock = threading.Lock()
         self._segment = ""
         self._issued = SEGMENT_RECEIPTS
@@ -78,7 +81,8 @@ class Receipts:
         payload = sealed.find(closed, int(parts["number"]))
         if payload is None:
             payload = segment.find(path, b'"id":"%b"' % id.encode())
-        if payload is None:  # it was sealed in between
+        if payload is None:  # it was sealed in between, or has left this machine
+            self._bring(closed)
             payload = sealed.find(closed, int(parts["number"]))
         if payload is None:
             raise UnknownError(
@@ -93,6 +97,7 @@ class Receipts:
         """
         parts = _parts(id)
         path = self._path(parts["segment"]).with_suffix(sealed.SUFFIX)
+        self._bring(path)
         if not path.is_file():
             self.find(id)
             raise InputError(
@@ -150,6 +155,11 @@ class Receipts:
             for path in self.folder.glob("*/*")
             if path.suffix in {".jsonl", sealed.SUFFIX} and path not in ours
         )
+
+    def _bring(self, closed: Path) -> None:
+        """Fetch a sealed segment that is neither here nor open."""
+        if self._fetch and not closed.exists() and not closed.with_suffix(".jsonl").exists():
+            self._fetch(f"receipts/{closed.parent.name}/{closed.name}", closed)
 
     def _path(self, name: str) -> Path:
         """Return where the open segment of that name belongs."""

@@ -7,9 +7,10 @@ import pyarrow.parquet as pq
 from counterfoil.catalog.served import served
 from counterfoil.console import words
 from counterfoil.errors import CounterfoilError
-from counterfoil.receipts import Receipts
 from counterfoil.receipts.recent import newest
 from counterfoil.types import Bento, Candidate, Dataset, Decision, OnlineRows, Receipt, Release
+from flows.answer import NEXT_DAYS
+from flows.answer import acts as what_came_next
 from flows.champion import approvers
 from flows.place import Place
 
@@ -18,7 +19,7 @@ LISTED = 25
 
 def answers(place: Place) -> dict[str, Any]:
     """Return the newest answers."""
-    found = newest(Receipts(place.settings.receipts), LISTED)
+    found = newest(place.receipts, LISTED)
     titles = _titles(place, [item.item for one in found for item in one.items[:3]])
     return {
         "answers": [
@@ -39,7 +40,7 @@ def answers(place: Place) -> dict[str, Any]:
 
 def answer(place: Place, receipt_id: str) -> dict[str, Any]:
     """Return an answer as a person reads it. UnknownError when there is none of that id."""
-    stub = Receipts(place.settings.receipts).find(receipt_id)
+    stub = place.receipts.find(receipt_id)
     titles = _titles(place, [item.item for item in stub.items])
     release, bento, candidate, dataset, decision = _behind(place, stub)
     return {
@@ -92,6 +93,14 @@ def answer(place: Place, receipt_id: str) -> dict[str, Any]:
         "degraded": list(stub.degraded),
         "request": stub.request,
     }
+
+
+def acts(place: Place, receipt_id: str) -> dict[str, Any]:
+    """Return what the person did with an answer in the days after it. UnknownError when there is none of that id."""
+    found = what_came_next(place, place.receipts.find(receipt_id))
+    titles = _titles(place, [act["item"] for act in found if act["item"]])
+    told = [{**act, "title": titles.get(act["item"], (act["item"] or "", ""))[0]} for act in found]
+    return {"id": receipt_id, "days": NEXT_DAYS, "acts": told}
 
 
 def _behind(place: Place, stub: Receipt) -> tuple[Release, Bento, Candidate, Dataset, Decision]:

@@ -66,4 +66,4 @@ def proof(place: Place, number: int) -> dict[str, Any]:
 
     InputError when no head covers it yet.
     """
-    return book.prove_of(place, str(number))
+    return book.prove_in(place, str(number))

@@ -5,7 +5,6 @@ from typing import Any
 from counterfoil import canonical
 from counterfoil.catalog.around import Around, Kin, around, neighbours
 from counterfoil.console import words
-from counterfoil.receipts import Receipts
 from counterfoil.receipts.recent import newest
 from counterfoil.types import Decision, Noun, OnlineRows, Receipt, Release
 from flows.place import Place
@@ -18,7 +17,7 @@ TEXT = 120  # characters of a field that are shown
 def lineage(place: Place, id: str) -> dict[str, Any]:
     """Return what lies around a noun or an answer. UnknownError when there is none of that id."""
     if id.startswith("receipt-"):
-        return _of_receipt(place, Receipts(place.settings.receipts).find(id))
+        return _of_receipt(place, place.receipts.find(id))
     found = around(place.catalog, id, SHOWN)
     return {
         "id": id,
@@ -81,7 +80,7 @@ def start(place: Place) -> dict[str, Any]:
     """Return where a walk may begin: the newest releases, decisions and answers."""
     releases = place.catalog.find(Release, limit=5)
     decisions = place.catalog.find(Decision, limit=5)
-    receipts = newest(Receipts(place.settings.receipts), 5)
+    receipts = newest(place.receipts, 5)
     return {
         "starts": [
             *({"id": one.id, "says": say(one)} for one in releases),

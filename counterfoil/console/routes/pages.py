@@ -60,6 +60,12 @@ def show_answer(request: Request, asks: Reader, id: str) -> Response:
     return render(request, "answer.html", answers.answer(desk(request).place, id))
 
 
+@router.get("/answers/{id}/next")
+def show_next(request: Request, asks: Reader, id: str) -> Response:
+    """Show what the person did with an answer."""
+    return render(request, "next.html", answers.acts(desk(request).place, id))
+
+
 @router.get("/lineage")
 def show_starts(request: Request, asks: Reader, id: str = "") -> Response:
     """Show where a walk may begin, or go to one thing."""
