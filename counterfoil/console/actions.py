@@ -16,16 +16,18 @@ VERBS = {
     "approve": ("flows.steer", "approve"),
     "promote": ("flows.steer", "promote"),
     "rollback": ("flows.steer", "rollback"),
-    "quarantine": ("flows.quarantine", "quarantine"),
-    "export": ("flows.people", "export"),
-    "forget": ("flows.people", "forget"),
+    "radius": ("flows.blast", "radius"),
+    "quarantine": ("flows.quarantine", "impose"),
+    "export": ("flows.people.export", "export"),
+    "forget": ("flows.people.forget", "forget"),
 }
 
 
 def available(verb: str) -> bool:
     """Say whether this installation can do it."""
     try:
-        _verb(verb)
+        for name in ("radius", verb) if verb == "quarantine" else (verb,):
+            _verb(name)
     except UnavailableError:
         return False
     return True
@@ -33,32 +35,34 @@ def available(verb: str) -> bool:
 
 def approve(place: Place, decision: str, by: str, note: str) -> dict[str, Any]:
     """Put somebody's word beside a decision of the gate."""
-    return _told(_verb("approve")(place, decision, by, note))
+    return _plain(_verb("approve")(place, decision, by, note))
 
 
 def promote(place: Place, candidate: str, by: str, reason: str) -> dict[str, Any]:
     """Let a candidate serve."""
-    return _told(_verb("promote")(place, candidate, by, reason))
+    return _plain(_verb("promote")(place, candidate, by, reason))
 
 
 def rollback(place: Place, use_case: str, by: str, reason: str) -> dict[str, Any]:
     """Let the release before serve again."""
-    return _told(_verb("rollback")(place, use_case, by, reason))
+    return _plain(_verb("rollback")(place, use_case, by, reason))
 
 
 def quarantine(place: Place, subject: str, reason: str, by: str) -> dict[str, Any]:
-    """Keep what a subject reached from being promoted."""
-    return _told(_verb("quarantine")(place, subject, reason, by))
+    """Keep what a subject reached from being promoted: first it is found out what that is."""
+    found = _verb("radius")(place, [subject])
+    made = _verb("quarantine")(place, found.subject.text, found.reach.made, found.sources, reason, by)
+    return {"id": made.id, "subject": made.subject, "kept": len(made.nouns), "reason": made.reason}
 
 
 def export(place: Place, person: str, folder: Path) -> dict[str, Any]:
     """Write everything that is held about a person into a new folder."""
-    return _told(_verb("export")(place, person, folder))
+    return _plain(_verb("export")(place, person, folder))
 
 
-def forget(place: Place, person: str, by: str) -> dict[str, Any]:
-    """Erase a person, and return what went and what remains."""
-    return _told(_verb("forget")(place, person, by))
+def forget(place: Place, person: str, by: str, certificate: Path) -> dict[str, Any]:
+    """Erase a person, write the certificate, and return what went and what remains."""
+    return _plain(_verb("forget")(place, person, by, certificate))
 
 
 def _verb(name: str) -> Callable[..., Any]:
@@ -81,8 +85,6 @@ def _missing(name: str, module: str) -> UnavailableError:
     )
 
 
-def _told(done: Any) -> dict[str, Any]:
-    """Return what a verb returned as an object: a noun with its id, a mapping as it is."""
-    if hasattr(done, "id"):
-        return {"id": done.id, **canonical.plain(done)}
-    return dict(canonical.plain(done)) if done is not None else {}
+def _plain(done: dict[str, Any]) -> dict[str, Any]:
+    """Return what a verb tells as JSON's own types."""
+    return {str(name): canonical.plain(value) for name, value in done.items()}

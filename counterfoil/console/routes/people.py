@@ -3,6 +3,7 @@
 import shutil
 import tempfile
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +13,7 @@ from starlette.background import BackgroundTask
 
 from counterfoil.console import actions
 from counterfoil.console.door import Visitor, desk, field, may
-from counterfoil.console.render import render, wants_json
+from counterfoil.console.render import render
 from counterfoil.console.roles import Right
 from counterfoil.errors import InputError
 from counterfoil.types import Erasure
@@ -47,36 +48,41 @@ def show_people(request: Request, asks: Exporter) -> Response:
 @router.post("/people/export")
 def export(request: Request, asks: Exporter) -> Response:
     """Hand out everything that is held about a person, as a ZIP file that is nowhere kept."""
-    person = field(request, "person", NAME)
-    made = Path(tempfile.mkdtemp(prefix="export-"))
-    try:
-        told = actions.export(desk(request).place, person, made / "export")
-        if wants_json(request):
-            shutil.rmtree(made)
-            return render(request, "done.html", {"says": "exported", "done": told, "back": "/people"})
-        zipped = _zip(made / "export", made / "export.zip")
-    except BaseException:
-        shutil.rmtree(made, ignore_errors=True)
-        raise
-    clean = BackgroundTask(shutil.rmtree, made, ignore_errors=True)
-    return FileResponse(zipped, media_type="application/zip", filename="export.zip", background=clean)
+    person, place = field(request, "person", NAME), desk(request).place
 
+    def fill(folder: Path) -> None:
+        actions.export(place, person, folder / "export")
 
-def _zip(folder: Path, to: Path) -> Path:
-    with zipfile.ZipFile(to, "w", zipfile.ZIP_DEFLATED) as file:
-        for path in sorted(folder.rglob("*")):
-            if path.is_file():
-                file.write(path, path.relative_to(folder).as_posix())
-    return to
+    return _zipped(fill, "export.zip")
 
 
 @router.post("/people/forget")
 def forget(request: Request, asks: Eraser) -> Response:
-    """Forget a person; the name has to be written twice, since nothing brings them back."""
-    person = field(request, "person", NAME)
+    """Forget a person and hand out the certificate; the name has to be written twice, since nothing brings them back."""
+    person, place = field(request, "person", NAME), desk(request).place
     if field(request, "again", NAME) != person:
         raise InputError(
             "the two names differ; write the person's name twice, since nothing brings them back"
         )
-    done = actions.forget(desk(request).place, person, asks.name)
-    return render(request, "done.html", {"says": "The person was forgotten", "done": done, "back": "/people"})
+
+    def fill(folder: Path) -> None:
+        actions.forget(place, person, asks.name, folder / "certificate.json")
+
+    return _zipped(fill, "forgotten.zip")
+
+
+def _zipped(fill: Callable[[Path], None], name: str) -> Response:
+    """Return what `fill` writes into a folder as a ZIP file; neither is there once it is sent."""
+    made = Path(tempfile.mkdtemp(prefix="counterfoil-"))
+    try:
+        (made / "held").mkdir()
+        fill(made / "held")
+        with zipfile.ZipFile(made / name, "w", zipfile.ZIP_DEFLATED) as file:
+            for path in sorted((made / "held").rglob("*")):
+                if path.is_file():
+                    file.write(path, path.relative_to(made / "held").as_posix())
+    except BaseException:
+        shutil.rmtree(made, ignore_errors=True)
+        raise
+    clean = BackgroundTask(shutil.rmtree, made, ignore_errors=True)
+    return FileResponse(made / name, media_type="application/zip", filename=name, background=clean)

@@ -20,7 +20,7 @@ document.addEventListener("click", async (event) => {
 /* A form is sent once: what it starts may take a while. */
 document.addEventListener("submit", (event) => {
   const form = event.target;
-  if (form.method !== "post" || form.action.endsWith("/people/export")) return;
+  if (form.method !== "post" || /\/people\/(export|forget)$/.test(form.action)) return;
   for (const button of form.querySelectorAll("button[type=submit]")) {
     setTimeout(() => { button.disabled = true; button.setAttribute("aria-busy", "true"); });
   }
