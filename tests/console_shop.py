@@ -67,7 +67,9 @@ def console_of(turned: Path, folder: Path) -> Console:
     return Console(desk, create(desk), keys)
 
 
-def answer(place: Place, *, title: str = "i001", reason: str = "you bought this 3 times", count: int = 1) -> list[str]:
+def answer(
+    place: Place, *, title: str = "i001", reason: str = "you bought this 3 times", count: int = 1
+) -> list[str]:
     """Write receipts as the serving seam would, and return their ids."""
     release = place.catalog.find(Release)[0]
     receipts = Receipts(place.settings.receipts)

@@ -24,7 +24,12 @@ def cheap(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_roles_grow_and_the_auditor_only_reads() -> None:
     assert RIGHTS["viewer"] < RIGHTS["engineer"] < RIGHTS["approver"]
-    assert {right for right in Right if may("auditor", right)} == {Right.READ, Right.LEDGER, Right.VERIFY, Right.EXPORT}
+    assert {right for right in Right if may("auditor", right)} == {
+        Right.READ,
+        Right.LEDGER,
+        Right.VERIFY,
+        Right.EXPORT,
+    }
     assert [role for role in ROLES if may(role, Right.FORGET)] == ["approver"]
     assert who_may(Right.QUARANTINE) == "engineer or approver"
     assert set(RIGHTS["approver"]) == set(Right)
@@ -102,7 +107,9 @@ def test_a_role_that_somebody_wrote_by_hand_lets_nobody_in(tmp_path: Path, cheap
         held.all()
 
 
-def test_a_session_ends_by_time_by_logout_and_by_any_change_of_its_account(tmp_path: Path, cheap: None) -> None:
+def test_a_session_ends_by_time_by_logout_and_by_any_change_of_its_account(
+    tmp_path: Path, cheap: None
+) -> None:
     now = [1000.0]
     held = Accounts(tmp_path)
     sessions = Sessions(held, lambda: now[0])

@@ -167,7 +167,9 @@ def test_a_cookie_over_https_is_secure_and_so_is_the_next_visit(console: Console
     assert "strict-transport-security" not in browser.get("/login").headers
 
 
-@pytest.mark.parametrize("path", ["/now", "/login", "/nothing", "/static/console.css", "/reports/nothing", "/answers/x"])
+@pytest.mark.parametrize(
+    "path", ["/now", "/login", "/nothing", "/static/console.css", "/reports/nothing", "/answers/x"]
+)
 def test_every_answer_carries_the_headers(console: Console, path: str) -> None:
     headers = console.person("viewer").get(path).headers
     policy = headers["content-security-policy"]
@@ -190,7 +192,9 @@ def test_a_form_that_is_too_large_or_no_form_is_refused(console: Console) -> Non
     assert machine.post("/quarantines", content=b"\xff\xfe").status_code == 400
     broken = machine.post("/quarantines", content=b"[1]", headers={"content-type": "application/json"})
     assert broken.status_code == 400
-    empty = machine.post("/quarantines", json={"subject": "x", "reason": " "}, headers={"accept": "application/json"})
+    empty = machine.post(
+        "/quarantines", json={"subject": "x", "reason": " "}, headers={"accept": "application/json"}
+    )
     assert empty.status_code == 400 and "reason is empty" in empty.json()["error"]
 
 
@@ -200,7 +204,9 @@ def test_an_approver_steers_by_the_verbs_of_the_loop(console: Console) -> None:
     person = console.person("approver")
     sent = {"csrf": token(person.get("/now")), "note": "looks good"}
     told = person.post(f"/decisions/{decision.id}/approve", data=sent)
-    assert told.status_code == 404 and "no use case is called" in told.text  # `small` is a use case of tests alone
+    assert (
+        told.status_code == 404 and "no use case is called" in told.text
+    )  # `small` is a use case of tests alone
     wrong = person.post(f"/candidates/{decision.id}/promote", data={**sent, "reason": "so"})
     assert wrong.status_code == 400 and "is a decision, not a candidate" in wrong.text
 
