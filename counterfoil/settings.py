@@ -53,6 +53,10 @@ class Settings(BaseSettings):
     threads: int = Field(default_factory=lambda: min(2, os.cpu_count() or 1), ge=1)
     service_port: int = Field(default=3000, ge=1, le=65535)
     prefect_port: int = Field(default=4200, ge=1, le=65535)
+    console_port: int = Field(default=3100, ge=1, le=65535)
+    console_address: str = "127.0.0.1"
+    console_hosts: str = "127.0.0.1,localhost"
+    feast_url: str | None = None
     feature_ttl_days: int = Field(default=35, ge=1)
 
     @property
@@ -79,6 +83,16 @@ class Settings(BaseSettings):
     def bentos(self) -> Path:
         """BentoML's home: its store of models and bentos."""
         return self.home / "bentoml"
+
+    @property
+    def console(self) -> Path:
+        """Folder of the console's accounts."""
+        return self.home / "console"
+
+    @property
+    def console_names(self) -> tuple[str, ...]:
+        """Names that a browser may ask the console by: `console_hosts` cut at commas."""
+        return tuple(part.strip() for part in self.console_hosts.split(",") if part.strip())
 
     @property
     def notary_key(self) -> Path:
@@ -108,6 +122,7 @@ MUST_BE = {
     "threads": "a whole number, 1 or more",
     "service_port": "a whole number from 1 to 65535",
     "prefect_port": "a whole number from 1 to 65535",
+    "console_port": "a whole number from 1 to 65535",
     "feature_ttl_days": "a whole number of days, 1 or more",
     "receipt_days": "a whole number of days, 1 or more",
 }

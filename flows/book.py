@@ -34,12 +34,13 @@ def show(last: int, noun: str | None) -> dict[str, Any]:
 
 def show_entries(told: dict[str, Any]) -> None:
     """Show a line per entry."""
-    rows = [[entry["entry"], entry["at"], entry["verb"], _said(entry)] for entry in told["entries"]]
+    rows = [[entry["entry"], entry["at"], entry["verb"], said(entry)] for entry in told["entries"]]
     terminal.table("Ledger", ["entry", "at", "verb", "says"], rows)
     terminal.OUT.print(f"{told['size']:,} entries, root {told['root']}", highlight=False)
 
 
-def _said(entry: dict[str, Any]) -> str:
+def said(entry: dict[str, Any]) -> str:
+    """Return what an entry says, in a few words."""
     if entry["verb"] == "key":
         return f"key {entry['public'][:16]}… signs from here on"
     new = [noun["id"] for noun in entry.get("new", ())]

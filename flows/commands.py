@@ -321,6 +321,11 @@ def show_status(state: dict[str, Any]) -> None:
         if champion
         else "no champion yet"
     )
+    if state["console"]["url"]:
+        terminal.OUT.print(
+            f"console: {state['console']['url']}; without an account yet, `counterfoil console link` logs in",
+            highlight=False,
+        )
 
 
 def show_down(stopped: dict[str, bool]) -> None:

@@ -18,8 +18,15 @@ def as_of(moment: str, use_case: str | None, known_at: str | None) -> dict[str, 
     return {
         "at": at,
         "known_at": known,
-        "serving": [_serving(place, one) for one in served(place.catalog, at, use_case, known)],
+        "serving": served_at(place, at, use_case, known),
     }
+
+
+def served_at(
+    place: Place, at: datetime, use_case: str | None, known_at: datetime | None
+) -> list[dict[str, Any]]:
+    """Return the same of an installation that is open: each release that served, with its decision."""
+    return [_serving(place, one) for one in served(place.catalog, at, use_case, known_at)]
 
 
 def _moment(text: str) -> datetime:
