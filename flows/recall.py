@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import numpy as np
 import orjson
 import pyarrow as pa
@@ -24,6 +25,7 @@ from feature_repo.transforms import PERSON_FEATURES
 from flows.place import Place
 
 Row = dict[str, Any]
+UNREADABLE = (CounterfoilError, OSError, pa.ArrowException, duckdb.Error, ValueError, KeyError)
 MOMENTS = 100_000  # nights for which online rows were recorded
 
 
@@ -109,7 +111,7 @@ class _Source:
         if self._read is None or person not in self._read:
             try:
                 self._read = dict(_rows(self.file(notes), sorted(self.people)))
-            except (CounterfoilError, OSError, pa.ArrowException, ValueError, KeyError) as fault:
+            except UNREADABLE as fault:
                 notes.append(f"{self.name}: {fault}")
                 self._read = {one: {} for one in self.people}
         return self._read.get(person) or None
@@ -192,33 +194,23 @@ class _Stored(_Source):
 
 def _lay_out(dataset: Path, landing: Path, moment: datetime) -> None:
     """Write a dataset's interactions as landed events, so that the one transform can be asked of them."""
-    import duckdb
-
     day = landing / "events" / f"day={moment:%Y-%m-%d}"
     if (day / "events.parquet").is_file():
         return
     day.mkdir(parents=True, exist_ok=True)
     with duckdb.connect() as con, build.replacing(day / "events.parquet") as fresh:
         con.execute("SET enable_progress_bar = false")
-        con.execute(
-            _NUMBERED, {"people": str(dataset / "people.parquet"), "items": str(dataset / "items.parquet")}
-        )
-        con.execute(
-            f"COPY ({_EVENTS}) TO '{fresh}' (FORMAT parquet)",
-            {"taken": str(dataset / "interactions.parquet")},
-        )
+        for name in ("people", "items", "interactions"):
+            con.read_parquet(str(dataset / f"{name}.parquet"), file_row_number=True).create_view(name)
+        con.sql(_EVENTS).write_parquet(str(fresh))
     with build.replacing(landing / "items.parquet") as fresh:
         fresh.write_bytes((dataset / "items.parquet").read_bytes())
 
 
-_NUMBERED = """
-CREATE TEMP TABLE people AS SELECT file_row_number AS n, id FROM read_parquet($people, file_row_number = true);
-CREATE TEMP TABLE items AS SELECT file_row_number AS n, id FROM read_parquet($items, file_row_number = true)
-"""
 _EVENTS = """
 SELECT printf('%012d', t.file_row_number) AS id, p.id AS person, i.id AS item, t.time, t.kind, NULL::VARCHAR AS session,
     t.quantity, t.price
-FROM read_parquet($taken, file_row_number = true) t JOIN people p ON p.n = t.person JOIN items i ON i.n = t.item
+FROM interactions t JOIN people p ON p.file_row_number = t.person JOIN items i ON i.file_row_number = t.item
 """
 
 
