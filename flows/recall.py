@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from bentos.recommend.person import Person, digest
 from counterfoil import canonical
-from counterfoil.errors import CounterfoilError
+from counterfoil.errors import CounterfoilError, IntegrityError
 from counterfoil.types import Dataset, OnlineRows, Receipt
 from feature_repo import build, online
 from feature_repo.transforms import PERSON_FEATURES
@@ -110,13 +110,14 @@ class _Source:
         """Return a person's row; None when it is not there, and a note why the place could not be read."""
         if self._read is None or person not in self._read:
             try:
-                self._read = dict(_rows(self.file(notes), sorted(self.people)))
+                found = dict(_rows(self.file(), sorted(self.people)))
+                self._read = {one: found.get(one, {}) for one in self.people}
             except UNREADABLE as fault:
                 notes.append(f"{self.name}: {fault}")
                 self._read = {one: {} for one in self.people}
         return self._read.get(person) or None
 
-    def file(self, notes: list[str]) -> Path:
+    def file(self) -> Path:
         """Return the partition."""
         raise NotImplementedError
 
@@ -134,20 +135,17 @@ class _Source:
 class _Partition(_Source):
     name = "the feature partition"
 
-    def file(self, notes: list[str]) -> Path:
+    def file(self) -> Path:
         path = build.partition(self.place.settings.features, online.VIEW, self.moment)
         if self.rows and canonical.file_digest(path) not in self.recorded():
-            notes.append(
-                f"{path.name} is not what the online store was filled from; it is looked up elsewhere"
-            )
-            raise FileNotFoundError(f"{path.name} was altered or built again since")
+            raise IntegrityError(f"{path.name} is not what the online store was filled from")
         return path
 
 
 class _Landed(_Source):
     name = "the partition built again of what has landed"
 
-    def file(self, notes: list[str]) -> Path:
+    def file(self) -> Path:
         out = self.scratch / "landed"
         about = self.about()
         build.build(
@@ -173,7 +171,7 @@ class _Stored(_Source):
         super().__init__(place, scratch, moment, rows)
         self.dataset = dataset
 
-    def file(self, notes: list[str]) -> Path:
+    def file(self) -> Path:
         noun = self.place.catalog.get(self.dataset)
         assert isinstance(noun, Dataset)
         folder = self.place.opened(noun.address, noun.sha256)

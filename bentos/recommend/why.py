@@ -18,7 +18,6 @@ from models.data import Interactions
 from models.explain import SCORE, Explanation, Part, Proposal, explained
 
 TOLERANCE = 1e-4
-PURCHASES = 20  # lines of a history that are told as evidence, the latest
 
 
 def told(
@@ -80,7 +79,7 @@ def _reason(reason: Reason, item: int, history: Interactions, answers: Answers) 
 
 def _lines(item: int, history: Interactions, answers: Answers) -> list[dict[str, Any]]:
     """Return when the person took an item, and how many, the latest first."""
-    at_N = np.flatnonzero(history.item_N == item)[::-1][:PURCHASES]
+    at_N = np.flatnonzero(history.item_N == item)[::-1]
     return [
         {
             "item": answers.items.ids[item],

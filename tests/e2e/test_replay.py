@@ -20,7 +20,9 @@ from bentos.bundle import open_bundle
 from bentos.recommend.flow import Answers, Stages, recalled
 from bentos.recommend.person import EXPIRED, GONE, YOUNGER, Person
 from bentos.recommend.why import TOLERANCE
-from counterfoil import canonical, cli
+from bentos.replay import replayer
+from counterfoil import canonical, cli, terminal
+from counterfoil.errors import UnavailableError
 from counterfoil.receipts import Receipts, segment
 from counterfoil.types import Bento, Receipt, Release
 from feature_repo import build
@@ -28,7 +30,9 @@ from flows.draw import Replayed, sample
 from flows.place import Place
 from flows.recall import Recall
 from flows.replay import replayed, summary
+from flows.sealing import seal
 from flows.verbs import bento_folder
+from flows.why import why
 from tests.loop_shop import END, place_of
 from tests.replay_shop import Gone, ask, case_of, released, service
 from tests.small_configs import small
@@ -79,6 +83,14 @@ def shop(turned: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sho
         ids["degraded"].append(ask(client, AT, person="person 1"))
     yield Shop(place, first, second, ids)
     place.catalog.engine.dispose()
+
+
+@pytest.fixture(scope="module")
+def told(shop: Shop) -> dict[str, Any]:
+    """Why the items of one answer of the two-stage release stand where they stand."""
+    with pytest.MonkeyPatch.context() as environment, terminal.stages() as stages:
+        environment.setenv("COUNTERFOIL_HOME", str(shop.place.settings.home))
+        return canonical.plain(why(shop.ids["second"][1], None, stages))
 
 
 @pytest.fixture
@@ -286,6 +298,14 @@ def test_a_person_who_is_nowhere_any_more_is_gone(shop: Shop, tmp_path: Path) ->
     assert gone.view is None and gone.missing is not None and gone.missing.startswith("features gone")
 
 
+def test_a_child_that_hangs_or_dies_is_ended_and_named(shop: Shop) -> None:
+    stub = shop.stub(shop.ids["first"][0])
+    with replayer(bento_folder(shop.place, stub.bento), ask_seconds=0.0) as child:
+        for said in ("took longer than 0 s", "ended with -9"):
+            with pytest.raises(UnavailableError, match=said):
+                child.answer(canonical.plain(stub), None)
+
+
 def test_nothing_of_a_person_is_left_behind_by_a_replay(shop: Shop) -> None:
     assert not list(shop.place.settings.work.glob("recall-*"))
 
@@ -329,12 +349,10 @@ def by_hand(shop: Shop, id: str, tmp_path: Path) -> Alone:
 
 
 def test_why_adds_up_and_what_would_move_an_item_is_what_the_model_says(
-    shop: Shop, counterfoil: Any, tmp_path: Path
+    shop: Shop, told: dict[str, Any], tmp_path: Path
 ) -> None:
-    id = shop.ids["second"][1]
-    code, out = counterfoil("why", id, "--json")
-    told, alone = json.loads(out), by_hand(shop, id, tmp_path)
-    assert code == 0 and told["replayed"]["same"]
+    alone = by_hand(shop, told["id"], tmp_path)
+    assert told["replayed"]["same"]
     assert [one["item"] for one in told["items"]] == [item.item for item in alone.stub.items]
     for one, kept in zip(told["items"], alone.stub.items, strict=True):
         how = one["explanation"]
@@ -354,11 +372,11 @@ def test_why_adds_up_and_what_would_move_an_item_is_what_the_model_says(
     assert any(one["without"]["moves"] and len(one["without"]["left_out"]) == 1 for one in told["items"])
 
 
-def test_evidence_is_the_persons_own_purchases(shop: Shop, counterfoil: Any, tmp_path: Path) -> None:
-    id = shop.ids["second"][1]
-    item = shop.stub(id).items[0].item
-    told = json.loads(counterfoil("why", id, item, "--json")[1])
-    alone = by_hand(shop, id, tmp_path)
+def test_evidence_is_the_persons_own_purchases(
+    shop: Shop, told: dict[str, Any], counterfoil: Any, tmp_path: Path
+) -> None:
+    id, alone = told["id"], by_hand(shop, told["id"], tmp_path)
+    item = alone.stub.items[0].item
     own = next(reason for reason in told["items"][0]["reasons"] if reason["kind"] == "own")
     times = [
         time
@@ -377,10 +395,9 @@ def test_evidence_is_the_persons_own_purchases(shop: Shop, counterfoil: Any, tmp
 
 
 def test_a_changed_feature_moves_the_item_as_it_is_said_to(
-    shop: Shop, counterfoil: Any, tmp_path: Path
+    shop: Shop, told: dict[str, Any], tmp_path: Path
 ) -> None:
-    id = shop.ids["second"][1]
-    alone, told = by_hand(shop, id, tmp_path), json.loads(counterfoil("why", id, "--json")[1])
+    alone = by_hand(shop, told["id"], tmp_path)
     changed = [one for one in told["items"] if one["change"]["feature"] is not None]
     assert changed
     for one in changed:
@@ -419,3 +436,21 @@ def test_an_item_that_was_not_shown_is_an_error(shop: Shop, counterfoil: Any) ->
 def test_receipts_or_a_sample_must_be_asked_for(counterfoil: Any, arguments: tuple[str, ...]) -> None:
     code, out = counterfoil(*arguments, "--json")
     assert (code, json.loads(out)["kind"]) == (2, "InputError")
+
+
+def test_a_sealed_segment_that_was_altered_is_named(shop: Shop) -> None:
+    """The last test that reads receipts: from here on they are sealed."""
+    place, id = shop.place, shop.ids["first"][2]
+    seal(place, quiet_seconds=0.0)
+    receipts = Receipts(place.settings.receipts)
+    assert [one for one in replayed(place, [receipts.find(id)]) if one.kind != "same"] == []
+    [path] = [one for one in receipts.sealed_segments() if one.stem in id]
+    kept, table = path.read_bytes(), pq.read_table(path)
+    odd = [row.replace(b'"n":5', b'"n":6') for row in table["payload"].to_pylist()]
+    at = table.schema.get_field_index("payload")
+    pq.write_table(table.set_column(at, "payload", pa.array(odd, pa.binary())), path)
+    try:
+        [found] = replayed(place, [receipts.find(id)])
+        assert found.kind == "receipt altered" and "is not what was sealed" in found.detail
+    finally:
+        path.write_bytes(kept)
