@@ -66,8 +66,14 @@ class Replayer:
 
     def __init__(self, child: "subprocess.Popen[bytes]", errors: Any, ask_seconds: float) -> None:
         self._child, self._errors, self._ask_seconds = child, errors, ask_seconds
+        self._ended = ""  # why nobody may ask on: a late line would be taken for the next answer
         self._lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         threading.Thread(target=self._read, name="replay", daemon=True).start()
+
+    @property
+    def pid(self) -> int:
+        """The child's process id."""
+        return self._child.pid
 
     def await_start(self, bento: Path, seconds: float) -> None:
         """Wait until the bento is loaded. IntegrityError when that fails."""
@@ -95,6 +101,8 @@ class Replayer:
 
     def _ask(self, line: dict[str, Any]) -> Any:
         assert self._child.stdin is not None
+        if self._ended:
+            raise UnavailableError(self._ended)
         try:
             self._child.stdin.write(orjson.dumps(line, option=orjson.OPT_SERIALIZE_NUMPY) + b"\n")
             self._child.stdin.flush()
@@ -110,7 +118,8 @@ class Replayer:
             line = self._lines.get(timeout=seconds)
         except queue.Empty:
             self._child.kill()
-            raise UnavailableError(f"it took longer than {seconds:g} s and was ended") from None
+            self._ended = f"it took longer than {seconds:g} s and was ended"
+            raise UnavailableError(self._ended) from None
         if not line:
             raise UnavailableError(self._died())
         said: dict[str, Any] = orjson.loads(line)
@@ -120,7 +129,8 @@ class Replayer:
         code = self._child.wait()
         self._errors.seek(0)
         last = self._errors.read().decode(errors="replace").strip().rpartition("\n")[2]
-        return f"it ended with {code}: {last or 'no reason given'}"
+        self._ended = f"it ended with {code}: {last or 'no reason given'}"
+        return self._ended
 
     def _read(self) -> None:
         assert self._child.stdout is not None

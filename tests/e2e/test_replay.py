@@ -2,7 +2,9 @@
 
 import dataclasses
 import json
+import os
 import shutil
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,6 +22,7 @@ from bentos.bundle import open_bundle
 from bentos.recommend.flow import Answers, Stages, recalled
 from bentos.recommend.person import EXPIRED, GONE, YOUNGER, Person
 from bentos.recommend.why import TOLERANCE
+from bentos.recommend.why import told as told_of
 from bentos.replay import replayer
 from counterfoil import canonical, cli, terminal
 from counterfoil.errors import UnavailableError
@@ -300,9 +303,15 @@ def test_a_person_who_is_nowhere_any_more_is_gone(shop: Shop, tmp_path: Path) ->
 
 def test_a_child_that_hangs_or_dies_is_ended_and_named(shop: Shop) -> None:
     stub = shop.stub(shop.ids["first"][0])
-    with replayer(bento_folder(shop.place, stub.bento), ask_seconds=0.0) as child:
-        for said in ("took longer than 0 s", "ended with -9"):
-            with pytest.raises(UnavailableError, match=said):
+    bento = bento_folder(shop.place, stub.bento)
+    with replayer(bento, ask_seconds=0.0) as child:
+        for _ in range(2):
+            with pytest.raises(UnavailableError, match="took longer than 0 s and was ended"):
+                child.answer(canonical.plain(stub), None)
+    with replayer(bento) as child:
+        os.kill(child.pid, signal.SIGKILL)
+        for _ in range(2):
+            with pytest.raises(UnavailableError, match="ended with -9"):
                 child.answer(canonical.plain(stub), None)
 
 
@@ -423,6 +432,22 @@ def test_a_changed_feature_moves_the_item_as_it_is_said_to(
 def test_somebody_unknown_has_no_history_to_leave_out(shop: Shop, counterfoil: Any) -> None:
     told = json.loads(counterfoil("why", shop.ids["second"][7], "--json")[1])
     assert told["replayed"]["same"] and all(one["without"] is None for one in told["items"])
+
+
+class Failing:
+    """A model that fails on every question."""
+
+    def recommend(self, query: Any, k: int) -> Any:
+        raise RuntimeError("no")
+
+
+def test_what_only_fills_a_list_is_not_explained_by_the_model(shop: Shop, tmp_path: Path) -> None:
+    alone = by_hand(shop, shop.ids["first"][0], tmp_path)
+    broken = Answers(dataclasses.replace(alone.answers.loaded, model=Failing()))
+    found = told_of(broken, recalled(alone.stub.request, alone.stub.person), alone.person, [], None)
+    assert found["items"] and not found["same"]
+    for one in found["items"]:
+        assert (one["sources"], one["explanation"], one["without"]) == (["fallback"], None, None)
 
 
 def test_an_item_that_was_not_shown_is_an_error(shop: Shop, counterfoil: Any) -> None:
