@@ -216,7 +216,7 @@ def seals(place: Place) -> Found:
         elif name not in found:
             yield [f"the sealed segment {name} of {row['receipts']} receipts is missing"]
         else:
-            yield [*_sealed(found[name], row), *_beside(found[name])]
+            yield [*unlike_seal(found[name], row), *_beside(found[name])]
     recorded = place.catalog.seals()
     for name in sorted(found.keys() - recorded.keys()):
         beside = found[name].with_suffix(".jsonl")
@@ -235,7 +235,7 @@ def _afar(place: Place, remote: Remote, name: str, row: dict[str, Any]) -> list[
             return [
                 f"the sealed segment {name} of {row['receipts']} receipts is neither here nor in the remote"
             ]
-        return _sealed(path, row)
+        return unlike_seal(path, row)
     finally:
         path.unlink(missing_ok=True)
 
@@ -255,7 +255,8 @@ def _beside(path: Path) -> list[str]:
     return [f"{beside.name} beside the sealed {path.name} holds other receipts"]
 
 
-def _sealed(path: Path, row: dict[str, Any]) -> list[str]:
+def unlike_seal(path: Path, row: dict[str, Any]) -> list[str]:
+    """Say when a sealed segment is not what was recorded of it."""
     from counterfoil.receipts import sealed
 
     try:
@@ -275,7 +276,7 @@ def _segment(place: Place, path: Path, seen: dict[str, Noun | None]) -> Found:
             stub = store.decode(payload)
             if stub.release not in seen:
                 seen[stub.release] = _read(place, stub.release)
-            yield [*_of_this_segment(stub, path), *_held(stub, seen[stub.release])]
+            yield [*_of_this_segment(stub, path), *held(stub, seen[stub.release])]
     except (CounterfoilError, OSError, ValueError, KeyError, TypeError, AttributeError) as fault:
         yield [f"a receipt was altered: {fault}"]
 
@@ -286,7 +287,8 @@ def _of_this_segment(stub: Receipt, path: Path) -> list[str]:
     return [f"{stub.id} lies in {path.name}, where it was not written"]
 
 
-def _held(stub: Receipt, release: Noun | None) -> list[str]:
+def held(stub: Receipt, release: Noun | None) -> list[str]:
+    """Say when a receipt and the release that it names do not agree."""
     if not isinstance(release, Release):
         return [f"{stub.id} was answered by {stub.release}, which is not in the catalog"]
     said = (stub.use_case, stub.bento, stub.epoch)
