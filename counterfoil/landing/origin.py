@@ -1,0 +1,110 @@
+"""Which file of a day holds the rows of which batch: what each batch brought, kept beside the landing folder.
+
+A day's file is written anew by every batch that adds to it, so a batch lies in the file that it made and in all that were made of
+that one. The records hold no rows but those of items, and nobody's name; they outlive a landing folder that is emptied and
+filled anew.
+"""
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from counterfoil import canonical
+from counterfoil.errors import IntegrityError
+from counterfoil.files import write_durably
+from counterfoil.landing.manifest import Manifest
+from counterfoil.settings import Settings
+
+FOLDER = "batches/"  # how names of files begin that lie beside the landing folder
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DayOrigin:
+    """What a batch did to one day: its file's SHA-256 before (None: there was none) and after, its rows with an item by kind."""
+
+    before: str | None
+    sha256: str
+    kinds: dict[str, int]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Origin:
+    """What a batch brought: rows by day, and how many items. `known` is False where it landed before records were kept."""
+
+    batch: str
+    digest: str
+    days: dict[str, DayOrigin] = field(default_factory=dict)
+    items: int = 0
+    known: bool = True
+
+    @property
+    def stem(self) -> str:
+        """How the names of this record's files begin; landed anew into another landing folder, a batch has another record."""
+        return f"{self.batch}.{canonical.sha256(self.days)[:8]}"
+
+
+def write(settings: Settings, origin: Origin) -> None:
+    """Write the record; once more is the same as once."""
+    settings.batches.mkdir(parents=True, exist_ok=True)
+    write_durably(settings.batches / f"{origin.stem}.json", canonical.encode(asdict(origin)))
+
+
+def items_file(stem: str) -> str:
+    """Return the name of the file with the items that a batch brought."""
+    return f"{FOLDER}{stem}.items.parquet"
+
+
+def place(settings: Settings, name: str) -> Path:
+    """Return where a file of a batch belongs: below the landing folder, or beside it."""
+    return (
+        settings.batches / name.removeprefix(FOLDER) if name.startswith(FOLDER) else settings.landing / name
+    )
+
+
+def origins(settings: Settings, manifest: Manifest) -> list[Origin]:
+    """Return the records of all batches, also of those that the landing folder has forgotten.
+
+    A batch that landed before records were kept has the days that it touched alone. IntegrityError when a file is no record.
+    """
+    found = [_read(path) for path in sorted(settings.batches.glob("*.json"))]
+    told = {origin.batch for origin in found}
+    for batch in manifest.batches:
+        if batch.batch not in told:
+            days = {day: DayOrigin(before=None, sha256="", kinds={}) for day in batch.days}
+            found.append(
+                Origin(batch=batch.batch, digest=batch.digest, days=days, items=batch.items, known=False)
+            )
+    return found
+
+
+def holding(records: Iterable[Origin], every: Iterable[Origin], day: str) -> set[str]:
+    """Return the SHA-256 of each file of a day that holds rows of these records: those they made, and what was made of them."""
+    versions = {origin.days[day].sha256 for origin in records if day in origin.days}
+    steps = [
+        (step.before, step.sha256)
+        for origin in every
+        if origin.known and (step := origin.days.get(day)) is not None
+    ]
+    waiting = list(versions)
+    while waiting:
+        version = waiting.pop()
+        for before, after in steps:
+            if before == version and after not in versions:
+                versions.add(after)
+                waiting.append(after)
+    return versions
+
+
+def decode(plain: dict[str, Any]) -> Origin:
+    """Return the record that its JSON describes."""
+    return Origin(**{**plain, "days": {day: DayOrigin(**one) for day, one in plain["days"].items()}})
+
+
+def _read(path: Path) -> Origin:
+    try:
+        return decode(orjson.loads(path.read_bytes()))
+    except (ValueError, KeyError, TypeError, AttributeError) as fault:
+        raise IntegrityError(f"{path} is no record of a batch ({fault}); restore it") from fault
