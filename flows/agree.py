@@ -27,6 +27,7 @@ DIRECT = {
     "bento": ("dataset",),
     "online": ("dataset",),
     "release": ("bento", "decision"),
+    "quarantine": ("nouns", "lifts"),
 }
 # What a verb returns. A verb that is not here may return anything; `materialise` once returned nothing.
 RETURNS = {
@@ -39,6 +40,8 @@ RETURNS = {
     "decide": "decision",
     "package": "bento",
     "release": "release",
+    "quarantine": "quarantine",
+    "lift": "quarantine",
 }
 
 

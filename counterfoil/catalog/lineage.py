@@ -114,7 +114,7 @@ def summary(step: Step) -> dict[str, Any]:
 # for which no edge of its own stands: that comes out of the bentos' records.
 HOLDS = {
     "verdict": ("dataset",),
-    "dataset": ("candidate", "attempt", "evaluation", "online", "bento"),
+    "dataset": ("candidate", "attempt", "evaluation", "decision", "online", "bento"),
     "attempt": ("candidate",),
     "candidate": ("evaluation",),
     "bento": ("release",),
@@ -142,7 +142,7 @@ def forwards(catalog: Catalog, starts: Iterable[str], *, online: frozenset[str] 
     weighed = {
         child
         for name in made
-        if _kind(name) in ("evaluation", "dataset")
+        if _kind(name) == "evaluation"
         for child in children[name]
         if _kind(child) == "decision"
     }

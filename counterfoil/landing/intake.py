@@ -158,9 +158,13 @@ class Intake:
         )
 
     def _stage_items(self, offer: Offer, origin: Origin) -> str:
-        """Stage the items that the batch brought, the last of each, and return the file's name."""
+        """Stage the items that the batch brought and that were not there just so before; return the file's name."""
         name = items_file(origin.stem)
-        query = f"SELECT * FROM ({_fresh('items', 'items.id', '')}) ORDER BY id"
+        query = _fresh("items", "items.id", "")
+        if self.manifest.items:
+            old = self.settings.landing / "items.parquet"
+            query = f"({query}) EXCEPT SELECT {_columns_of(old, CONTRACTS['items'])} FROM read_parquet({literal(old)})"
+        query = f"SELECT * FROM ({query}) AS brought ORDER BY id"
         part.write_part(offer.stream(query), staging.staged(self.folder, name), CONTRACTS["items"].arrow())
         return name
 

@@ -80,13 +80,13 @@ def origins(settings: Settings, manifest: Manifest) -> list[Origin]:
     return found
 
 
-def holding(records: Iterable[Origin], every: Iterable[Origin], day: str) -> set[str]:
-    """Return the SHA-256 of each file of a day that holds rows of these records: those they made, and what was made of them."""
-    versions = {origin.days[day].sha256 for origin in records if day in origin.days}
+def holding(seeds: Iterable[str], records: Iterable[Origin], day: str) -> set[str]:
+    """Return the SHA-256 of each file of a day that holds what these files of it held: they and what was made of them."""
+    versions = set(seeds)
     steps = [
         (step.before, step.sha256)
-        for origin in every
-        if origin.known and (step := origin.days.get(day)) is not None
+        for record in records
+        if record.known and (step := record.days.get(day)) is not None
     ]
     waiting = list(versions)
     while waiting:
