@@ -14,13 +14,13 @@ import orjson
 from sqlalchemy import select
 
 from counterfoil.catalog import tables
-from counterfoil.catalog.lineage import Reach, forwards
+from counterfoil.catalog.lineage import Reach, forwards, nouns
 from counterfoil.errors import UnknownError
 from counterfoil.landing import holding
-from counterfoil.landing.origin import items_file
+from counterfoil.landing.origin import holding_items, items_file
 from counterfoil.landing.origin import place as batch_place
 from counterfoil.receipts import Receipts
-from counterfoil.receipts.reached import Answers, Sought, count
+from counterfoil.receipts.reached import Answers, Sought, Span, count
 from counterfoil.types import Dataset, OnlineRows
 from flows.contents import ITEMS, UNREADABLE, Held, Library, Versions
 from flows.place import Place
@@ -189,7 +189,10 @@ def _holding_batch(place: Place, batch: str, known: Landed, library: Library, so
             for day, one in record.days.items()
         }
         brought = batch_place(place.settings, items_file(record.stem))
-        for some in (library.by_versions(asked), library.by_items_of(brought) if brought.is_file() else {}):
+        by_items: Held = {}
+        if record.catalogue is not None and brought.is_file():
+            by_items = library.by_items_of(brought, holding_items(record.catalogue.sha256, known.records))
+        for some in (library.by_versions(asked), by_items):
             for name, kinds in some.items():
                 found[name] |= kinds
     return found
@@ -241,21 +244,50 @@ def _in_online_rows(subject: Subject, held: Held, library: Library) -> list[str]
     return [name for name, kinds in held.items() if kinds & history[name] or name in library.unreadable]
 
 
-def _moments(place: Place, made: frozenset[str]) -> dict[datetime, datetime | None]:
-    """Return the moments of reached online rows, each with when answers by them can have begun.
+def _moments(place: Place, made: frozenset[str]) -> dict[datetime, list[Span]]:
+    """Return the moments of reached online rows, each with the spans in which answers can have come from them.
 
-    None unless rows of that very moment that were not reached had been there before: those gave the answers until then.
+    A span has an end where rows of that very moment that were not reached had been there before, or came later and replaced them.
     """
-    every = place.catalog.recorded(OnlineRows)
+    at_moment: dict[datetime, list[tuple[OnlineRows, datetime]]] = defaultdict(list)
+    for rows, recorded_at in place.catalog.recorded(OnlineRows):  # oldest first
+        at_moment[rows.as_of].append((rows, recorded_at))
     took = _seconds(place)
-    found: dict[datetime, datetime | None] = {}
-    for rows, recorded_at in every:  # oldest first
-        if rows.id in made and rows.as_of not in found:
-            others = any(
-                one.as_of == rows.as_of and one.id not in made and at < recorded_at for one, at in every
-            )
-            found[rows.as_of] = recorded_at - timedelta(seconds=took.get(rows.id, 0.0)) if others else None
-    return found
+    return {
+        moment: _spans(place, every, made, took)
+        for moment, every in at_moment.items()
+        if any(rows.id in made for rows, _ in every)
+    }
+
+
+def _spans(
+    place: Place,
+    every: Sequence[tuple[OnlineRows, datetime]],
+    made: frozenset[str],
+    took: Mapping[str, float],
+) -> list[Span]:
+    if all(rows.id in made for rows, _ in every):
+        return [(None, None)]
+    library = Library(
+        place,
+        [
+            one
+            for one in nouns(place.catalog, {rows.dataset for rows, _ in every})
+            if isinstance(one, Dataset)
+        ],
+    )
+    spans: list[Span] = []
+    serving: set[str] = set()  # datasets whose reached rows may still be there
+    begins: datetime | None = None
+    for number, (rows, recorded_at) in enumerate(every):
+        if rows.id in made:
+            if not serving and number:
+                begins = recorded_at - timedelta(seconds=took.get(rows.id, 0.0))
+            serving.add(rows.dataset)
+        elif serving and all(library.replaced(older, rows.dataset) for older in serving):
+            spans.append((begins, recorded_at))
+            serving = set()
+    return [*spans, (begins, None)] if serving else spans
 
 
 def _seconds(place: Place) -> dict[str, float]:

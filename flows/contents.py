@@ -113,9 +113,17 @@ class Library:
         """Return whose catalogue has an item, sold or not."""
         return self._by_id("items.parquet", item, lambda one: {*one.kinds, ITEMS})
 
-    def by_items_of(self, brought: Path) -> Held:
-        """Return whose catalogue has a row that is just one of the rows in this file."""
-        holding = self._by_file("items.parquet")
+    def by_items_of(self, brought: Path, versions: Collection[str]) -> Held:
+        """Return whose catalogue was written from these files of items, and has a row that is just one of those in `brought`.
+
+        Where a dataset does not say from which file, the rows alone tell.
+        """
+        later = {one.name for one in self.contents if one.dataset.tables.get("items") in (None, *versions)}
+        holding = {
+            file: some
+            for file, names in self._by_file("items.parquet").items()
+            if (some := [name for name in names if name in later])
+        }
         columns = "id, title, text, category, brand, image, price, available_from, in_stock"
         query = f"""SELECT 1 FROM (SELECT {columns} FROM read_parquet($brought) INTERSECT
                     SELECT {columns} FROM read_parquet($file)) LIMIT 1"""
@@ -128,6 +136,28 @@ class Library:
     def by_view(self, view: str) -> Held:
         """Return who holds frames of a feature view."""
         return {one.name: {view} for one in self.contents if view in one.views or one.files is None}
+
+    def replaced(self, older: str, newer: str) -> bool:
+        """Say whether the online rows of one dataset were all replaced by those of another at the same moment.
+
+        The online store keeps of two rows of one moment the one that counted as many events or more (feature_repo/build.py).
+        """
+        before, after = self._counted(older), self._counted(newer)
+        if before is None or after is None:
+            return False
+        return before.keys() <= after.keys() and sum(before.values()) <= sum(after.values())
+
+    def _counted(self, name: str) -> dict[str, int] | None:
+        """Return how many events the features of each person count; None when nobody can tell."""
+        one = next(one for one in self.contents if one.name == name)
+        if one.files is None:
+            return None
+        query = """SELECT p.id, count(*) FROM read_parquet($interactions) r
+            JOIN (SELECT id, file_row_number AS number FROM read_parquet($people, file_row_number = true)) p
+              ON p.number = r.person
+            WHERE list_contains($kinds, r.kind) AND coalesce(r.quantity, 1) > 0 GROUP BY p.id"""
+        files = {table: str(one.files[f"{table}.parquet"]) for table in ("interactions", "people")}
+        return dict(self._rows(query, {**files, "kinds": sorted(one.history_kinds)}))
 
     def has_event(self, one: Contents, event: Mapping[str, Any]) -> bool:
         """Say whether a dataset holds a row that is just this event's: person, item, time, kind, quantity, price."""

@@ -122,7 +122,7 @@ class Intake:
         catalogue = {name: self._stage_catalogue(offer, name) for name in offer.tables if name != "events"}
         moves, removals = self.stage_quarantine(offer)
         record = self._record(offer, days)
-        origin = self._origin(offer, days, record.items)
+        origin = self._origin(offer, days, record.items, catalogue.get("items"))
         if origin.items:
             moves = [*moves, self._stage_items(offer, origin)]
         return staging.Commit(
@@ -136,7 +136,9 @@ class Intake:
             origin=origin,
         )
 
-    def _origin(self, offer: Offer, days: Mapping[str, DayPart], items: int) -> Origin:
+    def _origin(
+        self, offer: Offer, days: Mapping[str, DayPart], items: int, catalogue: DayPart | None
+    ) -> Origin:
         """Return what the batch brought: by day and kind, with the files that its days had before and have now."""
         kinds: dict[str, dict[str, int]] = {day: {} for day in days}
         if days:
@@ -155,6 +157,13 @@ class Intake:
                 for day, part in days.items()
             },
             items=items,
+            catalogue=None
+            if catalogue is None
+            else DayOrigin(
+                before=self.manifest.items.sha256 if self.manifest.items else None,
+                sha256=catalogue.sha256,
+                kinds={},
+            ),
         )
 
     def _stage_items(self, offer: Offer, origin: Origin) -> str:

@@ -23,7 +23,7 @@ FOLDER = "batches/"  # how names of files begin that lie beside the landing fold
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DayOrigin:
-    """What a batch did to one day: its file's SHA-256 before (None: there was none) and after, its rows with an item by kind."""
+    """What a batch did to a file: its SHA-256 before (None: there was none) and after; of a day, rows with an item by kind."""
 
     before: str | None
     sha256: str
@@ -32,18 +32,22 @@ class DayOrigin:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Origin:
-    """What a batch brought: rows by day, and how many items. `known` is False where it landed before records were kept."""
+    """What a batch brought: rows by day, how many items, and the file of items before and after it (None: it brought none).
+
+    `known` is False where it landed before records were kept.
+    """
 
     batch: str
     digest: str
     days: dict[str, DayOrigin] = field(default_factory=dict)
     items: int = 0
+    catalogue: DayOrigin | None = None
     known: bool = True
 
     @property
     def stem(self) -> str:
         """How the names of this record's files begin; landed anew into another landing folder, a batch has another record."""
-        return f"{self.batch}.{canonical.sha256(self.days)[:8]}"
+        return f"{self.batch}.{canonical.sha256([self.days, self.catalogue])[:8]}"
 
 
 def write(settings: Settings, origin: Origin) -> None:
@@ -82,16 +86,22 @@ def origins(settings: Settings, manifest: Manifest) -> list[Origin]:
 
 def holding(seeds: Iterable[str], records: Iterable[Origin], day: str) -> set[str]:
     """Return the SHA-256 of each file of a day that holds what these files of it held: they and what was made of them."""
-    versions = set(seeds)
-    steps = [
-        (step.before, step.sha256)
-        for record in records
-        if record.known and (step := record.days.get(day)) is not None
-    ]
+    return _after(
+        seeds, [one for record in records if record.known and (one := record.days.get(day)) is not None]
+    )
+
+
+def holding_items(seed: str, records: Iterable[Origin]) -> set[str]:
+    """Return the SHA-256 of each file of items that this one is, or that was made of it."""
+    return _after({seed}, [one for record in records if (one := record.catalogue) is not None])
+
+
+def _after(seeds: Iterable[str], steps: Iterable[DayOrigin]) -> set[str]:
+    versions, edges = set(seeds), [(step.before, step.sha256) for step in steps]
     waiting = list(versions)
     while waiting:
         version = waiting.pop()
-        for before, after in steps:
+        for before, after in edges:
             if before == version and after not in versions:
                 versions.add(after)
                 waiting.append(after)
@@ -100,7 +110,9 @@ def holding(seeds: Iterable[str], records: Iterable[Origin], day: str) -> set[st
 
 def decode(plain: dict[str, Any]) -> Origin:
     """Return the record that its JSON describes."""
-    return Origin(**{**plain, "days": {day: DayOrigin(**one) for day, one in plain["days"].items()}})
+    days = {day: DayOrigin(**one) for day, one in plain["days"].items()}
+    catalogue = DayOrigin(**plain["catalogue"]) if plain.get("catalogue") else None
+    return Origin(**{**plain, "days": days, "catalogue": catalogue})
 
 
 def _read(path: Path) -> Origin:

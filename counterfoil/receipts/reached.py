@@ -3,7 +3,7 @@
 Open segments, and those that were sealed before there were such columns, are read receipt by receipt.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,19 +19,22 @@ from counterfoil.receipts.store import Receipts, payloads
 
 NOBODY = "nobody"  # whom an answer names that was asked for nobody in particular
 BATCH = 8_192
+NEVER_US = (-(2**62), 2**62)  # before and after any moment
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+Span = tuple[datetime | None, datetime | None]
 Row = tuple[str, str, list[str], int, int | None]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sought:
-    """Which answers: by these releases; or of features as of these moments, where answered since (None: whenever).
+    """Which answers: by these releases; or of features as of these moments, where answered in one of the spans beside each.
 
-    Or to a person (a pseudonym), or that showed an item.
+    A span has a beginning and an end, either None where it has none; those of one moment do not overlap. Or to a person (a
+    pseudonym), or that showed an item.
     """
 
     releases: frozenset[str] = frozenset()
-    moments: Mapping[datetime, datetime | None] = field(default_factory=dict)
+    moments: Mapping[datetime, Sequence[Span]] = field(default_factory=dict)
     person: str | None = None
     item: str | None = None
 
@@ -86,8 +89,8 @@ _COUNT = """
 INSERT INTO found
 SELECT r.release, r.person, count(*), min(r.time_us), max(r.time_us) FROM ({rows}) r
 LEFT JOIN sought_release s ON s.release = r.release LEFT JOIN sought_moment m ON m.feature_us = r.feature_us
-WHERE s.release IS NOT NULL OR (m.feature_us IS NOT NULL AND (m.since_us IS NULL OR r.time_us >= m.since_us))
-    OR r.person = $person OR list_contains(r.items, $item)
+    AND r.time_us >= m.since_us AND r.time_us < m.until_us
+WHERE s.release IS NOT NULL OR m.feature_us IS NOT NULL OR r.person = $person OR list_contains(r.items, $item)
 GROUP BY r.release, r.person
 """
 _NEW = """SELECT release, person, items, epoch_us(time) AS time_us, epoch_us(feature_time) AS feature_us
@@ -100,15 +103,20 @@ _READ = "SELECT * FROM read_one_by_one"
 def _ask(con: duckdb.DuckDBPyConnection, sought: Sought) -> None:
     con.execute(_FOUND)
     con.execute("CREATE TEMP TABLE sought_release (release VARCHAR)")
-    con.execute("CREATE TEMP TABLE sought_moment (feature_us BIGINT, since_us BIGINT)")
+    con.execute("CREATE TEMP TABLE sought_moment (feature_us BIGINT, since_us BIGINT, until_us BIGINT)")
     con.execute("INSERT INTO sought_release SELECT unnest($1::VARCHAR[])", [sorted(sought.releases)])
-    moments = [
-        (_microseconds(moment), None if since is None else _microseconds(since))
-        for moment, since in sorted(sought.moments.items())
+    spans = [
+        (
+            _microseconds(moment),
+            NEVER_US[0] if since is None else _microseconds(since),
+            NEVER_US[1] if until is None else _microseconds(until),
+        )
+        for moment, some in sorted(sought.moments.items())
+        for since, until in some
     ]
     con.execute(
-        "INSERT INTO sought_moment SELECT unnest($1::BIGINT[]), unnest($2::BIGINT[])",
-        [[moment for moment, _ in moments], [since for _, since in moments]],
+        "INSERT INTO sought_moment SELECT unnest($1::BIGINT[]), unnest($2::BIGINT[]), unnest($3::BIGINT[])",
+        [[span[column] for span in spans] for column in range(3)],
     )
 
 
