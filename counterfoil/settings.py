@@ -65,6 +65,11 @@ class Settings(BaseSettings):
         return self.home / "landing"
 
     @property
+    def batches(self) -> Path:
+        """Folder of what each batch brought: beside the landing folder, so that it outlives what is mended there."""
+        return self.home / "batches"
+
+    @property
     def features(self) -> Path:
         """Folder of the feature repository's offline files, registry and online store."""
         return self.home / "features"

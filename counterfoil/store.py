@@ -111,6 +111,13 @@ class Store:
                 faults.append(f"{name} in {address} was altered")
         return sorted(faults)
 
+    def files(self, address: str) -> dict[str, Path]:
+        """Return where each file of a stored folder lies, to be read and never written; their bytes are not checked.
+
+        Equal files of many versions are one. UnknownError when one is missing, IntegrityError when the list was altered.
+        """
+        return self._files(address)
+
     def has(self, address: str) -> bool:
         """Say whether every file of the stored folder is in the cache (by name only; `check` reads the bytes)."""
         try:

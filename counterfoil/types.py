@@ -165,7 +165,10 @@ class UseCase:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Dataset(Noun):
-    """A version of the data: DVC's address, the SHA-256 manifest's digest, what it covers, the verdicts behind it."""
+    """A version of the data: DVC's address, the SHA-256 manifest's digest, what it covers, the verdicts behind it.
+
+    `tables` are the SHA-256 of the landed items and people that it was written from; none where an earlier version wrote it.
+    """
 
     kind: ClassVar[str] = "dataset"
     use_case: str
@@ -182,6 +185,7 @@ class Dataset(Noun):
     verdicts: tuple[str, ...]
     code_version: str = field(metadata=ASIDE)
     seconds: float = field(default=0.0, metadata=ASIDE)
+    tables: dict[str, str] = field(default_factory=dict, metadata=ASIDE)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

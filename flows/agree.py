@@ -29,6 +29,7 @@ DIRECT = {
     "online": ("dataset",),
     "release": ("bento", "decision"),
     "approval": ("decision",),
+    "quarantine": ("nouns", "lifts"),
 }
 # What a verb returns. A verb that is not here may return anything; `materialise` once returned nothing.
 RETURNS = {
@@ -43,6 +44,8 @@ RETURNS = {
     "release": "release",
     "approve": "approval",
     "steer": "decision",
+    "quarantine": "quarantine",
+    "lift": "quarantine",
 }
 
 

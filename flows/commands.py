@@ -171,11 +171,11 @@ def lineage(noun_id: str) -> dict[str, Any]:
     steps = backwards(place.catalog, start)
     chain = [
         {
-            "id": step.noun.id,
-            "kind": step.noun.kind,
+            "id": step.id,
+            "kind": step.kind,
             "depth": step.depth + (stub is not None),
             "made": list(step.via),
-            **summary(step.noun),
+            **summary(step),
         }
         for step in steps
     ]
@@ -192,14 +192,14 @@ def _online_rows(place: Place, stub: Receipt) -> list[dict[str, Any]]:
         return []
     return [
         {
-            "id": step.noun.id,
-            "kind": step.noun.kind,
+            "id": step.id,
+            "kind": step.kind,
             "depth": step.depth + 1,
             "made": [stub.id],
-            **summary(step.noun),
+            **summary(step),
         }
         for step in backwards(place.catalog, rows[0].id)
-        if step.noun.kind in ("online", "dataset")
+        if step.kind in ("online", "dataset")
     ]
 
 

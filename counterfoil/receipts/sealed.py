@@ -1,8 +1,8 @@
 """Sealed segments: a Parquet file whose receipts are the leaves of a Merkle tree, and whose root is an entry of the ledger.
 
 A segment is sealed once its process is done with it. The payload of a receipt stays byte for byte what was written when it was
-answered; a few columns lie beside it for questions over many. Rows are sorted by number, in groups so small that finding one
-reads little.
+answered; a few columns lie beside it for questions over many (earlier versions sealed without feature_time and items). Rows are
+sorted by number, in groups so small that finding one reads little.
 """
 
 from collections.abc import Iterator
@@ -30,6 +30,8 @@ SCHEMA = pa.schema(
         ("person", pa.string()),
         ("use_case", pa.string()),
         ("release", pa.string()),
+        ("feature_time", pa.timestamp("us", tz="UTC")),
+        ("items", pa.list_(pa.string())),
         ("payload", pa.binary()),
     ]
 )
@@ -84,6 +86,11 @@ def write(rows: Rows, path: Path) -> Seal:
             "number": rows.numbers,
             "time": [canonical.utc_time(one["time"]) for one in plain],
             **{name: [one[name] for one in plain] for name in ("person", "use_case", "release")},
+            "feature_time": [
+                None if one["feature_time"] is None else canonical.utc_time(one["feature_time"])
+                for one in plain
+            ],
+            "items": [[item["item"] for item in one["items"]] for one in plain],
             "payload": rows.payloads,
         },
         schema=SCHEMA,
@@ -95,7 +102,7 @@ def write(rows: Rows, path: Path) -> Seal:
         compression="zstd",
         compression_level=9,
         row_group_size=GROUP_ROWS,
-        use_dictionary=["use_case", "release"],
+        use_dictionary=["use_case", "release", "feature_time", "items.list.element"],
     )
     write_durably(path, sink.getvalue())
     return of(path)
