@@ -15,6 +15,7 @@ from counterfoil.types import Attempt, Candidate, Dataset, Decision, UseCase, Ve
 from flows import champion as champions
 from flows import verbs
 from flows.place import Place, code_digests
+from flows.standards import openlineage
 
 Wrap = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -67,9 +68,15 @@ def steps(place: Place, recorder: Recorder, wrap: Wrap = lambda verb: verb) -> S
     )
 
 
-def recorder(place: Place, *, look: bool = False) -> Recorder:
-    """Return a recorder for this installation; with `look` it only remembers, and refuses to run anything."""
-    return Recorder(catalog=place.catalog, store=place.store, code=code_digests(), look=look)
+def recorder(place: Place, run: openlineage.Run | None = None, *, look: bool = False) -> Recorder:
+    """Return a recorder for this installation; with `look` it only remembers, and refuses to run anything.
+
+    Its passages are told as OpenLineage events, as stages of the flow run `run`.
+    """
+    observers = () if look else (openlineage.stages(place, run),)
+    return Recorder(
+        catalog=place.catalog, store=place.store, code=code_digests(), look=look, observers=observers
+    )
 
 
 def _at(place: Place, verb: Callable[..., Any]) -> Callable[..., Any]:
