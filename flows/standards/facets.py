@@ -23,13 +23,13 @@ def run_facet(name: str, **values: Any) -> RunFacet:
 
 
 @cache
-def _shape(base: type, name: str, fields: tuple[str, ...]) -> Any:
+def _shape(base: Any, name: str, fields: tuple[str, ...]) -> Any:
     """Return the class of a facet with these fields: OpenLineage's own are made the same way, from its schemas."""
 
     def schema() -> str:
         return f"{SCHEMA}#/$defs/{name}"
 
-    made = attr.make_class(
+    made: Any = attr.make_class(
         name, {field: attr.ib(kw_only=True) for field in fields}, bases=(base,), slots=False
     )
     made._get_schema = staticmethod(schema)

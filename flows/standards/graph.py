@@ -1,4 +1,4 @@
-"""What OpenLineage calls datasets: names and facets for landed data and for every noun, the same as an output and as an input.
+"""What OpenLineage calls datasets: names and facets for landed data and every noun, the same as output and as input.
 
 A name stands for a thing over time (`recommendation/candidates/sasrec`), the facet `version` for one of its versions: the noun's id.
 """
@@ -13,7 +13,7 @@ from openlineage.client.facet_v2 import (
     dataset_version_dataset,
     output_statistics_output_dataset,
 )
-from openlineage.client.generated.base import InputDataset, OutputDataset
+from openlineage.client.generated.base import InputDataset, OutputDataset, OutputDatasetFacet
 from openlineage.client.generated.base_subset_dataset import (
     InputSubsetInputDatasetFacet,
     OutputSubsetOutputDatasetFacet,
@@ -57,21 +57,21 @@ def inputs(namespace: str, given: Mapping[str, Any], taken: Iterable[Noun]) -> l
     days = given.get("days")
     if isinstance(days, dict):
         subset = InputSubsetInputDatasetFacet(inputCondition=_partitions(days))
-        facets = {"version": _version(canonical.sha256(days))}
+        facets = _only(canonical.sha256(days))
         found.append(
             InputDataset(namespace, EVENTS, facets=facets, inputFacets={"subset": subset} if days else {})
         )
     tables = given.get("tables")
     for table, sha256 in (tables or {}).items():
-        found.append(InputDataset(namespace, f"landing/{table}", facets={"version": _version(sha256)}))
+        found.append(InputDataset(namespace, f"landing/{table}", facets=_only(sha256)))
     verdicts: dict[str, list[str]] = defaultdict(list)
     for noun in taken:
         if isinstance(noun, Verdict):
             verdicts[name_of(noun)].append(noun.id)
         else:
-            found.append(InputDataset(namespace, name_of(noun), facets={"version": _version(noun.id)}))
+            found.append(InputDataset(namespace, name_of(noun), facets=_only(noun.id)))
     for name, ids in verdicts.items():
-        found.append(InputDataset(namespace, name, facets={"version": _version(_set_of(ids))}))
+        found.append(InputDataset(namespace, name, facets=_only(_set_of(ids))))
     return found
 
 
@@ -83,15 +83,12 @@ def outputs(namespace: str, nouns: Sequence[Noun]) -> list[OutputDataset]:
         if isinstance(noun, Verdict):
             verdicts[name_of(noun)].append(noun.id)
             continue
-        counted = {}
+        counted: dict[str, OutputDatasetFacet] = {}
         if isinstance(noun, Dataset | OnlineRows):
             rows = output_statistics_output_dataset.OutputStatisticsOutputDatasetFacet(rowCount=noun.rows)
             counted = {"outputStatistics": rows}
         made.append(OutputDataset(namespace, name_of(noun), facets=_facets(noun), outputFacets=counted))
-    made += [
-        OutputDataset(namespace, name, facets={"version": _version(_set_of(ids))})
-        for name, ids in verdicts.items()
-    ]
+    made += [OutputDataset(namespace, name, facets=_only(_set_of(ids))) for name, ids in verdicts.items()]
     return made
 
 
@@ -99,17 +96,16 @@ def landed(
     namespace: str, source: str, batch: str, parts: Mapping[str, Any]
 ) -> tuple[list[InputDataset], list[OutputDataset]]:
     """Return what a landing read, and what it wrote: `parts` are the digests of days, and of items and people where they came."""
-    read = [InputDataset(namespace, f"sources/{source}", facets={"version": _version(batch)})]
+    read = [InputDataset(namespace, f"sources/{source}", facets=_only(batch))]
     written = []
     days = parts.get("days", {})
     if days:
-        facets = {"version": _version(canonical.sha256(days))}
+        facets = _only(canonical.sha256(days))
         subset = OutputSubsetOutputDatasetFacet(outputCondition=_partitions(days))
         written.append(OutputDataset(namespace, EVENTS, facets=facets, outputFacets={"subset": subset}))
     for table in ("items", "people"):
         if table in parts:
-            facets = {"version": _version(parts[table])}
-            written.append(OutputDataset(namespace, f"landing/{table}", facets=facets))
+            written.append(OutputDataset(namespace, f"landing/{table}", facets=_only(parts[table])))
     return read, written
 
 
@@ -165,12 +161,12 @@ def _set_of(ids: Iterable[str]) -> str:
     return f"verdicts-{canonical.sha256(sorted(ids))[:16]}"
 
 
-def _version(version: str) -> dataset_version_dataset.DatasetVersionDatasetFacet:
-    return dataset_version_dataset.DatasetVersionDatasetFacet(datasetVersion=version)
+def _only(version: str) -> dict[str, DatasetFacet]:
+    return {"version": dataset_version_dataset.DatasetVersionDatasetFacet(datasetVersion=version)}
 
 
 def _facets(noun: Noun) -> dict[str, DatasetFacet]:
-    facets: dict[str, DatasetFacet] = {"version": _version(noun.id)}
+    facets = _only(noun.id)
     told = TOLD.get(type(noun))
     if told is not None:
         said = {name: value for name, value in canonical.plain(told(noun)).items() if value is not None}

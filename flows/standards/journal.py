@@ -1,7 +1,7 @@
 """The journal of OpenLineage events: one line of JSON per event, durable, a file per day (UTC); it also notes what is under way.
 
 A run that began and has not ended is a START without an end, and its START says which process it is in (facet
-`counterfoil_process`: host, id and moment of creation). So the journal itself is the note of what was begun: whoever opens it next
+`counterfoil_process`: host, id and moment of creation). So the journal itself is the note of what was begun: who opens it next
 writes the end for runs whose process is gone. `settled.json` says up to where all runs have ended, so that nothing is read twice.
 """
 

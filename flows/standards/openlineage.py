@@ -1,6 +1,6 @@
 """OpenLineage events of flow runs and stages: START, and COMPLETE, FAIL or ABORT; also for runs whose process was killed.
 
-Nobody calls this from a task: stages are told by the recording seam (`Stages` observes it), flow runs by where flows begin and end.
+Nobody calls this from a task: stages are told by the recording seam (`Stages` observes it), flow runs where flows begin and end.
 An event that cannot be written stops nothing; it is told once. The spec: https://openlineage.io/docs/spec/object-model.
 """
 

@@ -1,4 +1,4 @@
-"""OpenLineage events: valid, one beginning and one end per run whatever happens, one graph, and carried on when a place is back."""
+"""OpenLineage events: valid, one beginning and one end per run whatever happens, one graph, carried on when a place is back."""
 
 import json
 import os
@@ -102,7 +102,7 @@ def test_a_wrong_event_is_found_wrong(turned: Path) -> None:
     ):
         event = events_of(turned)[0]
         spoil(event)
-        with pytest.raises(Exception, match="7|ENDED|key|integration"):
+        with pytest.raises(Exception, match=r"7|ENDED|key|integration"):
             require_valid(event)
 
 
