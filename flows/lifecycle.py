@@ -29,7 +29,7 @@ from flows.advance import Advanced, advance
 from flows.place import Place, open_place
 from flows.report import turn as report
 from flows.running import as_of_or_latest, only_run
-from flows.standards import openlineage
+from flows.standards import openlineage, papers
 from flows.steps import recorder, steps
 from flows.use_cases import use_case
 
@@ -217,6 +217,7 @@ def turn(place: Place, case: UseCase, as_of: str | None, watch: Recorder | None 
         advanced = advance(case, moment, steps(place, memory, wrap=as_task))
     update_progress_artifact(progress, 100.0)
     report.write(place, advanced.decision)
+    papers.write(place, advanced.decision)
     _tables(case.name, advanced, memory.outcomes)
     _follow(place, case.name, memory)
     return summary(advanced)

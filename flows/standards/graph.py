@@ -1,6 +1,6 @@
 """What OpenLineage calls datasets: names and facets for landed data and every noun, the same as output and as input.
 
-A name stands for a thing over time (`recommendation/candidates/sasrec`), the facet `version` for one of its versions: the noun's id.
+A name stands for a thing over time (`recommendation/candidates/sasrec`), the facet `version` for one version: a noun's id.
 """
 
 from collections import defaultdict
