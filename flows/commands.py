@@ -12,6 +12,7 @@ from counterfoil.terminal import Stages
 from counterfoil.types import Candidate, Decision, Evaluation, OnlineRows, Receipt
 from flows.place import Place, open_place
 from flows.report import turn as report
+from flows.standards import openlineage
 
 
 def run(
@@ -21,6 +22,7 @@ def run(
     from flows.running import nothing_to_do
 
     place = open_place()
+    openlineage.line_of(place.settings).settle()
     known = nothing_to_do(place, use_case, as_of) if not sources else "land"
     if not isinstance(known, str):
         advanced, said = known
@@ -234,8 +236,9 @@ def seal(stages: Stages, quiet_minutes: float) -> dict[str, Any]:
     """Seal the receipts that are done with."""
     from flows.sealing import seal as seal_receipts
 
-    with stages.stage("seal"):
-        return seal_receipts(open_place(), stages.advance, quiet_seconds=60 * quiet_minutes)
+    place = open_place()
+    with stages.stage("seal"), openlineage.stage(place, "seal"):
+        return seal_receipts(place, stages.advance, quiet_seconds=60 * quiet_minutes)
 
 
 def show_sealed(found: dict[str, Any]) -> None:

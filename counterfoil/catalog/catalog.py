@@ -270,6 +270,13 @@ class Catalog:
             )
             return [dict(row) for row in connection.execute(query).mappings()]
 
+    def passages(self) -> list[dict[str, Any]]:
+        """Return every verb that was done, oldest first: key, name, ids of what it returned, seconds, moment of its record."""
+        query = select(tables.DONE).order_by(tables.DONE.c.recorded_at, tables.DONE.c.key)
+        with self.reader.connect() as connection:
+            rows = connection.execute(query).mappings().all()
+        return [{**row, "nouns": orjson.loads(row["nouns"])} for row in rows]
+
     def addresses(self) -> list[str]:
         """Return every stored address that was recorded."""
         with self.reader.connect() as connection:
