@@ -82,7 +82,8 @@ def _proof(place: Place, what: str) -> dict[str, Any]:
 def show_proof(told: dict[str, Any]) -> None:
     """Show a proof as a person can follow it."""
     if "receipt" in told:
-        terminal.OUT.print(told["receipt"], highlight=False, markup=False, soft_wrap=True)
+        shown = told["receipt"] or f"(erased; its hash was {told['leaf']})"
+        terminal.OUT.print(shown, highlight=False, markup=False, soft_wrap=True)
         terminal.OUT.print(
             f"receipt at {told['place']} of {told['receipts']:,} below the root {told['segment_root']} of segment"
             f" {told['segment']}, by {len(told['segment_proof'])} hashes:",

@@ -26,7 +26,8 @@ from counterfoil.settings import Settings
 class Commit:
     """What a batch changes: its record, the parts that it wrote, files to move into place and to remove.
 
-    `key` is the fingerprint of the key of its pseudonyms; a commit file of an earlier version has none.
+    `key` is the fingerprint of the key of its pseudonyms; a commit file of an earlier version has none. `gone` are days of which
+    an erasure left nothing.
     """
 
     batch: Batch
@@ -36,6 +37,7 @@ class Commit:
     moves: tuple[str, ...] = ()
     removals: tuple[str, ...] = ()
     key: str | None = None
+    gone: tuple[str, ...] = ()
 
 
 @contextlib.contextmanager
@@ -116,7 +118,7 @@ def _finish(settings: Settings, folder: Path, what: Commit, progress: Progress) 
     before = manifests.load(settings)
     if before.batch(what.batch.digest) is None:
         _move(settings, folder, what, progress)
-        after = before.plus(what.batch, what.days, what.items, what.people, what.key)
+        after = before.plus(what.batch, what.days, what.items, what.people, what.key, what.gone)
         write_durably(manifests.place(settings), manifests.encode(after))
         progress("manifest", 0)
     shutil.rmtree(folder)
@@ -147,4 +149,5 @@ def _decode(content: bytes) -> Commit:
         moves=tuple(plain["moves"]),
         removals=tuple(plain["removals"]),
         key=plain.get("key"),
+        gone=tuple(plain.get("gone", ())),
     )
