@@ -143,7 +143,7 @@ def _key(person: str) -> Any:
 
 def _plain(value: Any) -> Any:
     kind = value.WhichOneof("val")
-    held = None if kind is None else getattr(value, kind)
+    held: Any = None if kind is None else getattr(value, kind)
     return list(held.val) if hasattr(held, "val") and not isinstance(held, str | bytes) else held
 
 

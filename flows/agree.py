@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 
 from counterfoil.catalog import codec
+from counterfoil.catalog.erased import erased
 from counterfoil.errors import CounterfoilError, IntegrityError
 from counterfoil.types import Noun, Receipt, Release
 from flows.place import Place
@@ -39,6 +40,7 @@ RETURNS = {
     "decide": "decision",
     "package": "bento",
     "release": "release",
+    "erase": "erasure",
 }
 
 
@@ -205,12 +207,13 @@ def seals(place: Place) -> Found:
 
     receipts = Receipts(place.settings.receipts)
     known = place.catalog.seals()  # before the files: a sealing that goes on meanwhile adds to both
+    gone = erased(place.catalog)
     found = {path.stem: path for path in receipts.sealed_segments()}
     for name, row in known.items():
         if name not in found:
             yield [f"the sealed segment {name} of {row['receipts']} receipts is missing"]
         else:
-            yield [*_sealed(found[name], row), *_beside(found[name])]
+            yield [*_sealed(found[name], row, gone.segment(name)), *_beside(found[name])]
     recorded = place.catalog.seals()
     for name in sorted(found.keys() - recorded.keys()):
         beside = found[name].with_suffix(".jsonl")
@@ -235,14 +238,15 @@ def _beside(path: Path) -> list[str]:
     return [f"{beside.name} beside the sealed {path.name} holds other receipts"]
 
 
-def _sealed(path: Path, row: dict[str, Any]) -> list[str]:
+def _sealed(path: Path, row: dict[str, Any], redacted: str | None) -> list[str]:
+    """Say when a segment is not what was sealed; `redacted` is its digest since receipts were taken out of it, as an erasure says."""
     from counterfoil.receipts import sealed
 
     try:
         now = sealed.of(path)
     except IntegrityError as fault:
         return [str(fault)]
-    if (now.root, now.receipts, now.sha256) == (row["root"], row["receipts"], row["sha256"]):
+    if (now.root, now.receipts, now.sha256) == (row["root"], row["receipts"], redacted or row["sha256"]):
         return []
     return [f"{path.name} is not what was sealed: a receipt in it was altered, taken out or put in"]
 

@@ -5,11 +5,12 @@ from typing import Any
 
 from counterfoil import terminal
 from counterfoil.catalog import Outcome, codec
+from counterfoil.catalog.erased import Erased, erased
 from counterfoil.catalog.lineage import backwards, summary
 from counterfoil.errors import InputError, UnavailableError, UnknownError
 from counterfoil.files import write_durably
 from counterfoil.terminal import Stages
-from counterfoil.types import Candidate, Decision, Evaluation, OnlineRows, Receipt
+from counterfoil.types import Candidate, Decision, Evaluation, Noun, OnlineRows, Receipt
 from flows.place import Place, open_place
 from flows.report import turn as report
 
@@ -134,10 +135,21 @@ def _release_of(place: Place, decision: Decision) -> str | None:
 
 
 def receipt(receipt_id: str) -> Receipt:
-    """Return the stub of an answer. UnknownError when there is none of that id."""
+    """Return the stub of an answer. UnknownError when there is none of that id, or none any more."""
     from counterfoil.receipts import Receipts
+    from counterfoil.receipts import Erased as ErasedReceipt
 
-    return Receipts(open_place().settings.receipts).find(receipt_id)
+    place = open_place()
+    try:
+        return Receipts(place.settings.receipts).find(receipt_id)
+    except ErasedReceipt as gone:
+        erasure = erased(place.catalog).by(gone.person)
+        when = f"on {erasure.at:%Y-%m-%d %H:%M} UTC" if erasure else "by an erasure that is not finished"
+        certificate = f" ({erasure.id}, certificate {erasure.sha256})" if erasure else ""
+        raise UnknownError(
+            f"{receipt_id} was erased {when} with all that was held about its person{certificate}; only its hash is left, and"
+            f" `counterfoil ledger prove {receipt_id}` proves that"
+        ) from gone
 
 
 def show_receipt(stub: Receipt) -> None:
@@ -171,6 +183,7 @@ def lineage(noun_id: str) -> dict[str, Any]:
         stub = receipt(noun_id)
         start = stub.release
     steps = backwards(place.catalog, start)
+    gone = erased(place.catalog)
     chain = [
         {
             "id": step.noun.id,
@@ -178,6 +191,7 @@ def lineage(noun_id: str) -> dict[str, Any]:
             "depth": step.depth + (stub is not None),
             "made": list(step.via),
             **summary(step.noun),
+            **_lost(gone, step.noun),
         }
         for step in steps
     ]
@@ -185,6 +199,12 @@ def lineage(noun_id: str) -> dict[str, Any]:
         chain.extend(_online_rows(place, stub))
         chain.insert(0, {"id": stub.id, "kind": "receipt", "depth": 0, "made": [], "time": stub.time})
     return {"of": noun_id, "chain": chain}
+
+
+def _lost(gone: Erased, noun: Noun) -> dict[str, Any]:
+    """Say what of a noun's stored version was erased, and by what."""
+    files = gone.of_version(getattr(noun, "address", ""))
+    return {"erased": sorted({erasure.id for erasure in files.values()})} if files else {}
 
 
 def _online_rows(place: Place, stub: Receipt) -> list[dict[str, Any]]:
@@ -275,7 +295,7 @@ def restore(address: str, folder: Path) -> dict[str, Any]:
     if not address.endswith(".dir"):
         address = getattr(place.catalog.get(address), "address", "")
     stored = place.catalog.stored(address)
-    place.store.fetch(stored.address, stored.sha256, folder)
+    place.laid_out(stored.address, stored.sha256, folder)
     return {
         "address": stored.address,
         "sha256": stored.sha256,

@@ -129,7 +129,9 @@ def _quarantine(
     con: duckdb.DuckDBPyConnection, settings: Settings, folder: Path, person: str, sessions: tuple[str, ...]
 ) -> tuple[list[str], list[str], int]:
     """Stage the files of quarantine that hold the person; return which stay, which are empty then, and how many rows went."""
-    kept, emptied, rows = [], [], 0
+    kept: list[str] = []
+    emptied: list[str] = []
+    rows = 0
     theirs = _held_of(person, sessions)
     for path in sorted((settings.landing / "quarantine").glob("*.parquet")):
         found = _count(con, f"SELECT count(*) FROM read_parquet({literal(path)}) WHERE {theirs}")
