@@ -72,5 +72,8 @@ def places(root: Path) -> tuple[Objects, ...]:
         remotes = {name: repo.cloud.get_remote_odb(name) for name in repo.config["remote"]}
     return (
         Objects(name="the cache", database=cache),
-        *(Objects(name=f"the remote {name}", database=database) for name, database in sorted(remotes.items())),
+        *(
+            Objects(name=f"the remote {name}", database=database)
+            for name, database in sorted(remotes.items())
+        ),
     )

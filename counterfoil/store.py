@@ -106,7 +106,11 @@ class Store:
         except (UnknownError, IntegrityError) as fault:
             return [str(fault)]
         faults = [f"{name} is missing from {address}" for name in manifest.keys() - files.keys()]
-        faults += [f"{name} of {address} was erased, and is in the store again" for name in erased if files[name].is_file()]
+        faults += [
+            f"{name} of {address} was erased, and is in the store again"
+            for name in erased
+            if files[name].is_file()
+        ]
         for name, path in files.items():
             if name not in erased and manifest.get(name) != canonical.file_digest(path):
                 faults.append(f"{name} in {address} was altered")

@@ -148,4 +148,6 @@ def _plain(value: Any) -> Any:
 
 
 def _gone(fault: Exception) -> UnavailableError:
-    return UnavailableError(f"the online store does not answer ({fault}); see that it runs, then run this again")
+    return UnavailableError(
+        f"the online store does not answer ({fault}); see that it runs, then run this again"
+    )

@@ -88,7 +88,9 @@ class NewestSqliteOnlineStore(SqliteOnlineStore):
         conn.execute("VACUUM")  # what an upsert overwrote earlier lies in free pages
         [busy, _, _] = conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         if busy:
-            raise TimeoutError("somebody reads the online store all the time, so that its log cannot be emptied")
+            raise TimeoutError(
+                "somebody reads the online store all the time, so that its log cannot be emptied"
+            )
         return gone
 
     def teardown(self, config: RepoConfig, tables: Sequence[FeatureView], entities: Sequence[Entity]) -> None:

@@ -56,11 +56,12 @@ def prove(what: str) -> dict[str, Any]:
     place = open_place()
     if what.startswith("receipt-"):
         held = Receipts(place.settings.receipts).proof(what)
-        return {**held, **_proof(place, f'"name":"{held["segment"]}"')}
-    return _proof(place, what)
+        return {**held, **proof_of(place, f'"name":"{held["segment"]}"')}
+    return proof_of(place, what)
 
 
-def _proof(place: Place, what: str) -> dict[str, Any]:
+def proof_of(place: Place, what: str) -> dict[str, Any]:
+    """Return what proves the entry of a number or of a noun under the newest signed head; errors as `prove`."""
     with place.catalog.reader.connect() as connection:
         number, body = _entry(connection, what)
         size, note = _newest(place, ledger.head(connection).size)

@@ -176,4 +176,10 @@ def _gone(place: Place) -> list[str]:
         for one in _erased(place).erasures
     ]
     begun = sorted((place.settings.home / "erasures" / "pending").glob("*.json"))
-    return [*said, *(f"the erasure {path.stem} was begun and is not finished; run `counterfoil forget` again" for path in begun)]
+    return [
+        *said,
+        *(
+            f"the erasure {path.stem} was begun and is not finished; run `counterfoil forget` again"
+            for path in begun
+        ),
+    ]

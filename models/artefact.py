@@ -33,7 +33,6 @@ def histories(names: Collection[str]) -> list[str]:
     return sorted(found & set(names))
 
 
-
 def write_json(path: Path, value: Any) -> None:
     """Write canonical JSON; ValueError for NaN and infinities."""
     path.write_bytes(canonical.encode(value))

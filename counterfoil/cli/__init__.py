@@ -10,11 +10,11 @@ from typing import Any
 import typer
 
 from counterfoil import settings, terminal
-from counterfoil.cli import data, learn, ledger, loop, proof
+from counterfoil.cli import data, learn, ledger, loop, people, proof
 from counterfoil.cli.app import app
 from counterfoil.errors import CounterfoilError, InputError
 
-__all__ = ["app", "data", "learn", "ledger", "loop", "main", "proof"]
+__all__ = ["app", "data", "learn", "ledger", "loop", "main", "people", "proof"]
 
 
 def main() -> None:

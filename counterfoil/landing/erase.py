@@ -43,7 +43,9 @@ def sessions_of(settings: Settings, person: str) -> tuple[str, ...]:
     return tuple(session for (session,) in found)
 
 
-def rows_of(settings: Settings, person: str, sessions: tuple[str, ...]) -> Iterator[tuple[str, dict[str, Any]]]:
+def rows_of(
+    settings: Settings, person: str, sessions: tuple[str, ...]
+) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield (kind, row) of all that has landed of a person: `events`, `people`, and what is in `quarantine`."""
     with duckdb.connect(config={"threads": settings.threads}) as con:
         con.execute("SET enable_progress_bar = false")
@@ -94,7 +96,9 @@ def _stage(
     for day in _days_of(con, settings, person):
         path = settings.landing / part.day_file(day)
         prove(path, manifest.days[day])
-        made = _without(con, path, columns_of(path, EVENT), f"person <> {literal(person)}", folder, part.day_file(day))
+        made = _without(
+            con, path, columns_of(path, EVENT), f"person <> {literal(person)}", folder, part.day_file(day)
+        )
         events += manifest.days[day].rows - made.rows
         if made.rows:
             days[day] = made
@@ -119,7 +123,9 @@ def _people(
     con: duckdb.DuckDBPyConnection, settings: Settings, folder: Path, person: str, known: DayPart | None
 ) -> DayPart | None:
     path = settings.landing / "people.parquet"
-    if known is None or not _count(con, f"SELECT count(*) FROM read_parquet({literal(path)}) WHERE id = {literal(person)}"):
+    if known is None or not _count(
+        con, f"SELECT count(*) FROM read_parquet({literal(path)}) WHERE id = {literal(person)}"
+    ):
         return None
     prove(path, known)
     return _without(con, path, columns_of(path, PERSON), f"id <> {literal(person)}", folder, "people.parquet")
@@ -139,8 +145,12 @@ def _quarantine(
             continue
         rows += found
         name = held.file_of(path.stem)
-        query = f"SELECT {', '.join(held.SCHEMA.names)} FROM read_parquet({literal(path)}) WHERE NOT ({theirs})"
-        made = part.write_part(con.sql(query).to_arrow_reader(BATCH_ROWS), staging.staged(folder, name), held.SCHEMA)
+        query = (
+            f"SELECT {', '.join(held.SCHEMA.names)} FROM read_parquet({literal(path)}) WHERE NOT ({theirs})"
+        )
+        made = part.write_part(
+            con.sql(query).to_arrow_reader(BATCH_ROWS), staging.staged(folder, name), held.SCHEMA
+        )
         (kept if made.rows else emptied).append(name)
     return kept, emptied, rows
 
@@ -160,7 +170,9 @@ def _without(
 ) -> DayPart:
     query = f"SELECT {columns} FROM read_parquet({literal(path)}, hive_partitioning = false) WHERE {where}"
     contract = PERSON if name == "people.parquet" else EVENT
-    return part.write_part(con.sql(query).to_arrow_reader(BATCH_ROWS), staging.staged(folder, name), contract.arrow())
+    return part.write_part(
+        con.sql(query).to_arrow_reader(BATCH_ROWS), staging.staged(folder, name), contract.arrow()
+    )
 
 
 def _days(settings: Settings) -> tuple[Path, ...]:
@@ -172,7 +184,8 @@ def _days_of(con: duckdb.DuckDBPyConnection, settings: Settings, person: str) ->
     if not found_days:
         return []
     found = con.execute(
-        f"SELECT DISTINCT filename FROM {_of(found_days, ', filename = true')} WHERE person = $person", {"person": person}
+        f"SELECT DISTINCT filename FROM {_of(found_days, ', filename = true')} WHERE person = $person",
+        {"person": person},
     ).fetchall()
     return sorted(Path(name).parent.name.removeprefix("day=") for (name,) in found)
 

@@ -145,7 +145,9 @@ def _rows(path: Path) -> Iterator[tuple[bytes | None, bytes]]:
             leaves = batch.column("leaf").to_pylist() if kept else [None] * len(held)
             for payload, leaf in zip(held, leaves, strict=True):
                 if (payload is None) != (leaf is not None and len(leaf) == HASH):
-                    raise IntegrityError(f"{path.name} holds a receipt that is neither there nor erased: restore it")
+                    raise IntegrityError(
+                        f"{path.name} holds a receipt that is neither there nor erased: restore it"
+                    )
                 yield payload, leaf_hash(payload) if payload is not None else leaf
 
 
@@ -173,7 +175,9 @@ def erased(path: Path, number: int) -> str | None:
         if "erased" not in file.schema_arrow.names:
             return None
         found = file.read(columns=["number", "erased"])
-    said: dict[int, str | None] = dict(zip(found["number"].to_pylist(), found["erased"].to_pylist(), strict=True))
+    said: dict[int, str | None] = dict(
+        zip(found["number"].to_pylist(), found["erased"].to_pylist(), strict=True)
+    )
     return said.get(number)
 
 

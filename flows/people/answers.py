@@ -44,7 +44,9 @@ def remove(place: Place, who: Who, commitment: str) -> None:
     receipts = Receipts(place.settings.receipts)
     for half in place.settings.receipts.glob(f"*/*{sealed.SUFFIX}.new"):
         half.unlink()
-    theirs = {path.stem for path in receipts.open_segments() if _beside(path) or any(True for _ in _open(path, who))}
+    theirs = {
+        path.stem for path in receipts.open_segments() if _beside(path) or any(True for _ in _open(path, who))
+    }
     if theirs:
         with _quiet(place, receipts, theirs):
             sealing.seal(place, quiet_seconds=0, only=theirs)
@@ -86,7 +88,9 @@ def _quiet(place: Place, receipts: Receipts, names: set[str]) -> Iterator[None]:
     Processes(place.settings.home).stop("service")
     try:
         if _written_to(paths):
-            raise ConflictError("another process writes to receipts of this person; stop it, then run this again")
+            raise ConflictError(
+                "another process writes to receipts of this person; stop it, then run this again"
+            )
         yield
     finally:
         machine.serve(place, release, port)

@@ -60,7 +60,9 @@ def learned(place: Place, who: Who, numbers: dict[str, int]) -> Learned:
 
 def _readable(place: Place, dataset: Dataset) -> bool:
     """Say whether the store can still tell who is in a dataset."""
-    return versions.PEOPLE not in erased(place.catalog).of_version(dataset.address) and place.store.has(dataset.address)
+    return versions.PEOPLE not in erased(place.catalog).of_version(dataset.address) and place.store.has(
+        dataset.address
+    )
 
 
 def _first_time(place: Place, who: Who) -> datetime | None:
@@ -75,7 +77,9 @@ def holding(place: Place, found: Learned, numbers: dict[str, int]) -> list[Bento
     out = []
     for bento in found.bentos:
         folder, dataset = bento_folder(place, bento.tag), datasets.get(bento.dataset)
-        if folder.is_dir() and (_keeps_histories(folder) or dataset is None or _asked(place, dataset, numbers)):
+        if folder.is_dir() and (
+            _keeps_histories(folder) or dataset is None or _asked(place, dataset, numbers)
+        ):
             out.append(bento)
     return out
 
@@ -120,10 +124,16 @@ def take_away(place: Place, bento: Bento) -> None:
     if not folder.is_dir():
         return
     model = open_bundle(folder).model
-    others = [open_bundle(path.parent.parent).model for path in folder.parent.parent.glob("*/*/src/bento.json")]
+    others = [
+        open_bundle(path.parent.parent).model for path in folder.parent.parent.glob("*/*/src/bento.json")
+    ]
     shared = [one for one in others if one == model]
     for latest, name in ((folder.parent / "latest", folder.name), (model.parent / "latest", model.name)):
-        if latest.is_file() and latest.read_text().strip() == name and (latest.parent != model.parent or len(shared) < 2):
+        if (
+            latest.is_file()
+            and latest.read_text().strip() == name
+            and (latest.parent != model.parent or len(shared) < 2)
+        ):
             latest.unlink()
     if len(shared) < 2:
         shutil.rmtree(model, ignore_errors=True)

@@ -93,7 +93,10 @@ PLACES: tuple[Holding, ...] = (
         name="events", says="landed events, day by day", find=partial(_landed, "events"), remove=_erase_landed
     ),
     Holding(
-        name="people", says="what the shop said of people", find=partial(_landed, "people"), remove=_erase_landed
+        name="people",
+        says="what the shop said of people",
+        find=partial(_landed, "people"),
+        remove=_erase_landed,
     ),
     Holding(
         name="quarantine",

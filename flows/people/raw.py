@@ -108,7 +108,9 @@ def _rows(place: Place, entry: Path, who: Who) -> Iterator[dict[str, Any]]:
     mapping = inbox.inbox(place) / "mapped" / inbox.MAPPING if kind == "mapped" else None
     try:
         source = open_source(kind, entry, mapping=mapping if mapping and mapping.is_file() else None)
-        queries = [(query, column) for query, column in ((source.events, PERSON), (source.people, "id")) if query]
+        queries = [
+            (query, column) for query, column in ((source.events, PERSON), (source.people, "id")) if query
+        ]
         yield from _asked(place, queries, who)
     except (CounterfoilError, duckdb.Error, OSError):
         pattern = who.pattern()
@@ -160,7 +162,9 @@ def _table(path: Path, names: list[str]) -> pa.Table | None:
     column = _column(path)
     if column is None or not names:
         return None
-    return pq.read_table(path, filters=pc.is_in(pc.field(column).cast(pa.string()), pa.array(names, pa.string())))
+    return pq.read_table(
+        path, filters=pc.is_in(pc.field(column).cast(pa.string()), pa.array(names, pa.string()))
+    )
 
 
 def _filter(path: Path, names: list[str]) -> None:
@@ -170,7 +174,10 @@ def _filter(path: Path, names: list[str]) -> None:
         return
     column, fresh = _column(path), path.with_name(path.name + ".new")
     assert column is not None
-    with pq.ParquetFile(path) as file, pq.ParquetWriter(fresh, file.schema_arrow, compression="zstd") as writer:
+    with (
+        pq.ParquetFile(path) as file,
+        pq.ParquetWriter(fresh, file.schema_arrow, compression="zstd") as writer,
+    ):
         for group in range(file.num_row_groups):
             table = file.read_row_group(group)
             theirs = pc.is_in(table[column].cast(pa.string()), pa.array(names, pa.string()))

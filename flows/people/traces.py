@@ -33,7 +33,11 @@ def log_rows(place: Place, who: Who) -> Iterator[dict[str, Any]]:
         with path.open("rb") as file:
             for number, line in enumerate(file, start=1):
                 if pattern.search(line):
-                    yield {"file": _name(place, path), "line": number, "text": line.decode(errors="replace").rstrip()}
+                    yield {
+                        "file": _name(place, path),
+                        "line": number,
+                        "text": line.decode(errors="replace").rstrip(),
+                    }
 
 
 def log_remove(place: Place, who: Who) -> None:
@@ -131,7 +135,9 @@ def _columns(db: sqlite3.Connection) -> list[tuple[str, str]]:
     """Return (table, column) of every ordinary table, quoted."""
     tables = [
         name
-        for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'")
+        for (name,) in db.execute(
+            "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
+        )
     ]
     out = []
     for name in tables:

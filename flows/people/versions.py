@@ -54,7 +54,9 @@ class Stock:
     @cached_property
     def versions(self) -> tuple[Version, ...]:
         """Every version of which a list of files lies anywhere, recorded or not."""
-        found = {name: one for one in reversed(self.where) for name in self.held[one.name] if name.endswith(TREE)}
+        found = {
+            name: one for one in reversed(self.where) for name in self.held[one.name] if name.endswith(TREE)
+        }
         return tuple(Version(address=name, files=one.files(name)) for name, one in sorted(found.items()))
 
     def holder(self, name: str) -> Objects | None:
@@ -81,7 +83,11 @@ class Held:
 def held(place: Place, who: Who, stock: Stock | None = None) -> Held:
     """Find the versions that hold the person."""
     stock = stock or Stock(place=place)
-    numbers = {v.address: n for v in stock.versions if PEOPLE in v.files and (n := _number(stock, v, who)) is not None}
+    numbers = {
+        v.address: n
+        for v in stock.versions
+        if PEOPLE in v.files and (n := _number(stock, v, who)) is not None
+    }
     if not numbers:
         return Held(numbers={}, files={})
     on, from_them = _made_from(place, set(numbers))
@@ -123,8 +129,12 @@ def _with_twins(stock: Stock, files: dict[str, tuple[str, ...]]) -> dict[str, tu
 def _made_from(place: Place, addresses: set[str]) -> tuple[dict[str, str], dict[str, str]]:
     """Return (address: id) of the evaluations on, and of the candidates from, the datasets at these addresses."""
     datasets = {noun.id for noun, _ in place.catalog.recorded(Dataset) if noun.address in addresses}
-    evaluations = {noun.address: noun.id for noun, _ in place.catalog.recorded(Evaluation) if noun.dataset in datasets}
-    candidates = {noun.address: noun.id for noun, _ in place.catalog.recorded(Candidate) if noun.dataset in datasets}
+    evaluations = {
+        noun.address: noun.id for noun, _ in place.catalog.recorded(Evaluation) if noun.dataset in datasets
+    }
+    candidates = {
+        noun.address: noun.id for noun, _ in place.catalog.recorded(Candidate) if noun.dataset in datasets
+    }
     return evaluations, candidates
 
 
@@ -231,11 +241,15 @@ def _staying(place: Place, going: dict[str, tuple[str, ...]]) -> set[str]:
 
 def _in_file(path: Path, who: Who) -> bool:
     with duckdb.connect() as con:
-        found = con.execute(f"SELECT 1 FROM read_parquet({literal(path)}) WHERE id = $id LIMIT 1", {"id": who.pseudonym})
+        found = con.execute(
+            f"SELECT 1 FROM read_parquet({literal(path)}) WHERE id = $id LIMIT 1", {"id": who.pseudonym}
+        )
         return found.fetchone() is not None
 
 
 def recorded(place: Place, files: dict[str, tuple[str, ...]]) -> list[str]:
     """Return those files as an erasure names them, of versions that the catalog knows."""
     known = set(place.catalog.addresses())
-    return sorted(f"{address}/{name}" for address, names in files.items() if address in known for name in names)
+    return sorted(
+        f"{address}/{name}" for address, names in files.items() if address in known for name in names
+    )

@@ -46,14 +46,18 @@ def telling(name: str) -> bool:
 def identify(place: Place, person: str) -> Who:
     """Return whom a name or pseudonym means. InputError when it is empty."""
     if not person.strip():
-        raise InputError("no person was named; give the shop's name of one, or a pseudonym as receipts show it")
+        raise InputError(
+            "no person was named; give the shop's name of one, or a pseudonym as receipts show it"
+        )
     known = PSEUDONYM.fullmatch(person) is not None
     key = place.settings.pseudonym_key
     alias = person if known else pseudonym(person, key)
     return who_of(place, alias, None if known else person, sessions_of(place.settings, alias))
 
 
-def who_of(place: Place, alias: str, name: str | None, sessions: tuple[str, ...], events: tuple[str, ...] = ()) -> Who:
+def who_of(
+    place: Place, alias: str, name: str | None, sessions: tuple[str, ...], events: tuple[str, ...] = ()
+) -> Who:
     """Return the person of a pseudonym, with what is known of them."""
     key = place.settings.pseudonym_key
     answered = tuple(pseudonym(session, key) for session in sessions)
