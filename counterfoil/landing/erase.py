@@ -206,8 +206,8 @@ def _of(days: tuple[Path, ...], more: str = "") -> str:
 
 
 def _count(con: duckdb.DuckDBPyConnection, query: str) -> int:
-    row = con.execute(query).fetchone()
-    return int(row[0]) if row else 0
+    [(count,)] = con.execute(query).fetchall()
+    return int(count)
 
 
 def _batch(digest: str) -> Batch:

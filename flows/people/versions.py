@@ -244,7 +244,7 @@ def _in_file(path: Path, who: Who) -> bool:
         found = con.execute(
             f"SELECT 1 FROM read_parquet({literal(path)}) WHERE id = $id LIMIT 1", {"id": who.pseudonym}
         )
-        return found.fetchone() is not None
+        return bool(found.fetchall())
 
 
 def recorded(place: Place, files: dict[str, tuple[str, ...]]) -> list[str]:
