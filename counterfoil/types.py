@@ -354,10 +354,10 @@ class Quarantine(Noun):
 class Erasure(Noun):
     """A person who was forgotten, named by a commitment alone: what went where, which nouns learned from them, what remains.
 
-    `person` is SHA-256 over a nonce and the pseudonym; only the certificate that was handed out opens it. `stored` names files of
-    stored versions (`ADDRESS/FILE`) that are no longer in the store and must not be, `bentos` tags likewise; `segments` has the
-    digest of every sealed segment from which receipts were taken out; `removed` counts what went by place; `learned` are the nouns
-    that learned from the person; `remains` says in sentences what stays and why; `sha256` is the digest of the signed certificate.
+    `person` is SHA-256 over a nonce and the pseudonym; only the certificate that was handed out opens it. `stored` names files
+    of stored versions (`ADDRESS/FILE`) that are no longer in the store and must not be, `bentos` tags likewise; `segments` has
+    the digest of each sealed segment from which receipts were taken out; `removed` counts what went by place; `learned` are the
+    nouns that learned from the person; `remains` says what stays and why; `sha256` is that of the signed certificate.
     """
 
     kind: ClassVar[str] = "erasure"

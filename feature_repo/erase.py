@@ -104,13 +104,16 @@ def _has(path: Path, person: str) -> bool:
 
 def _rewrite(path: Path, person: str) -> int:
     gone = 0
-    with pq.ParquetFile(path) as file, replacing(path) as fresh:
-        with pq.ParquetWriter(fresh, file.schema_arrow, compression="zstd") as writer:
-            for group in range(file.num_row_groups):
-                table: pa.Table = file.read_row_group(group)
-                kept = table.filter(pc.not_equal(table["person"], person))
-                gone += len(table) - len(kept)
-                writer.write_table(kept)
+    with (
+        pq.ParquetFile(path) as file,
+        replacing(path) as fresh,
+        pq.ParquetWriter(fresh, file.schema_arrow, compression="zstd") as writer,
+    ):
+        for group in range(file.num_row_groups):
+            table: pa.Table = file.read_row_group(group)
+            kept = table.filter(pc.not_equal(table["person"], person))
+            gone += len(table) - len(kept)
+            writer.write_table(kept)
     return gone
 
 

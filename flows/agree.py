@@ -239,7 +239,7 @@ def _beside(path: Path) -> list[str]:
 
 
 def _sealed(path: Path, row: dict[str, Any], redacted: str | None) -> list[str]:
-    """Say when a segment is not what was sealed; `redacted` is its digest since receipts were taken out of it, as an erasure says."""
+    """Say when a segment is not what was sealed; `redacted` is its digest since an erasure took receipts out of it."""
     from counterfoil.receipts import sealed
 
     try:

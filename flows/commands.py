@@ -136,8 +136,8 @@ def _release_of(place: Place, decision: Decision) -> str | None:
 
 def receipt(receipt_id: str) -> Receipt:
     """Return the stub of an answer. UnknownError when there is none of that id, or none any more."""
-    from counterfoil.receipts import Receipts
     from counterfoil.receipts import Erased as ErasedReceipt
+    from counterfoil.receipts import Receipts
 
     place = open_place()
     try:

@@ -37,9 +37,17 @@ def shop_with_her(folder: Path) -> Path:
     for day in range(DAYS):
         for item in range(3):
             time = START + timedelta(days=day, hours=9, seconds=item)
-            one = {"id": f"hers-{day}-{item}", "time": time, "person": NAME, "kind": "purchase", "item": f"i{item:03d}"}
+            one = {
+                "id": f"hers-{day}-{item}",
+                "time": time,
+                "person": NAME,
+                "kind": "purchase",
+                "item": f"i{item:03d}",
+            }
             rows.append({**one, "quantity": 1.0, "price": 2.0, "session": SESSION})
-    rows.append({"id": "hers-bad", "time": START, "person": NAME, "kind": "purchase", "session": SESSION})  # no item: quarantine
+    rows.append(
+        {"id": "hers-bad", "time": START, "person": NAME, "kind": "purchase", "session": SESSION}
+    )  # no item: quarantine
     rows.sort(key=lambda row: (row["time"], row["id"]))
     pq.write_table(pa.Table.from_pylist(rows, EVENT.arrow()), path)
     people = [*pq.read_table(folder / "people.parquet").to_pylist(), {"id": NAME, "segment": "few"}]
@@ -87,7 +95,9 @@ def answers(place: Place, alias: str, release: str) -> None:
     assert champion is not None
     told = {"use_case": "small", "release": release, "bento": champion.tag, "epoch": champion.epoch}
     hers = {"context": {"session": pseudonym(SESSION, place.settings.pseudonym_key)}}
-    for number, (person, request) in enumerate([(alias, {}), ("p" + "0" * 20, {}), ("nobody", hers), ("nobody", {})] * 2):
+    for number, (person, request) in enumerate(
+        [(alias, {}), ("p" + "0" * 20, {}), ("nobody", hers), ("nobody", {})] * 2
+    ):
         when = NOON + timedelta(seconds=number)
         receipts.write(
             Receipt(
@@ -121,7 +131,9 @@ def traces(home: Path, alias: str) -> None:
     (home / "prefect" / "storage" / "result").write_text(json.dumps({"person": alias}))
     with closing(sqlite3.connect(home / "prefect" / "prefect.db")) as db:
         db.execute("CREATE TABLE artifact (id INTEGER PRIMARY KEY, data JSON)")
-        db.executemany("INSERT INTO artifact (data) VALUES (?)", [(f'"{alias}"',), ('"other"',), (f'"{NAME}"',)])
+        db.executemany(
+            "INSERT INTO artifact (data) VALUES (?)", [(f'"{alias}"',), ('"other"',), (f'"{NAME}"',)]
+        )
         db.commit()
         db.execute("PRAGMA secure_delete = OFF")
         db.execute("DELETE FROM artifact WHERE id = 3")

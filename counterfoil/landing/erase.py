@@ -156,7 +156,7 @@ def _quarantine(
 
 
 def _held_of(person: str, sessions: tuple[str, ...]) -> str:
-    """Return the condition by which a row of quarantine is the person's: by pseudonym, or by a session where no person is named."""
+    """Return the condition by which a row of quarantine is the person's: by pseudonym, or by session where nobody is named."""
     own = [f"coalesce(raw ->> '$.person' = {literal(person)}, false)"]
     own.append(f"coalesce(contract = 'person' AND raw ->> '$.id' = {literal(person)}, false)")
     if sessions:

@@ -188,7 +188,7 @@ def count(path: Path) -> int:
 
 
 def find(path: Path, number: int) -> bytes | None:
-    """Return the payload of the receipt of that number, None when it is not there or was erased; only its group of rows is read."""
+    """Return the payload of the receipt of that number, None when it is not there or erased; only its group of rows is read."""
     if not path.is_file():
         return None
     with _opened(path) as file:

@@ -99,8 +99,9 @@ class Receipts:
         return decode(payload)
 
     def proof(self, id: str) -> dict[str, Any]:
-        """Return what proves a sealed receipt: its payload and that one's hash, its segment, the root over that, and the hashes in
-        between (base64). Of an erased receipt there is no payload, and the hash is proven all the same.
+        """Return what proves a sealed receipt (base64): payload, hash, segment, its root, and the hashes in between.
+
+        Of an erased receipt there is no payload, and the hash is proven all the same.
 
         UnknownError when there is no such receipt, InputError when it is not sealed yet.
         """

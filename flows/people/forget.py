@@ -196,12 +196,13 @@ def _remains(place: Place, begun: Begun) -> list[str]:
     quiet = len(nouns) - len(said)
     if quiet:
         said.append(
-            f"{quiet} models and bentos that learned from them stay, marked: they hold sums over many people, and none defends again"
+            f"{quiet} models and bentos that learned from them stay, marked: they hold sums over many people,"
+            " and none of them defends again"
         )
     if begun.events:
         said.append(
-            f"{len(begun.events)} ids of their events are named in verdicts as samples of a broken rule: a verdict is never changed,"
-            " and the events are gone"
+            f"{len(begun.events)} ids of their events are named in verdicts as samples of a broken rule: a verdict is never"
+            " changed, and the events are gone"
         )
     if begun.bare:
         said.append(
