@@ -19,12 +19,14 @@ def run(
     use_case: str, as_of: str | None, stages: Stages, sources: list[dict[str, str]] | None = None
 ) -> dict[str, Any]:
     """Turn the loop once: at a glance when nothing changed, else as a Prefect flow."""
+    from flows.people import retrain
     from flows.running import nothing_to_do
 
     place = open_place()
     known = nothing_to_do(place, use_case, as_of) if not sources else "land"
     if not isinstance(known, str):
         advanced, said = known
+        retrain.finish(place, use_case)
         return {
             **_turned(place, advanced.decision, advanced.release.id if advanced.release else None),
             "ran": [],

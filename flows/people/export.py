@@ -15,7 +15,8 @@ from counterfoil.files import write_durably
 from counterfoil.terminal import Stages
 from flows.people import learned, versions
 from flows.people.places import PLACES
-from flows.people.who import Who, identify
+from flows.people.identify import identify
+from flows.people.who import Who
 from flows.place import Place, open_place
 
 SHOWN = 200  # rows of a place on the page; the file has all

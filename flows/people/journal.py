@@ -39,6 +39,7 @@ class Begun:
         str, ...
     ] = ()  # bentos that hold rows of the person and answer: they go once they are replaced
     bare: int = 0  # receipts without a nonce
+    nameless: bool = False  # only the pseudonym was known
 
 
 def commitment_of(nonce: str, person: str) -> str:
@@ -81,6 +82,7 @@ def planned(
         bentos=_both(begun.bentos, bentos),
         serves=_both(begun.serves, serves),
         bare=max(bare, begun.bare),
+        nameless=who.name is None,
     )
 
 

@@ -29,6 +29,19 @@ PERSON = "person"
 PERSONAL = {"people": "id"}  # of files that have no column of that name, the one that names a person
 
 
+def name_of(place: Place, alias: str) -> str | None:
+    """Return the name that a pseudonym stands for, as a raw file has it; None when none does."""
+    who = Who(pseudonym=alias, name=None, sessions=(), answered=())
+    for path in _simulated(place):
+        if names := _names(place, path, who):
+            return names[0]
+    for entry in _done(place):
+        for row in _rows(place, entry, who):
+            if PERSON in row or "id" in row:
+                return str(row.get(PERSON) or row["id"])
+    return None
+
+
 def done_rows(place: Place, who: Who) -> Iterator[dict[str, Any]]:
     """Yield the rows of raw files that have landed."""
     for entry in _done(place):

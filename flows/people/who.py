@@ -3,8 +3,6 @@
 import re
 from dataclasses import dataclass
 
-from counterfoil.errors import InputError
-from counterfoil.landing.erase import sessions_of
 from counterfoil.pseudonym import pseudonym
 from flows.place import Place
 
@@ -41,18 +39,6 @@ class Who:
 def telling(name: str) -> bool:
     """Say whether a name is long enough to mean one thing only, wherever it stands."""
     return len(name) >= (LONG_NUMBER if name.isdigit() else LONG)
-
-
-def identify(place: Place, person: str) -> Who:
-    """Return whom a name or pseudonym means. InputError when it is empty."""
-    if not person.strip():
-        raise InputError(
-            "no person was named; give the shop's name of one, or a pseudonym as receipts show it"
-        )
-    known = PSEUDONYM.fullmatch(person) is not None
-    key = place.settings.pseudonym_key
-    alias = person if known else pseudonym(person, key)
-    return who_of(place, alias, None if known else person, sessions_of(place.settings, alias))
 
 
 def who_of(
