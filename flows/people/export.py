@@ -14,8 +14,8 @@ from counterfoil.errors import InputError
 from counterfoil.files import write_durably
 from counterfoil.terminal import Stages
 from flows.people import learned, versions
-from flows.people.places import PLACES
 from flows.people.identify import identify
+from flows.people.places import PLACES
 from flows.people.who import Who
 from flows.place import Place, open_place
 

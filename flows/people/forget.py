@@ -19,9 +19,9 @@ from counterfoil.terminal import Stages
 from counterfoil.types import Bento, Erasure, Verdict
 from flows import inbox
 from flows.people import answers, certificate, journal, learned, record, retrain, versions
+from flows.people.identify import identify
 from flows.people.journal import Begun
 from flows.people.places import PLACES
-from flows.people.identify import identify
 from flows.people.who import Who, who_of
 from flows.place import Place, open_place
 from flows.running import only_run
@@ -214,7 +214,7 @@ def _remains(place: Place, begun: Begun) -> list[str]:
         said.append("vectors of taste that the simulator drew, without a name")
     if begun.nameless:
         said.append(
-            "texts that have the shop's own name of the person, which was not given and is in no raw file: forget by that name too"
+            "texts that have the shop's own name of the person, not given here and in no raw file: forget that name too"
         )
     if place.settings.online_store_url:
         said.append("what Redis keeps in snapshots and logs of its own, until it renews them")
