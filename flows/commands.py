@@ -5,7 +5,8 @@ from typing import Any
 
 from counterfoil import terminal
 from counterfoil.catalog import Outcome, codec
-from counterfoil.catalog.lineage import backwards, summary
+from counterfoil.catalog.erased import Erased, erased
+from counterfoil.catalog.lineage import Step, backwards, summary
 from counterfoil.errors import InputError, UnavailableError, UnknownError
 from counterfoil.files import write_durably
 from counterfoil.terminal import Stages
@@ -19,6 +20,7 @@ def run(
     use_case: str, as_of: str | None, stages: Stages, sources: list[dict[str, str]] | None = None
 ) -> dict[str, Any]:
     """Turn the loop once: at a glance when nothing changed, else as a Prefect flow."""
+    from flows.people import retrain
     from flows.running import nothing_to_do
 
     place = open_place()
@@ -26,6 +28,7 @@ def run(
     known = nothing_to_do(place, use_case, as_of) if not sources else "land"
     if not isinstance(known, str):
         advanced, said = known
+        retrain.finish(place, use_case)
         return {
             **_turned(place, advanced.decision, advanced.release.id if advanced.release else None),
             "ran": [],
@@ -136,8 +139,20 @@ def _release_of(place: Place, decision: Decision) -> str | None:
 
 
 def receipt(receipt_id: str) -> Receipt:
-    """Return the stub of an answer. UnknownError when there is none of that id."""
-    return open_place().receipts.find(receipt_id)
+    """Return the stub of an answer. UnknownError when there is none of that id, or none any more."""
+    from counterfoil.receipts import Erased as ErasedReceipt
+
+    place = open_place()
+    try:
+        return place.receipts.find(receipt_id)
+    except ErasedReceipt as gone:
+        erasure = erased(place.catalog).by(gone.person)
+        when = f"on {erasure.at:%Y-%m-%d %H:%M} UTC" if erasure else "by an erasure that is not finished"
+        certificate = f" ({erasure.id}, certificate {erasure.sha256})" if erasure else ""
+        raise UnknownError(
+            f"{receipt_id} was erased {when} with all that was held about its person{certificate}; only its hash is left, and"
+            f" `counterfoil ledger prove {receipt_id}` proves that"
+        ) from gone
 
 
 def show_receipt(stub: Receipt) -> None:
@@ -171,6 +186,7 @@ def lineage(noun_id: str) -> dict[str, Any]:
         stub = receipt(noun_id)
         start = stub.release
     steps = backwards(place.catalog, start)
+    gone = erased(place.catalog)
     chain = [
         {
             "id": step.id,
@@ -178,6 +194,7 @@ def lineage(noun_id: str) -> dict[str, Any]:
             "depth": step.depth + (stub is not None),
             "made": list(step.via),
             **summary(step),
+            **_lost(gone, step),
         }
         for step in steps
     ]
@@ -185,6 +202,12 @@ def lineage(noun_id: str) -> dict[str, Any]:
         chain.extend(_online_rows(place, stub))
         chain.insert(0, {"id": stub.id, "kind": "receipt", "depth": 0, "made": [], "time": stub.time})
     return {"of": noun_id, "chain": chain}
+
+
+def _lost(gone: Erased, step: Step) -> dict[str, Any]:
+    """Say what of a noun's stored version was erased, and by what."""
+    files = gone.of_version(summary(step).get("address", ""))
+    return {"erased": sorted({erasure.id for erasure in files.values()})} if files else {}
 
 
 def _online_rows(place: Place, stub: Receipt) -> list[dict[str, Any]]:
@@ -276,7 +299,7 @@ def restore(address: str, folder: Path) -> dict[str, Any]:
     if not address.endswith(".dir"):
         address = getattr(place.catalog.get(address), "address", "")
     stored = place.catalog.stored(address)
-    place.store.fetch(stored.address, stored.sha256, folder)
+    place.laid_out(stored.address, stored.sha256, folder)
     return {
         "address": stored.address,
         "sha256": stored.sha256,

@@ -26,6 +26,7 @@ from counterfoil.errors import ConfigError, GateError, InputError, IntegrityErro
 from counterfoil.types import UseCase
 from flows import away, ephemeral, machine, sealing
 from flows.advance import Advanced, advance
+from flows.people import retrain
 from flows.place import Place, open_place
 from flows.report import turn as report
 from flows.running import as_of_or_latest, only_run
@@ -221,6 +222,7 @@ def turn(place: Place, case: UseCase, as_of: str | None, watch: Recorder | None 
     papers.write(place, advanced.decision)
     _tables(case.name, advanced, memory.outcomes)
     _follow(place, case.name, memory)
+    retrain.finish(place, case.name)
     return summary(advanced)
 
 

@@ -172,7 +172,7 @@ class Intake:
         query = _fresh("items", "items.id", "")
         if self.manifest.items:
             old = self.settings.landing / "items.parquet"
-            query = f"({query}) EXCEPT SELECT {_columns_of(old, CONTRACTS['items'])} FROM read_parquet({literal(old)})"
+            query = f"({query}) EXCEPT SELECT {columns_of(old, CONTRACTS['items'])} FROM read_parquet({literal(old)})"
         query = f"SELECT * FROM ({query}) AS brought ORDER BY id"
         part.write_part(offer.stream(query), staging.staged(self.folder, name), CONTRACTS["items"].arrow())
         return name
@@ -183,7 +183,7 @@ class Intake:
         ).fetchall()
         before = [day for (day,) in sorted(changed) if day in self.manifest.days]
         for day in before:
-            _prove(self.settings.landing / part.day_file(day), self.manifest.days[day])
+            prove(self.settings.landing / part.day_file(day), self.manifest.days[day])
         columns = ", ".join(
             "names.pseudonym AS person" if n == "person" else f"events.{n}" for n in EVENT.names
         )
@@ -202,9 +202,9 @@ class Intake:
         known = self.manifest.items if name == "items" else self.manifest.people
         if known:
             old = self.settings.landing / f"{name}.parquet"
-            _prove(old, known)
+            prove(old, known)
             query = f"""WITH fresh AS ({query}) SELECT * FROM fresh UNION ALL
-                        SELECT {_columns_of(old, contract)} FROM read_parquet({literal(old)})
+                        SELECT {columns_of(old, contract)} FROM read_parquet({literal(old)})
                         WHERE id NOT IN (SELECT id FROM fresh)"""
         rows = offer.stream(f"SELECT * FROM ({query}) AS merged ORDER BY id")
         made = part.write_part(rows, staging.staged(self.folder, f"{name}.parquet"), contract.arrow())
@@ -250,7 +250,7 @@ def _fresh(name: str, key: str, join: str) -> str:
                QUALIFY row_number() OVER (PARTITION BY {key} ORDER BY {name}.rowid DESC) = 1"""
 
 
-def _columns_of(path: Path, contract: Contract) -> str:
+def columns_of(path: Path, contract: Contract) -> str:
     """Return the contract's columns of a file that landed, NULL for those that came into the contract since."""
     held = pq.read_schema(path).names
     return ", ".join(
@@ -267,7 +267,8 @@ def _balanced(batch: Batch) -> Batch:
     return batch
 
 
-def _prove(path: Path, known: DayPart) -> None:
+def prove(path: Path, known: DayPart) -> None:
+    """Raise IntegrityError unless a landed file is the one that the manifest knows."""
     if not path.exists() or canonical.file_digest(path) != known.sha256:
         raise IntegrityError(
             f"{path} is not the file that landed; restore it from the store before importing more"

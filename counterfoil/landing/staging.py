@@ -29,7 +29,7 @@ class Commit:
     """What a batch changes: its record, the parts that it wrote, files to move into place and to remove.
 
     `key` is the fingerprint of the key of its pseudonyms, `origin` what the batch brought; a commit file of an earlier version
-    has none.
+    has none. `gone` are days of which an erasure left nothing.
     """
 
     batch: Batch
@@ -40,6 +40,7 @@ class Commit:
     removals: tuple[str, ...] = ()
     key: str | None = None
     origin: Origin | None = None
+    gone: tuple[str, ...] = ()
 
 
 @contextlib.contextmanager
@@ -122,7 +123,7 @@ def _finish(settings: Settings, folder: Path, what: Commit, progress: Progress) 
         _move(settings, folder, what, progress)
         if what.origin is not None:
             origins.write(settings, what.origin)
-        after = before.plus(what.batch, what.days, what.items, what.people, what.key)
+        after = before.plus(what.batch, what.days, what.items, what.people, what.key, what.gone)
         write_durably(manifests.place(settings), manifests.encode(after))
         progress("manifest", 0)
     shutil.rmtree(folder)
@@ -154,4 +155,5 @@ def _decode(content: bytes) -> Commit:
         removals=tuple(plain["removals"]),
         key=plain.get("key"),
         origin=origins.decode(plain["origin"]) if plain.get("origin") else None,
+        gone=tuple(plain.get("gone", ())),
     )
