@@ -12,8 +12,8 @@ from typing import Any
 
 from bentos.replay import Replayer
 from counterfoil import canonical, terminal
+from counterfoil.catalog.erased import erased
 from counterfoil.errors import CounterfoilError, InputError, IntegrityError, UnavailableError
-from counterfoil.receipts import Receipts
 from counterfoil.terminal import Stages
 from counterfoil.types import Receipt
 from flows import agree, draw
@@ -34,7 +34,7 @@ def replay(ids: Sequence[str], sample: int | None, seed: int, stages: Stages) ->
     if bool(ids) == (sample is not None):
         raise InputError("name the receipts, or ask for a sample of all with --sample N")
     place = open_place()
-    receipts = Receipts(place.settings.receipts)
+    receipts = place.receipts
     with stages.stage("receipts"):
         drawn = (
             [draw.named(receipts, id) for id in ids]
@@ -101,7 +101,7 @@ def _one(stub: Receipt, child: Replayer, remembered: Recall) -> Replayed:
 
 def altered(place: Place, stubs: list[Receipt]) -> list[Replayed]:
     """Return the receipts that are not what was sealed, or say otherwise of their release than the catalog."""
-    receipts, seals = Receipts(place.settings.receipts), place.catalog.seals()
+    receipts, seals, gone = place.receipts, place.catalog.seals(), erased(place.catalog)
     files = {path.stem: path for path in receipts.sealed_segments()}
     unlike: dict[str, list[str]] = {}
     out = []
@@ -109,7 +109,8 @@ def altered(place: Place, stubs: list[Receipt]) -> list[Replayed]:
         name = stub.id.removeprefix("receipt-").rpartition("-")[0]
         if name not in unlike:
             sealed_as = seals.get(name)
-            unlike[name] = agree.unlike_seal(files[name], sealed_as) if sealed_as and name in files else []
+            there = sealed_as and name in files
+            unlike[name] = agree.unlike_seal(files[name], sealed_as, gone.segment(name)) if there else []
         faults = unlike[name] or agree.held(stub, _release(place, stub))
         if faults:
             out.append(
