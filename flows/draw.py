@@ -49,7 +49,7 @@ def sample(receipts: Receipts, count: int, seed: int) -> Iterator[Receipt | Repl
 
 def _count(path: Path) -> int:
     try:
-        return store.count(path)
+        return sealed.left(path) if path.suffix == sealed.SUFFIX else store.count(path)
     except IntegrityError:
         return 1  # drawn as one, so that it is named
 

@@ -109,8 +109,9 @@ def altered(place: Place, stubs: list[Receipt]) -> list[Replayed]:
         name = stub.id.removeprefix("receipt-").rpartition("-")[0]
         if name not in unlike:
             sealed_as = seals.get(name)
-            there = sealed_as and name in files
-            unlike[name] = agree.unlike_seal(files[name], sealed_as, gone.segment(name)) if there else []
+            unlike[name] = []
+            if sealed_as is not None and name in files:
+                unlike[name] = agree.unlike_seal(files[name], sealed_as, gone.segment(name))
         faults = unlike[name] or agree.held(stub, _release(place, stub))
         if faults:
             out.append(

@@ -194,6 +194,14 @@ def count(path: Path) -> int:
         return int(file.metadata.num_rows)
 
 
+def left(path: Path) -> int:
+    """Return how many receipts of a file were not erased."""
+    with _opened(path) as file:
+        if "erased" not in file.schema_arrow.names:
+            return int(file.metadata.num_rows)
+        return int(file.read(columns=["erased"])["erased"].null_count)
+
+
 def find(path: Path, number: int) -> bytes | None:
     """Return the payload of the receipt of that number, None when it is not there or erased; only its group of rows is read."""
     if not path.is_file():
