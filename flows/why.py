@@ -7,11 +7,12 @@ from counterfoil.errors import IntegrityError, UnavailableError, UnknownError
 from counterfoil.receipts import Receipts
 from counterfoil.terminal import Stages
 from counterfoil.types import Receipt
-from flows.archived import NotArchived, archived
+from flows.archived import NotArchived, archived, other_libraries
 from flows.place import open_place
 from flows.replay import altered, recall
 from flows.sameness import SAME, judge
 
+HELD = "where history is left out, the person's totals (baskets, spend ...) are kept as they were"
 PARTS = 8  # of a score that are shown to a person, the largest
 
 
@@ -47,14 +48,10 @@ def why(receipt_id: str, item: str | None, stages: Stages) -> dict[str, Any]:
         "release": stub.release,
         "replayed": {"class": kind, "detail": detail, "same": kind == SAME},
         "found": person.found,
-        "notes": [*person.notes, *_held()],
+        "notes": [*other_libraries(place, stub.bento), *person.notes, HELD],
         "n": told["n"],
         "items": told["items"],
     }
-
-
-def _held() -> list[str]:
-    return ["where history is left out, the person's totals (baskets, spend ...) are kept as they were"]
 
 
 def _require_item(stub: Receipt, item: str | None) -> None:
