@@ -8,7 +8,8 @@ from counterfoil.receipts import Receipts
 from counterfoil.terminal import Stages
 from counterfoil.types import Receipt
 from flows.archived import NotArchived, archived, other_libraries
-from flows.place import open_place
+from flows.draw import Replayed, named
+from flows.place import Place, open_place
 from flows.replay import altered, recall
 from flows.sameness import SAME, judge
 
@@ -23,11 +24,8 @@ def why(receipt_id: str, item: str | None, stages: Stages) -> dict[str, Any]:
     when what is needed to ask is gone.
     """
     place = open_place()
-    stub = Receipts(place.settings.receipts).find(receipt_id)
+    stub = _sound(place, receipt_id)
     _require_item(stub, item)
-    odd = altered(place, [stub])
-    if odd:
-        raise IntegrityError(f"{stub.id} was altered: {odd[0].detail}; run `counterfoil verify`")
     with stages.stage("person"), recall(place) as remembered:
         person = remembered.person(stub)
     if person.missing is not None:
@@ -52,6 +50,15 @@ def why(receipt_id: str, item: str | None, stages: Stages) -> dict[str, Any]:
         "n": told["n"],
         "items": told["items"],
     }
+
+
+def _sound(place: Place, receipt_id: str) -> Receipt:
+    """Return a receipt that can be read, and is what was sealed. IntegrityError when not."""
+    stub = named(Receipts(place.settings.receipts), receipt_id)
+    odd = [stub] if isinstance(stub, Replayed) else altered(place, [stub])
+    if odd or isinstance(stub, Replayed):
+        raise IntegrityError(f"{receipt_id} was altered: {odd[0].detail}; run `counterfoil verify`")
+    return stub
 
 
 def _require_item(stub: Receipt, item: str | None) -> None:
