@@ -67,6 +67,8 @@ def _picked(path: Path, places: list[int]) -> Iterator[Receipt | Replayed]:
     """Yield the receipts at these places of a segment, or that the one there was altered."""
     if not places:
         return
+    if not path.is_file():  # it was sealed meanwhile
+        path = path.with_suffix(sealed.SUFFIX)
     try:
         lines = _lines(path)
     except (CounterfoilError, OSError) as fault:
