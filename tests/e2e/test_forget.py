@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from filelock import FileLock
 
+from counterfoil import cli
 from counterfoil.catalog.erased import erased
 from counterfoil.errors import ConflictError, InputError, IntegrityError, UnknownError
 from counterfoil.ledger import verifier
@@ -375,3 +376,43 @@ def test_what_is_found_afterwards_all_the_same_is_never_certified(
     with pytest.raises(IntegrityError, match="still in: logs"):
         forget(planted.place, NAME, "tester", planted.root / "certificate.json")
     assert erased(planted.place.catalog).erasures == ()
+
+
+def said(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *arguments: str
+) -> tuple[int, Any]:
+    """Run the command line in this process; return its exit code and its answer."""
+    monkeypatch.setattr("sys.argv", ["counterfoil", *arguments, "--json"])
+    try:
+        cli.main()
+        code = 0
+    except SystemExit as ended:
+        code = int(ended.code or 0)
+    return code, orjson.loads(capsys.readouterr().out)
+
+
+def test_the_commands_end_with_one_object_and_the_right_code(
+    forgotten: Forgotten, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("COUNTERFOIL_HOME", str(forgotten.home.place.settings.home))
+    key = tmp_path / "key.pem"
+    key.write_bytes(verifier.pem_of(forgotten.home.place.catalog.notary.public()))
+    path = forgotten.home.root / "certificate.json"
+    code, told = said(capsys, monkeypatch, "forget", "--check", str(path), "--key", str(key))
+    assert (code, told["genuine"]) == (0, True)
+    false = tmp_path / "false.json"
+    false.write_bytes(path.read_bytes().replace(b"tester", b"another"))
+    code, told = said(capsys, monkeypatch, "forget", "--check", str(false), "--key", str(key))
+    assert (code, told["genuine"]) == (5, False)
+    code, told = said(capsys, monkeypatch, "export", "Nobody Knows-Me", "--out", str(tmp_path / "none"))
+    assert code == 0 and not any(told["held"].values())
+    code, told = said(capsys, monkeypatch, "forget", NAME, "--certificate", str(tmp_path / "again.json"))
+    assert (code, told["erasure"], told["removed"]) == (0, None, {}), "she was forgotten already"
+    for wrong in (
+        ["forget"],
+        ["forget", "--check", str(path)],
+        ["forget", " "],
+        ["forget", NAME, "--key", str(key)],
+    ):
+        code, told = said(capsys, monkeypatch, *wrong)
+        assert (code, told["kind"]) == (2, "InputError")
