@@ -3,12 +3,15 @@
 import base64
 import multiprocessing
 import shutil
+import socket
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import httpx
 import orjson
 import pyarrow.parquet as pq
 import pytest
@@ -18,10 +21,11 @@ from counterfoil import cli
 from counterfoil.catalog.erased import erased
 from counterfoil.errors import ConflictError, InputError, IntegrityError, UnknownError
 from counterfoil.ledger import verifier
-from counterfoil.receipts import Receipts, segment
+from counterfoil.processes import Processes
+from counterfoil.receipts import Erased, Receipts, segment
 from counterfoil.store import manifest_of
 from counterfoil.types import Bento, Candidate, Dataset, Erasure, Evaluation
-from flows import commands
+from flows import commands, machine
 from flows.people import certificate, places, retrain
 from flows.people.export import export
 from flows.people.forget import forget
@@ -416,3 +420,31 @@ def test_the_commands_end_with_one_object_and_the_right_code(
     ):
         code, told = said(capsys, monkeypatch, *wrong)
         assert (code, told["kind"]) == (2, "InputError")
+
+
+@pytest.mark.slow
+def test_a_service_that_is_writing_her_receipts_is_started_anew_and_answers_as_for_a_stranger(
+    planted: Home,
+) -> None:
+    place = planted.place
+    release = place.catalog.champion("small")
+    with closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    first = machine.serve(place, release, port)
+    try:
+        asked = {"person": NAME, "n": 3, "context": {"time": "2024-01-25T00:00:00Z", "session": SESSION}}
+        known = httpx.post(f"{first.url}/recommend", json=asked).json()
+        assert Receipts(place.settings.receipts).find(known["receipt"]).person == planted.alias
+        told = forget(place, NAME, "tester", planted.root / "certificate.json")
+        assert told["removed"]["receipts"] == 5
+        second = Processes(place.settings.home).running()["service"]
+        assert second.pid != first.pid and (second.detail, second.url) == (release.id, first.url)
+        assert scan(planted.root / "home", *planted.needles) == {} and verify(place)["faults"] == []
+        with pytest.raises(Erased):
+            Receipts(place.settings.receipts).find(known["receipt"])
+        stranger = httpx.post(f"{second.url}/recommend", json=asked).json()
+        kept = Receipts(place.settings.receipts).find(stranger["receipt"])
+        assert (kept.feature_time, kept.features["history"]["rows"]) == (None, 0) and len(kept.nonce) == 32
+    finally:
+        machine.down(place)
