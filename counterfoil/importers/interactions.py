@@ -10,7 +10,7 @@ from pathlib import Path
 
 from counterfoil.errors import ContractError
 from counterfoil.importers.source import Source, digest, existing
-from counterfoil.importers.sql import column, literal
+from counterfoil.importers.sql import column, event_id, literal
 from counterfoil.importers.table import SUFFIXES, Table, open_table, rejects
 
 KIND = "interactions"
@@ -120,11 +120,11 @@ def _events(file: Path, columns: Columns) -> str:
                        {quantity} AS quantity
                 FROM {columns.table.relation}"""
     if "time" in columns.parts:
-        return f"""SELECT concat_ws(':', {literal(stem)}, person, item, stamp, kind) AS id, {_time("stamp")} AS time,
+        return f"""SELECT {event_id(stem, "person", "item", "stamp", "kind")} AS id, {_time("stamp")} AS time,
                    stamp AS given_time, person, kind, session, item, quantity FROM ({inner})"""
     numbered = f"""SELECT *, row_number() OVER (PARTITION BY person ORDER BY r) AS n,
                           count(*) OVER (PARTITION BY person) AS steps FROM ({inner})"""
-    return f"""SELECT r AS row, concat_ws(':', {literal(stem)}, person, n) AS id,
+    return f"""SELECT r AS row, {event_id(stem, "person", "n")} AS id,
                {BASE} - to_days(CAST(steps - n + 1 AS INTEGER)) AS time, person, kind, session, item, quantity
                FROM ({numbered})"""
 

@@ -8,13 +8,15 @@ from pathlib import Path
 
 from counterfoil.errors import ContractError
 from counterfoil.importers.source import Source, digest, existing
+from counterfoil.importers.sql import event_id
 from counterfoil.importers.table import open_table
 
 KIND = "retailrocket"
 VERSION = 1
+ID = event_id("rr", "visitorid", "timestamp", "event", "itemid", "coalesce(transactionid, '')")
 
 EVENTS = """
-SELECT concat_ws(':', 'rr', visitorid, timestamp, event, itemid, coalesce(transactionid, '')) AS id,
+SELECT {id} AS id,
        CASE WHEN abs(TRY_CAST(timestamp AS BIGINT)) < 9e15
             THEN make_timestamptz(TRY_CAST(timestamp AS BIGINT) * 1000) END AS time,
        timestamp AS given_time, visitorid AS person,
@@ -51,7 +53,7 @@ def retailrocket(path: Path | None, mapping: Path | None) -> Source:
         kind=KIND,
         name="RetailRocket events",
         digest=digest(KIND, VERSION, (*files[:1], *about)),
-        events=EVENTS.format(events=events.relation),
+        events=EVENTS.format(events=events.relation, id=ID),
         # Several properties make one item: no row for a row, hence no count of lines; what cannot be read goes to quarantine.
         items=ITEMS.format(properties=properties.relation) if properties else None,
         delimited=(("events", events.text),) if events.text else (),

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from counterfoil.errors import ContractError
 from counterfoil.importers.source import Source, digest, existing
-from counterfoil.importers.sql import literal
+from counterfoil.importers.sql import event_id, literal
 from counterfoil.importers.table import open_table
 from counterfoil.importers.text import Shape, delimited, refuse_undecodable
 
@@ -19,11 +19,12 @@ KIND = "sessions"
 VERSION = 1
 BASE = "TIMESTAMPTZ '2020-01-01 00:00:00+00'"
 BASE_TEST = "TIMESTAMPTZ '2021-01-01 00:00:00+00'"
+CLICK = event_id("session", "name", "n")
 
 SESSIONS = """
 WITH numbered AS ({sessions}),
 clicks AS (SELECT s, name, unnest(items) AS item, generate_subscripts(items, 1) AS n FROM numbered)
-SELECT row_number() OVER (ORDER BY s, n) AS row, name || ':' || n AS id, {base} + to_minutes(s) + to_seconds(n - 1) AS time,
+SELECT row_number() OVER (ORDER BY s, n) AS row, {id} AS id, {base} + to_minutes(s) + to_seconds(n - 1) AS time,
        name AS person, 'view' AS kind, name AS session, item, n AS position
 FROM clicks
 """
@@ -39,7 +40,7 @@ WITH numbered AS (SELECT row_number() OVER () AS s, string_split(trim(line), ' '
 steps AS (
     SELECT s, words[1] AS person, len(words) - 1 AS steps, unnest(words[2:]) AS item, generate_subscripts(words[2:], 1) AS n
     FROM numbered)
-SELECT row_number() OVER (ORDER BY s, n) AS row, concat_ws(':', 'history', person, n) AS id,
+SELECT row_number() OVER (ORDER BY s, n) AS row, {id} AS id,
        {base} - to_days(CAST(steps - n + 1 AS INTEGER)) + to_seconds(s % 86400) AS time, person, 'rating' AS kind, item
 FROM steps
 """
@@ -78,8 +79,8 @@ def _parquet(file: Path) -> Source:
         kind=KIND,
         name=f"sessions of {file.name}",
         digest=digest(KIND, VERSION, (file,)),
-        events=SESSIONS.format(sessions=numbered, base=BASE_TEST if prefixes else BASE),
-        items=f"SELECT DISTINCT item AS id FROM ({SESSIONS.format(sessions=numbered, base=BASE)})",
+        events=SESSIONS.format(sessions=numbered, base=BASE_TEST if prefixes else BASE, id=CLICK),
+        items=f"SELECT DISTINCT item AS id FROM ({SESSIONS.format(sessions=numbered, base=BASE, id=CLICK)})",
     )
 
 
@@ -89,7 +90,7 @@ def _text(file: Path) -> Source:
         raise ContractError(f"{file.name} is empty; export it again")
     refuse_undecodable(text)
     about = sorted(file.parent.glob(f"{file.name.split('.')[0]}_item2attributes.json*"))[:1]
-    events = HISTORIES.format(table=text.relation(), base=BASE)
+    events = HISTORIES.format(table=text.relation(), base=BASE, id=event_id("history", "person", "n"))
     return Source(
         kind=KIND,
         name=f"histories of {file.name}",

@@ -10,7 +10,7 @@ import re
 import secrets
 import threading
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from datetime import UTC, datetime
 from pathlib import Path
@@ -170,6 +170,11 @@ class Receipts:
             for path in self.folder.glob("*/*")
             if path.suffix in {".jsonl", sealed.SUFFIX} and path not in ours
         )
+
+    def bring(self, names: Iterable[str]) -> None:
+        """Fetch those of these sealed segments that are not here."""
+        for name in names:
+            self._bring(self._path(name).with_suffix(sealed.SUFFIX))
 
     def _bring(self, closed: Path) -> None:
         """Fetch a sealed segment that is neither here nor open."""

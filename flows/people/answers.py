@@ -15,6 +15,7 @@ from counterfoil.processes import Processes
 from counterfoil.receipts import Receipts, sealed, segment
 from counterfoil.types import Release
 from flows import machine, sealing
+from flows.away import segment_name
 from flows.people.who import Who
 from flows.place import Place
 
@@ -22,8 +23,12 @@ NOBODY = "nobody"  # as the service calls who did not say who they are
 
 
 def rows(place: Place, who: Who) -> Iterator[dict[str, Any]]:
-    """Yield the person's receipts: under their pseudonym, and those of their sessions where nobody was named."""
-    receipts = Receipts(place.settings.receipts)
+    """Yield the person's receipts: under their pseudonym, and those of their sessions where nobody was named.
+
+    Segments that left this machine come back first: what lies in the remote is held as well.
+    """
+    receipts = place.receipts
+    receipts.bring(place.catalog.seals())
     closed = {path.stem for path in receipts.sealed_segments()}
     for path in receipts.open_segments():
         if path.stem not in closed:
@@ -41,7 +46,8 @@ def remove(place: Place, who: Who, commitment: str) -> None:
 
     ConflictError when a process that this home did not start writes to one of them.
     """
-    receipts = Receipts(place.settings.receipts)
+    receipts = place.receipts
+    receipts.bring(place.catalog.seals())
     for half in place.settings.receipts.glob(f"*/*{sealed.SUFFIX}.new"):
         half.unlink()
     theirs = {
@@ -53,16 +59,22 @@ def remove(place: Place, who: Who, commitment: str) -> None:
     for path in receipts.sealed_segments():
         if numbers := _numbers(path, who):
             sealed.redact(path, numbers, commitment)
+    if place.remote is not None:
+        for path in _redacted(place, commitment):  # also what was redacted before a kill
+            if place.remote.size(name := segment_name(path)) is not None:
+                place.remote.put(path, name)
 
 
 def redacted(place: Place, commitment: str) -> dict[str, str]:
     """Return the digest of each sealed segment from which receipts were taken out by this erasure."""
-    out = {}
+    return {path.stem: sealed.of(path).sha256 for path in _redacted(place, commitment)}
+
+
+def _redacted(place: Place, commitment: str) -> Iterator[Path]:
     for path in Receipts(place.settings.receipts).sealed_segments():
         names = pq.read_schema(path).names
         if "erased" in names and commitment in pq.read_table(path, columns=["erased"])["erased"].to_pylist():
-            out[path.stem] = sealed.of(path).sha256
-    return out
+            yield path
 
 
 def _beside(path: Path) -> bool:

@@ -217,16 +217,17 @@ def _copies(place: Place, who: Who) -> list[Path]:
     from models.artefact import histories
 
     work = place.settings.work
+    left = [path for path in work.glob("recall-*") if path.is_dir()]  # partitions of a replay that was killed
     out = {path.parent for path in work.rglob(PEOPLE) if _in_file(path, who)} if work.is_dir() else set()
     if not out and not any(work.rglob(UNITS)):
-        return []
+        return left
     stays = _staying(place, held(place, who).files)
     for folder in {path.parent for path in work.rglob("*") if path.is_file()} - out:
         names = [path.name for path in folder.iterdir() if path.is_file()]
         personal = [name for name in (*histories(names), UNITS) if name in names]
         if any(canonical.file_digest(folder / name) not in stays for name in personal):
             out.add(folder)
-    return sorted(out)
+    return [*left, *sorted(one for one in out if not any(one.is_relative_to(path) for path in left))]
 
 
 def _staying(place: Place, going: dict[str, tuple[str, ...]]) -> set[str]:
