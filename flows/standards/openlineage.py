@@ -115,7 +115,7 @@ class Stages:
         with self.line.quietly():
             stage = _passed(self.line, self.run, passage, remembered=False)
             self.under_way[id(passage)] = stage
-            self.line.write(_event(stage, "START", inputs=_inputs(self.line, passage)))
+            self.line.write(_event(stage, "START", inputs=_inputs(self.line, passage, by_day=True)))
 
     def ended(self, passage: Passage, nouns: Sequence[Noun], *, remembered: bool) -> None:
         """Tell what a verb made. One that was remembered begins and ends in one breath, and says so."""
@@ -236,10 +236,10 @@ def _new_id() -> str:
     return str(generate_new_uuid())
 
 
-def _inputs(line: Line, passage: Passage) -> list[Any]:
+def _inputs(line: Line, passage: Passage, *, by_day: bool = False) -> list[Any]:
     from flows.standards import graph
 
-    return graph.inputs(line.namespace, passage.given, passage.taken)
+    return graph.inputs(line.namespace, passage.given, passage.taken, by_day=by_day)
 
 
 def _end_of(fault: BaseException) -> str:

@@ -2,11 +2,13 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -139,14 +141,13 @@ def test_verdicts_are_assertions_on_what_they_are_about(turned: Path) -> None:
     assert "kept by 24 of 24 days" in {
         one["actual"] for one in days["inputFacets"]["dataQualityAssertions"]["assertions"]
     }
-    partitions = days["inputFacets"]["subset"]["inputCondition"]["partitions"]
+    begun = next(e for e in events_of(turned) if e["job"]["name"] == "stages.validate")["inputs"][0]
+    partitions = begun["inputFacets"]["subset"]["inputCondition"]["partitions"]
     assert len(partitions) == 24 and len(partitions[0]["identifier"]) == 64
     place.catalog.engine.dispose()
 
 
 def test_what_was_remembered_says_so_and_names_the_same_versions(turned: Path, tmp_path: Path) -> None:
-    import shutil
-
     home = shutil.copytree(turned, tmp_path / "home")
     place = place_of(home)
     before = events_of(home)
@@ -158,6 +159,69 @@ def test_what_was_remembered_says_so_and_names_the_same_versions(turned: Path, t
     for old, new in zip(before, after, strict=True):
         if old["eventType"] == "COMPLETE":
             assert versions(old["outputs"]) == versions(new["outputs"])
+    place.catalog.engine.dispose()
+
+
+def test_what_lands_is_what_is_validated(home: Path, tmp_path: Path) -> None:
+    from counterfoil import settings, terminal
+    from flows import commands, intake
+
+    place = place_of(settings.load().home)
+    source = write_shop(tmp_path / "source")
+    with terminal.stages() as stages:
+        intake.import_data("contract", source, None, stages)
+        intake.import_data("contract", source, None, stages)
+        commands.seal(stages, 60.0)
+    events = events_of(home)
+    for event in events:
+        require_valid(event)
+    assert [(e["eventType"], e["job"]["name"]) for e in events] == [
+        ("START", "stages.land.contract"),
+        ("COMPLETE", "stages.land.contract"),
+        ("START", "stages.land.contract"),
+        ("COMPLETE", "stages.land.contract"),
+        ("START", "stages.seal"),
+        ("COMPLETE", "stages.seal"),
+    ]
+    assert events[3]["outputs"] == [], "the second landing wrote nothing"
+    turn(place, small_case(), END)
+    begun = next(e for e in events_of(home) if e["job"]["name"] == "stages.validate")
+    landed = versions(events[1]["outputs"])
+    assert versions(begun["inputs"]) == landed, "all days that landed lie before the as-of"
+    assert {name for name, _ in landed} == {"landing/events", "landing/items", "landing/people"}
+    place.catalog.engine.dispose()
+
+
+def test_a_landing_that_fails_is_told(home: Path, tmp_path: Path) -> None:
+    from counterfoil import terminal
+    from counterfoil.errors import ContractError
+    from flows import intake
+
+    (tmp_path / "events.csv").write_text("nonsense\n1\n")
+    with terminal.stages() as stages, pytest.raises(ContractError):
+        intake.import_data("contract", tmp_path / "events.csv", None, stages)
+    kinds = [event["eventType"] for event in events_of(home)]
+    assert kinds in ([], ["START", "FAIL"]), "a source that cannot be opened at all has begun nothing"
+
+
+def test_a_tuning_is_a_flow_run_of_its_trials(turned: Path, tmp_path: Path) -> None:
+    from flows.steps import recorder
+    from flows.tune import tune_family
+    from models.tune import Budget
+
+    home = shutil.copytree(turned, tmp_path / "home")
+    place = place_of(home)
+    before = len(events_of(home))
+    with openlineage.flow_run(place, "tune", "small") as run:
+        tune_family(place, small_case(), "repurchase", Budget(trials=2), recorder(place, run))
+    events = events_of(home)[before:]
+    for event in events:
+        require_valid(event)
+    assert events[0]["job"]["name"] == events[-1]["job"]["name"] == "small.tune"
+    trials = [e for e in events if e["job"]["name"] == "small.tune.attempt.repurchase"]
+    assert len({e["run"]["runId"] for e in trials}) == 2
+    fitted = next(e for e in events if "fit" in e["job"]["name"] and e["eventType"] == "COMPLETE")
+    assert {out for e in trials for out in versions(e["outputs"])} <= versions(fitted["inputs"])
     place.catalog.engine.dispose()
 
 
@@ -403,8 +467,6 @@ def test_a_turn_is_not_held_up_by_a_place_that_does_not_answer(tmp_path: Path) -
         said: list[str] = []
         line = line_in(tmp_path, places=(f"http://127.0.0.1:{deaf.getsockname()[1]}",), said=said)
         stages = openlineage.Stages(line)
-        import time
-
         began = time.perf_counter()
         for _ in range(20):
             one = passage()
