@@ -117,7 +117,7 @@ class Journal:
     def locked(self) -> FileLock:
         """The lock of whoever writes."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        return FileLock(self.folder / "journal.lock", timeout=30)
+        return FileLock(self.folder / "journal.lock", timeout=5)
 
     def _write(self, lines: bytes, *, to_disk: bool = True) -> None:
         if not lines:

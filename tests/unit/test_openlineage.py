@@ -444,6 +444,7 @@ def test_a_place_that_is_down_is_told_once_and_gets_what_it_missed(tmp_path: Pat
         assert courier.rest(10)
         courier.down.clear()
     assert len(said) == 1 and "503" in said[0] and "secret" not in said[0]
+    assert (courier.behind(url), courier.behind(other)) == (2, 0)
     endpoint.stop()
     journal.append([{"number": 3, "bad": True}, {"number": 4}])
     courier.wake()
