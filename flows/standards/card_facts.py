@@ -1,7 +1,7 @@
 """What a model card tells, gathered from the catalog alone: the same catalog gives the same facts."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from importlib import import_module
 from inspect import getdoc
@@ -30,12 +30,16 @@ Found = TypeVar("Found", bound=Noun)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Mean:
-    """A mean over units with its 95% interval by the standard error; None where there is no value per unit, or too few."""
+    """A mean over units with its 95% interval by the standard error; None where there is no value per unit, or too few.
+
+    `of_items`: only certain items counted as right, so it is no part of the mean over everybody.
+    """
 
     value: float
     units: int | None = None
     low: float | None = None
     high: float | None = None
+    of_items: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -211,7 +215,7 @@ def _measured(place: Place, evaluation: Evaluation, primary: str) -> tuple[dict[
     units = read_units(place.opened(evaluation.address, evaluation.sha256) / "units.parquet")
     means = {name: _mean(value, units.values.get(name)) for name, value in sorted(evaluation.metrics.items())}
     slices = {
-        name: _mean(part[primary], units.of(f"{primary}[{name}]"))
+        name: replace(_mean(part[primary], units.of(f"{primary}[{name}]")), of_items=name not in units.slices)
         for name, part in sorted(evaluation.slices.items())
         if primary in part
     }
