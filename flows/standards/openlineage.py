@@ -12,8 +12,6 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
-from filelock import Timeout
-
 from counterfoil import canonical, terminal
 from counterfoil.catalog import Passage
 from counterfoil.settings import Settings
@@ -55,7 +53,7 @@ class Line:
         """Let what fails be told once, and no more."""
         try:
             yield
-        except (OSError, Timeout, ValueError, KeyError, TypeError) as fault:
+        except Exception as fault:
             if type(fault).__name__ not in self.told:
                 self.told.add(type(fault).__name__)
                 say(
