@@ -18,6 +18,7 @@ from counterfoil.types import (
     Decision,
     Evaluation,
     Noun,
+    Release,
     UseCase,
     Verdict,
 )
@@ -129,7 +130,8 @@ def gather(reader: Reader, candidate_id: str) -> Facts:
     judged = _judged(reader, candidate, [one for one, _ in evaluations])
     primary = _primary(case, own, judged)
     means, slices = _measured(place, own[0], primary) if own else ({}, {})
-    bentos = [one for one in place.catalog.find(Bento, candidate.use_case) if one.candidate == candidate.id]
+    recorded = place.catalog.recorded(Bento, candidate.use_case)
+    bentos = [one for one, _ in recorded if one.candidate == candidate.id]
     return Facts(
         candidate=candidate,
         family_text=_family_text(candidate.family),
@@ -142,7 +144,7 @@ def gather(reader: Reader, candidate_id: str) -> Facts:
         means=means,
         slices=slices,
         judged=judged,
-        served=_served(place, candidate.use_case, {one.id for one in bentos}),
+        served=_served(reader, candidate.use_case, {one.id for one in bentos}),
         bentos=tuple(bentos),
         trials=sum(role == "attempt" for role, _ in place.catalog.parents(candidate.id)),
     )
@@ -234,11 +236,11 @@ def _mean(value: float, value_P: Any) -> Mean:
     return Mean(value=value, units=units, low=value - reach, high=value + reach)
 
 
-def _served(place: Place, name: str, bentos: set[str]) -> tuple[Served, ...]:
+def _served(reader: Reader, name: str, bentos: set[str]) -> tuple[Served, ...]:
     """Return when the candidate's bentos served, oldest first."""
     found = []
-    for row in reversed(place.catalog.releases(name)):
-        release: Any = place.catalog.get(row["id"])
+    for row in reversed(reader.place.catalog.releases(name)):
+        release = reader.noun(row["id"], Release)
         if release.bento in bentos:
             found.append(
                 Served(
