@@ -254,6 +254,27 @@ def test_what_fails_says_why(tmp_path: Path, fault: BaseException, state: str) -
 
 
 def test_a_verb_that_fails_in_the_seam_is_told(tmp_path: Path) -> None:
+    from counterfoil.catalog import Made
+    from counterfoil.errors import UnavailableError
+    from flows.steps import recorder
+
+    def fit(days: dict[str, str]) -> Made:
+        raise UnavailableError("the disk is full; make room")
+
+    place = place_of(tmp_path)
+    with pytest.raises(UnavailableError):
+        recorder(place).wrap(fit)({"2024-01-01": "0" * 64}, label="als")
+    begun, ended = events_of(tmp_path)
+    require_valid(ended)
+    assert (begun["eventType"], ended["eventType"]) == ("START", "FAIL")
+    assert ended["run"]["facets"]["errorMessage"]["message"] == (
+        "UnavailableError: the disk is full; make room"
+    )
+    assert ended["job"]["name"] == "stages.fit.als" and versions(ended["inputs"]) == versions(begun["inputs"])
+    place.catalog.engine.dispose()
+
+
+def test_a_turn_that_the_gate_refuses_has_failed(tmp_path: Path) -> None:
     from counterfoil.errors import GateError
 
     place = place_of(tmp_path / "home")
