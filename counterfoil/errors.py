@@ -9,7 +9,8 @@ CounterfoilError
 │   └── GateFault         the gate itself broke: says nothing about the data
 ├── IntegrityError        bytes are not the bytes that were recorded
 ├── ConflictError         another process holds what this one needs, or was faster
-└── UnavailableError      a part that is needed does not answer
+├── UnavailableError      a part that is needed does not answer
+└── AccessError           whoever asks may not
 
 A message says what is wrong, the value, and what to do next. Catch at borders only.
 """
@@ -69,3 +70,9 @@ class UnavailableError(CounterfoilError):
     """A part that is needed does not answer."""
 
     exit_code = 7
+
+
+class AccessError(CounterfoilError):
+    """Whoever asks may not."""
+
+    exit_code = 8

@@ -48,18 +48,29 @@ class Settings(BaseSettings):
     pseudonym_key: str = EMBEDDED_KEY
     ledger_key: Path | None = None
     checkpoints: str | None = None
+    remote: str | None = None
+    receipt_days: int | None = Field(default=None, ge=1)
     openlineage: str | None = None
     openlineage_key: str | None = None
     openlineage_namespace: str = Field(default="counterfoil", min_length=1)
     threads: int = Field(default_factory=lambda: min(2, os.cpu_count() or 1), ge=1)
     service_port: int = Field(default=3000, ge=1, le=65535)
     prefect_port: int = Field(default=4200, ge=1, le=65535)
+    console_port: int = Field(default=3100, ge=1, le=65535)
+    console_address: str = "127.0.0.1"
+    console_hosts: str = "127.0.0.1,localhost"
+    feast_url: str | None = None
     feature_ttl_days: int = Field(default=35, ge=1)
 
     @property
     def landing(self) -> Path:
         """Folder of landed events, items and people."""
         return self.home / "landing"
+
+    @property
+    def batches(self) -> Path:
+        """Folder of what each batch brought: beside the landing folder, so that it outlives what is mended there."""
+        return self.home / "batches"
 
     @property
     def features(self) -> Path:
@@ -80,6 +91,16 @@ class Settings(BaseSettings):
     def bentos(self) -> Path:
         """BentoML's home: its store of models and bentos."""
         return self.home / "bentoml"
+
+    @property
+    def console(self) -> Path:
+        """Folder of the console's accounts."""
+        return self.home / "console"
+
+    @property
+    def console_names(self) -> tuple[str, ...]:
+        """Names that a browser may ask the console by: `console_hosts` cut at commas."""
+        return tuple(part.strip() for part in self.console_hosts.split(",") if part.strip())
 
     @property
     def notary_key(self) -> Path:
@@ -114,7 +135,9 @@ MUST_BE = {
     "threads": "a whole number, 1 or more",
     "service_port": "a whole number from 1 to 65535",
     "prefect_port": "a whole number from 1 to 65535",
+    "console_port": "a whole number from 1 to 65535",
     "feature_ttl_days": "a whole number of days, 1 or more",
+    "receipt_days": "a whole number of days, 1 or more",
 }
 
 
@@ -134,6 +157,10 @@ def load() -> Settings:
         settings = Settings()
     except ValidationError as fault:
         raise ConfigError(f"{'; '.join(map(_wrong, fault.errors()))}; set what is wrong anew") from fault
+    if settings.receipt_days is not None and not settings.remote:
+        raise ConfigError(
+            f"COUNTERFOIL_RECEIPT_DAYS is {settings.receipt_days}, but what is older has no place to go; set COUNTERFOIL_REMOTE"
+        )
     if settings.profile == "production" and settings.pseudonym_key == EMBEDDED_KEY:
         raise ConfigError(
             "COUNTERFOIL_PSEUDONYM_KEY is not set: production needs a secret of its own; set it"

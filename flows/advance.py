@@ -13,7 +13,7 @@ from flows.steps import Steps
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Advanced:
-    """What one turn of the loop came to. `release` is None when nothing was promoted."""
+    """What one turn of the loop came to. `release` is None when nothing was promoted, or people have yet to approve."""
 
     verdicts: tuple[Verdict, ...]
     dataset: Dataset
@@ -46,7 +46,9 @@ def advance(case: UseCase, as_of: datetime, steps: Steps) -> Advanced:
     steps.materialise(dataset, steps.online())
     release = None
     if decision.verb == "promote":
-        release = steps.release(case, decision, steps.package(case, dataset, decision))
+        bento = steps.package(case, dataset, decision)
+        if not steps.waits_for(case, decision):
+            release = steps.release(case, decision, bento)
     return Advanced(
         verdicts=(*verdicts, snapshot_verdict),
         dataset=dataset,

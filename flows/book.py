@@ -13,7 +13,6 @@ from counterfoil import ledger, terminal
 from counterfoil.catalog import tables
 from counterfoil.errors import InputError, UnknownError
 from counterfoil.ledger import tree, verifier
-from counterfoil.receipts import Receipts
 from flows.place import Place, open_place
 
 
@@ -35,12 +34,13 @@ def show(last: int, noun: str | None) -> dict[str, Any]:
 
 def show_entries(told: dict[str, Any]) -> None:
     """Show a line per entry."""
-    rows = [[entry["entry"], entry["at"], entry["verb"], _said(entry)] for entry in told["entries"]]
+    rows = [[entry["entry"], entry["at"], entry["verb"], said(entry)] for entry in told["entries"]]
     terminal.table("Ledger", ["entry", "at", "verb", "says"], rows)
     terminal.OUT.print(f"{told['size']:,} entries, root {told['root']}", highlight=False)
 
 
-def _said(entry: dict[str, Any]) -> str:
+def said(entry: dict[str, Any]) -> str:
+    """Return what an entry says, in a few words."""
     if entry["verb"] == "key":
         return f"key {entry['public'][:16]}… signs from here on"
     new = [noun["id"] for noun in entry.get("new", ())]
@@ -53,14 +53,19 @@ def prove(what: str) -> dict[str, Any]:
 
     UnknownError when there is no such entry, InputError when no checkpoint covers it yet or the receipt is not sealed yet.
     """
-    place = open_place()
+    return prove_in(open_place(), what)
+
+
+def prove_in(place: Place, what: str) -> dict[str, Any]:
+    """Prove it in an installation."""
     if what.startswith("receipt-"):
-        held = Receipts(place.settings.receipts).proof(what)
-        return {**held, **_proof(place, f'"name":"{held["segment"]}"')}
-    return _proof(place, what)
+        held = place.receipts.proof(what)
+        return {**held, **proof_of(place, f'"name":"{held["segment"]}"')}
+    return proof_of(place, what)
 
 
-def _proof(place: Place, what: str) -> dict[str, Any]:
+def proof_of(place: Place, what: str) -> dict[str, Any]:
+    """Return what proves the entry of a number or of a noun under the newest signed head; errors as `prove`."""
     with place.catalog.reader.connect() as connection:
         number, body = _entry(connection, what)
         size, note = _newest(place, ledger.head(connection).size)
@@ -82,7 +87,8 @@ def _proof(place: Place, what: str) -> dict[str, Any]:
 def show_proof(told: dict[str, Any]) -> None:
     """Show a proof as a person can follow it."""
     if "receipt" in told:
-        terminal.OUT.print(told["receipt"], highlight=False, markup=False, soft_wrap=True)
+        shown = told["receipt"] or f"(erased; its hash was {told['leaf']})"
+        terminal.OUT.print(shown, highlight=False, markup=False, soft_wrap=True)
         terminal.OUT.print(
             f"receipt at {told['place']} of {told['receipts']:,} below the root {told['segment_root']} of segment"
             f" {told['segment']}, by {len(told['segment_proof'])} hashes:",

@@ -7,6 +7,7 @@ from counterfoil import canonical, terminal
 from counterfoil.catalog.served import Serving, served
 from counterfoil.errors import InputError
 from counterfoil.types import Decision
+from flows.champion import approvers
 from flows.place import Place, open_place
 
 
@@ -17,8 +18,15 @@ def as_of(moment: str, use_case: str | None, known_at: str | None) -> dict[str, 
     return {
         "at": at,
         "known_at": known,
-        "serving": [_serving(place, one) for one in served(place.catalog, at, use_case, known)],
+        "serving": served_at(place, at, use_case, known),
     }
+
+
+def served_at(
+    place: Place, at: datetime, use_case: str | None, known_at: datetime | None
+) -> list[dict[str, Any]]:
+    """Return the same of an installation that is open: each release that served, with its decision."""
+    return [_serving(place, one) for one in served(place.catalog, at, use_case, known_at)]
 
 
 def _moment(text: str) -> datetime:
@@ -42,7 +50,7 @@ def _serving(place: Place, one: Serving) -> dict[str, Any]:
         "until": one.until,
         "recorded_at": one.recorded_at,
         "decision": decision.id,
-        "approved_by": decision.approved_by,
+        "approved_by": ", ".join([decision.approved_by, *sorted(approvers(place, decision))]),
         "evidence": list(decision.sentences),
     }
 

@@ -24,8 +24,9 @@ from counterfoil import canonical
 from counterfoil.catalog import Outcome, Recorder
 from counterfoil.errors import ConfigError, GateError, InputError, IntegrityError
 from counterfoil.types import UseCase
-from flows import ephemeral, machine, sealing
+from flows import away, ephemeral, machine, sealing
 from flows.advance import Advanced, advance
+from flows.people import retrain
 from flows.place import Place, open_place
 from flows.report import turn as report
 from flows.running import as_of_or_latest, only_run
@@ -201,6 +202,7 @@ def turn(place: Place, case: UseCase, as_of: str | None, watch: Recorder | None 
     """Turn the loop inside a flow run, and leave its progress and its tables as artifacts."""
     moment = as_of_or_latest(place, as_of)
     memory = watch or recorder(place)
+    memory.run = None if flow_run.id is None else str(flow_run.id)
     progress: Any = create_progress_artifact(
         0.0, key=f"{case.name}-progress", description=f"{case.name} as of {moment}"
     )
@@ -219,6 +221,7 @@ def turn(place: Place, case: UseCase, as_of: str | None, watch: Recorder | None 
     report.write(place, advanced.decision)
     _tables(case.name, advanced, memory.outcomes)
     _follow(place, case.name, memory)
+    retrain.finish(place, case.name)
     papers.write(place, advanced.decision)
     return summary(advanced)
 
@@ -244,12 +247,17 @@ def _follow(place: Place, use_case_name: str, memory: Recorder) -> None:
 
 
 def _seal(place: Place) -> None:
-    """Seal the receipts that no service writes to any more."""
+    """Seal the receipts that no service writes to any more, and copy what is new to the remote if there is one."""
 
     def seal() -> dict[str, Any]:
         return sealing.seal(place)
 
+    def push() -> dict[str, Any]:
+        return away.push(place)
+
     as_task(seal)()
+    if place.remote is not None:
+        as_task(push)()
 
 
 def summary(advanced: Advanced) -> dict[str, Any]:

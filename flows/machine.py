@@ -1,4 +1,4 @@
-"""What `up` starts on this machine: the Prefect server, a worker with the schedules, and the champion's service."""
+"""What `up` starts on this machine: the Prefect server, a worker with the schedules, the champion's service, the console."""
 
 import subprocess
 import sys
@@ -22,9 +22,12 @@ from flows.place import Place
 from flows.verbs import bento_folder
 
 POOL = "counterfoil"
+NIGHTLY = "advance/nightly"
 SERVER_SECONDS = 120.0
 SERVICE_SECONDS = 120.0
+CONSOLE_SECONDS = 60.0
 USE_CASE = "recommendation"
+NAMES = ("console", "service", "prefect-worker", "prefect-server")  # in the order in which they are stopped
 
 
 def up(place: Place, stages: Stages) -> dict[str, Any]:
@@ -42,6 +45,9 @@ def up(place: Place, stages: Stages) -> dict[str, Any]:
     if champion is not None:
         with stages.stage("service", champion.tag):
             serve(place, champion)
+    if "console" not in processes.running():
+        with stages.stage("console"):
+            _console(place, processes)
     return status(place)
 
 
@@ -153,7 +159,7 @@ def _replace(place: Place, before: Release, release: Release, port: int | None) 
 def down(place: Place) -> dict[str, bool]:
     """Stop exactly what `up` started; returns what was running."""
     processes = Processes(place.settings.home)
-    return {name: processes.stop(name) for name in ("service", "prefect-worker", "prefect-server")}
+    return {name: processes.stop(name) for name in NAMES}
 
 
 def status(place: Place) -> dict[str, Any]:
@@ -169,6 +175,7 @@ def status(place: Place) -> dict[str, Any]:
         if champion is None
         else {"release": champion.id, "epoch": champion.epoch, "bento": champion.tag},
         "service": {"url": running["service"].url if "service" in running else None},
+        "console": {"url": running["console"].url if "console" in running else None},
     }
 
 
@@ -176,6 +183,12 @@ def schedule(place: Place) -> str:
     """Register the deployments of prefect.yaml with the Prefect server; returns what Prefect said."""
     _prefect("work-pool", "create", POOL, "--type", "process", "--overwrite")
     return _prefect("--no-prompt", "deploy", "--all", cwd=place.settings.project)
+
+
+def trigger(server: str) -> None:
+    """Start a run of the nightly deployment now, on the Prefect server of that address. UnavailableError when it refuses."""
+    settings.use_prefect(server + "/api")
+    _prefect("deployment", "run", NIGHTLY)
 
 
 def _server(place: Place, processes: Processes) -> Running:
@@ -191,6 +204,20 @@ def _worker(place: Place, processes: Processes) -> Running:
     command = [_bin("prefect"), "worker", "start", "--pool", POOL, "--name", "counterfoil-local"]
     env = settings.of_children(place.settings)
     return processes.start("prefect-worker", command, url="http://127.0.0.1", detail=POOL, env=env)
+
+
+def _console(place: Place, processes: Processes) -> Running:
+    """Start the console, a process that this room knows by its name alone. UnavailableError when it does not come up."""
+    port = place.settings.console_port
+    command = [sys.executable, "-m", "counterfoil.console", "--port", str(port)]
+    env = settings.of_children(place.settings)
+    started = processes.start("console", command, url=f"http://127.0.0.1:{port}", detail="pages", env=env)
+    try:
+        processes.await_answer(started, "/healthz", CONSOLE_SECONDS, lambda answer: answer.status_code == 200)
+    except UnavailableError:
+        processes.stop("console")
+        raise
+    return started
 
 
 def _prefect(*arguments: str, cwd: Path | None = None) -> str:

@@ -4,12 +4,20 @@ import subprocess
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from counterfoil import canonical, settings
 from counterfoil.catalog import Catalog
+from counterfoil.catalog.erased import erased
+from counterfoil.errors import UnknownError
 from counterfoil.ledger import Notary
+from counterfoil.ledger.afar import Afar
+from counterfoil.remote import Remote
 from counterfoil.settings import Settings
 from counterfoil.store import Store
+
+if TYPE_CHECKING:
+    from counterfoil.receipts import Receipts
 
 # What a verb's outcome depends on besides its arguments; a change of these files makes it run again.
 CODE: dict[str, tuple[str, ...]] = {
@@ -23,16 +31,18 @@ CODE: dict[str, tuple[str, ...]] = {
     "package": ("bentos", "models", "feature_repo", "counterfoil"),
     "materialise": ("feature_repo",),
     "release": (),
+    "erase": (),
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """One installation: its settings, its store of versions, its catalog."""
+    """One installation: its settings, its store of versions, its catalog, and the DVC remote if it has one."""
 
     settings: Settings
     store: Store
     catalog: Catalog
+    remote: Remote | None = None
 
     def folder(self, *parts: str) -> Path:
         """Return a fresh path below the work folder; parents exist, the folder itself does not."""
@@ -41,8 +51,33 @@ class Place:
         return path
 
     def opened(self, address: str, sha256: str) -> Path:
-        """Return a checked copy of a stored folder; IntegrityError when its bytes are not those that were recorded."""
-        return self.store.fetch(address, sha256, self.folder("opened", address.removesuffix(".dir")))
+        """Return a checked copy of a stored folder; IntegrityError when its bytes are not those that were recorded.
+
+        UnknownError when the store has it no more, by whose erasure if by one.
+        """
+        return self.laid_out(address, sha256, self.folder("opened", address.removesuffix(".dir")))
+
+    def laid_out(self, address: str, sha256: str, folder: Path) -> Path:
+        """Lay a stored folder out at `folder`; as `opened`."""
+        try:
+            return self.store.fetch(address, sha256, folder)
+        except UnknownError as fault:
+            gone = erased(self.catalog).of_version(address)
+            if not gone:
+                raise
+            name, erasure = next(iter(gone.items()))
+            raise UnknownError(
+                f"{name} of {address} was erased on {erasure.at:%Y-%m-%d} with all that was held about a person ({erasure.id});"
+                " run the loop again for a version without them"
+            ) from fault
+
+    @property
+    def receipts(self) -> "Receipts":
+        """Receipts to be read; segments that are not here any more come back from the remote."""
+        from counterfoil.receipts import Receipts
+
+        fetch = None if self.remote is None else self.remote.get
+        return Receipts(self.settings.receipts, fetch=fetch)
 
 
 def open_place() -> Place:
@@ -56,8 +91,11 @@ def open_place() -> Place:
 
 def place_of(current: Settings) -> Place:
     """Return the installation of these settings; its ledger's heads are signed by its own key."""
-    notary = Notary(key=current.notary_key, places=current.checkpoint_places)
-    return Place(settings=current, store=Store(current.dvc_root), catalog=Catalog(current.database, notary))
+    remote = Remote(current.dvc_root, current.remote) if current.remote else None
+    afar = None if remote is None else Afar(remote=remote)
+    notary = Notary(key=current.notary_key, places=current.checkpoint_places, afar=afar)
+    catalog = Catalog(current.database, notary)
+    return Place(settings=current, store=Store(current.dvc_root, remote), catalog=catalog, remote=remote)
 
 
 @cache

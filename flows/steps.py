@@ -11,10 +11,11 @@ from functools import partial, update_wrapper
 from typing import Any
 
 from counterfoil.catalog import Recorder
-from counterfoil.types import Attempt, Candidate, Dataset, Decision, UseCase, Verdict
+from counterfoil.types import Approval, Attempt, Candidate, Dataset, Decision, UseCase, Verdict
 from flows import champion as champions
 from flows import verbs
 from flows.place import Place, code_digests
+from flows.settled import settle
 from flows.standards import openlineage
 
 Wrap = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -40,6 +41,9 @@ class Steps:
     online: Callable[[], dict[str, str]]
     materialise: Callable[..., Any]
     release: Callable[..., Any]
+    waits_for: Callable[[UseCase, Decision], int]
+    approve: Callable[..., Approval]
+    steer: Callable[..., Decision]
 
 
 def steps(place: Place, recorder: Recorder, wrap: Wrap = lambda verb: verb) -> Steps:
@@ -65,6 +69,9 @@ def steps(place: Place, recorder: Recorder, wrap: Wrap = lambda verb: verb) -> S
         online=partial(verbs.online, place),
         materialise=recorded(verbs.materialise, lasts=partial(verbs.materialised, place)),
         release=recorded(verbs.release),
+        waits_for=partial(champions.waits_for, place),
+        approve=recorded(verbs.approve),
+        steer=recorded(verbs.steer),
     )
 
 
@@ -73,9 +80,13 @@ def recorder(place: Place, run: openlineage.Run | None = None, *, look: bool = F
 
     Its passages are told as OpenLineage events, as stages of the flow run `run`.
     """
-    observers = () if look else (openlineage.stages(place, run),)
     return Recorder(
-        catalog=place.catalog, store=place.store, code=code_digests(), look=look, observers=observers
+        catalog=place.catalog,
+        store=place.store,
+        code=code_digests(),
+        look=look,
+        before=partial(settle, place.settings, place.catalog, place.store),
+        observers=() if look else (openlineage.stages(place, run),),
     )
 
 

@@ -24,7 +24,9 @@ SAID = {
     "flows/standards/facets.json": "shapes of our own facets of OpenLineage events, as JSON schemas",
 }
 WIDTH = 100
-SKIPPED = re.compile(r"^(README\.md|\.git|\.dvc|\.pre-commit|.*/__init__\.py$|tests/.*|.*\.mako$)")
+SKIPPED = re.compile(
+    r"^(README\.md|\.git|\.dvc|\.pre-commit|.*/__init__\.py$|tests/.*|.*\.mako$|.*/(static|templates)/.*)"
+)
 
 
 def first_sentence(path: Path) -> str:

@@ -25,6 +25,7 @@ from counterfoil.types import (
     OnlineRows,
     Quarantine,
     Release,
+    Setting,
     Verdict,
 )
 
@@ -43,6 +44,7 @@ NOUNS: dict[str, type[Noun]] = {
         Release,
         Quarantine,
         Erasure,
+        Setting,
     )
 }
 

@@ -79,7 +79,8 @@ class Observer(Protocol):
 class Recorder:
     """Wraps verbs. `code` maps a verb's name to the digest of the code it depends on; `look` forbids running anything.
 
-    `observers` are told of all that passes; `on_start` and `on_end` are for whoever shows progress.
+    `observers` are told of all that passes; `on_start` and `on_end` are for whoever shows progress. `before` is called once,
+    ahead of the first verb that runs; `run` names the flow run.
     """
 
     catalog: Catalog
@@ -90,6 +91,8 @@ class Recorder:
     observers: tuple[Observer, ...] = ()
     on_start: Callable[[str, str], None] | None = None
     on_end: Callable[[Outcome], None] | None = None
+    before: Callable[[], None] | None = None
+    run: str | None = None
 
     def wrap(
         self,
@@ -141,6 +144,9 @@ class Recorder:
         """Run a verb, and tell the observers that it begins, and of its end when it is a bad one."""
         if self.look:
             raise Unrecorded(passage.verb)
+        if self.before:
+            first, self.before = self.before, None
+            first()
         for observer in self.observers:
             observer.began(passage)
         try:
@@ -157,7 +163,7 @@ class Recorder:
         made = verb(*args, **kwargs)
         parents = sorted({(noun.kind, noun.id) for noun in _nouns_in([args, kwargs])})
         self.catalog.record(
-            verb.__name__, key, made.nouns, parents, made.stored, time.perf_counter() - started
+            verb.__name__, key, made.nouns, parents, made.stored, time.perf_counter() - started, self.run
         )
         # What was recorded first under an id stays; hand on that, so that a noun in hand is always the noun on record.
         return [self.catalog.get(noun.id) for noun in made.nouns]

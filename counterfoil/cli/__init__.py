@@ -10,11 +10,24 @@ from typing import Any
 import typer
 
 from counterfoil import settings, terminal
-from counterfoil.cli import data, learn, ledger, loop, proof, standards
+from counterfoil.cli import data, learn, ledger, loop, pages, people, proof, reach, standards, steer
 from counterfoil.cli.app import app
 from counterfoil.errors import CounterfoilError, InputError
 
-__all__ = ["app", "data", "learn", "ledger", "loop", "main", "proof", "standards"]
+__all__ = [
+    "app",
+    "data",
+    "learn",
+    "ledger",
+    "loop",
+    "main",
+    "pages",
+    "people",
+    "proof",
+    "reach",
+    "standards",
+    "steer",
+]
 
 
 def main() -> None:

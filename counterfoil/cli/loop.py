@@ -37,7 +37,7 @@ def demo(json: Json = False) -> None:
 
 @app.command()
 def up(json: Json = False) -> None:
-    """Start the Prefect server, a worker with the schedules, and the service, on this machine."""
+    """Start the Prefect server, a worker with the schedules, the service and the console, on this machine."""
     from flows import commands, machine
     from flows.place import open_place
 

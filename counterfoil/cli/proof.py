@@ -11,11 +11,20 @@ from counterfoil.errors import InputError
 
 
 @receipt.command("show")
-def receipt_show(receipt_id: Annotated[str, typer.Argument(metavar="ID")], json: Json = False) -> None:
+def receipt_show(
+    receipt_id: Annotated[str, typer.Argument(metavar="ID")],
+    whole: Annotated[
+        bool, typer.Option("--whole", help="With all that it rests on, and what the person did next.")
+    ] = False,
+    json: Json = False,
+) -> None:
     """Print the stub of an answer."""
-    from flows import commands
+    from flows import answer, commands
 
-    terminal.emit(commands.receipt(receipt_id), json, commands.show_receipt)
+    if whole:
+        terminal.emit(answer.resolve_here(receipt_id), json, answer.show)
+    else:
+        terminal.emit(commands.receipt(receipt_id), json, commands.show_receipt)
 
 
 @receipt.command("seal")
@@ -31,6 +40,53 @@ def receipt_seal(
     with terminal.stages() as stages:
         found = commands.seal(stages, quiet_minutes)
     terminal.emit(found, json, commands.show_sealed)
+
+
+@app.command()
+def push(json: Json = False) -> None:
+    """Copy versions and sealed receipts to the DVC remote, and let go of receipts that are kept there long enough."""
+    from flows import away
+
+    with terminal.stages() as stages:
+        found = away.push_here(stages)
+    terminal.emit(found, json, away.show)
+
+
+@app.command()
+def replay(
+    receipt_ids: Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="Receipts.")] = None,
+    sample: Annotated[
+        int | None, typer.Option(min=1, help="So many of all receipts instead, spread evenly.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Which sample.")] = 0,
+    json: Json = False,
+) -> None:
+    """Make answers anew from the archived bento and the person as known then, and compare.
+
+    Ends with 5 when one is not the same, with 7 when one cannot be made any more.
+    """
+    from flows import replay as replaying
+
+    with terminal.stages() as stages:
+        found = replaying.replay(receipt_ids or [], sample, seed, stages)
+    terminal.emit(found, json, replaying.show)
+    code = replaying.exit_code(found)
+    if code:
+        raise typer.Exit(code)
+
+
+@app.command()
+def why(
+    receipt_id: Annotated[str, typer.Argument(metavar="ID")],
+    item: Annotated[str | None, typer.Argument(help="One item of the answer; default: all.")] = None,
+    json: Json = False,
+) -> None:
+    """Say why items stand where they stand: evidence, the parts of the score, and what would move them."""
+    from flows import why as asking
+
+    with terminal.stages() as stages:
+        told = asking.why(receipt_id, item, stages)
+    terminal.emit(told, json, asking.show)
 
 
 @app.command()

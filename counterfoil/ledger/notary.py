@@ -16,18 +16,20 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from counterfoil.errors import ConfigError, UnavailableError
 from counterfoil.files import sync
+from counterfoil.ledger.afar import Afar
 from counterfoil.ledger.book import Head
-from counterfoil.ledger.verifier import CHECKPOINTS, note, note_body
+from counterfoil.ledger.verifier import CHECKPOINTS, ORIGIN, note, note_body
 
 WEBHOOK_SECONDS = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Notary:
-    """Whose key signs (a PEM file, made when it is not there), and where signed notes go."""
+    """Whose key signs (a PEM file, made when it is not there), and where signed notes go: folders, webhooks, a remote."""
 
     key: Path
     places: tuple[str, ...]
+    afar: Afar | None = None
 
     def public(self) -> bytes:
         """Return the public key, 32 bytes; the key is made when it is not there."""
@@ -36,6 +38,12 @@ class Notary:
     def held(self) -> bytes | None:
         """Return the public key, None when there is no key."""
         return self.public() if self.key.is_file() else None
+
+    def sign(self, text: bytes) -> bytes:
+        """Sign a text that is no head of the ledger; return the 64 bytes. ValueError for one that might be taken for a head."""
+        if text.startswith(ORIGIN.encode()):
+            raise ValueError("this is signed as a head of the ledger only")
+        return _loaded(self.key).sign(text)
 
     def publish(self, head: Head) -> None:
         """Sign a head and hand it to every place; UnavailableError when one does not take it: entries are kept all the same.
@@ -53,6 +61,11 @@ class Notary:
                 _post(place, signed) if "://" in place else _append(Path(place), signed)
             except OSError as fault:
                 faults.append(f"{place} ({fault})")
+        if self.afar is not None:
+            try:
+                self.afar.leave(signed)
+            except OSError as fault:
+                faults.append(f"the remote ({fault})")
         if faults:
             raise UnavailableError(
                 f"the checkpoint of {head.size} entries cannot be left at {', '.join(faults)}; mend that, then run"
@@ -82,9 +95,10 @@ class Notary:
         return self.key.with_name(f"{self.key.name}.next")
 
     def notes(self) -> list[str]:
-        """Return the lines that lie in the folders among the places, each once; torn ones, of who was killed, are passed over."""
+        """Return the lines that lie in the folders and in the remote, each once; torn ones, of who was killed, are left out."""
         files = [Path(place) / CHECKPOINTS for place in self.places if "://" not in place]
         lines = [line for file in files if file.is_file() for line in file.read_text("utf-8").splitlines()]
+        lines += [] if self.afar is None else self.afar.lines()
         return [line for line in dict.fromkeys(lines) if line.endswith("}")]
 
 

@@ -10,7 +10,7 @@ import re
 import secrets
 import threading
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,14 +27,27 @@ ID = re.compile(r"receipt-(?P<segment>(?P<day>\d{8})T\d{6}-[0-9a-f]{8})-(?P<numb
 SEGMENT_RECEIPTS = 4096
 GROUP = 512
 OPEN = 2
+
+
+class Erased(UnknownError):
+    """The receipt was erased, by the erasure that names the person so."""
+
+    def __init__(self, id: str, person: str) -> None:
+        super().__init__(f"{id} was erased with all that was held about its person")
+        self.id, self.person = id, person
+
+
 HINTS = get_type_hints(Receipt)
 
 
 class Receipts:
-    """Write receipts, and find them again. One instance may be shared by threads; processes may share the folder."""
+    """Write receipts, and find them again. One instance may be shared by threads; processes may share the folder.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    `fetch(name, path)` brings a sealed segment back that is not here any more, and says whether there was one.
+    """
+
+    def __init__(self, folder: Path, fetch: Callable[[str, Path], bool] | None = None) -> None:
+        self.folder, self._fetch = folder, fetch
         self._lock = threading.Lock()
         self._segment = ""
         self._issued = SEGMENT_RECEIPTS
@@ -71,28 +84,34 @@ class Receipts:
         return done
 
     def find(self, id: str) -> Receipt:
-        """Return the receipt of that id; UnknownError when there is none."""
+        """Return the receipt of that id; UnknownError when there is none, Erased when it is no longer there."""
         parts = _parts(id)
         path = self._path(parts["segment"])
         closed = path.with_suffix(sealed.SUFFIX)
         payload = sealed.find(closed, int(parts["number"]))
         if payload is None:
             payload = segment.find(path, b'"id":"%b"' % id.encode())
-        if payload is None:  # it was sealed in between
+        if payload is None:  # it was sealed in between, or has left this machine
+            self._bring(closed)
             payload = sealed.find(closed, int(parts["number"]))
         if payload is None:
+            if person := sealed.erased(closed, int(parts["number"])):
+                raise Erased(id, person)
             raise UnknownError(
                 f"no receipt {id} in {self.folder}; take the id from an answer of this installation"
             )
         return decode(payload)
 
     def proof(self, id: str) -> dict[str, Any]:
-        """Return what proves a sealed receipt: its payload, its segment, the root over that, and the hashes in between (base64).
+        """Return what proves a sealed receipt (base64): payload, hash, segment, its root, and the hashes in between.
+
+        Of an erased receipt there is no payload, and the hash is proven all the same.
 
         UnknownError when there is no such receipt, InputError when it is not sealed yet.
         """
         parts = _parts(id)
         path = self._path(parts["segment"]).with_suffix(sealed.SUFFIX)
+        self._bring(path)
         if not path.is_file():
             self.find(id)
             raise InputError(
@@ -103,7 +122,8 @@ class Receipts:
         except IndexError as fault:
             raise UnknownError(f"no receipt {id} in {self.folder}") from fault
         return {
-            "receipt": held.payload.decode(),
+            "receipt": None if held.payload is None else held.payload.decode(),
+            "leaf": base64.b64encode(held.leaf).decode(),
             "segment": parts["segment"],
             "segment_root": held.root.hex(),
             "place": held.place,
@@ -150,6 +170,11 @@ class Receipts:
             for path in self.folder.glob("*/*")
             if path.suffix in {".jsonl", sealed.SUFFIX} and path not in ours
         )
+
+    def _bring(self, closed: Path) -> None:
+        """Fetch a sealed segment that is neither here nor open."""
+        if self._fetch and not closed.exists() and not closed.with_suffix(".jsonl").exists():
+            self._fetch(f"receipts/{closed.parent.name}/{closed.name}", closed)
 
     def _path(self, name: str) -> Path:
         """Return where the open segment of that name belongs."""

@@ -31,15 +31,17 @@ def write(place: Place, decision: Decision) -> Path:
     return path
 
 
-def findings(place: Place, decision: Decision) -> Findings:
-    """Return what the catalog knows of a decision and of what it rests on."""
+def findings(place: Place, decision: Decision, *, artefacts: bool = True) -> Findings:
+    """Return what the catalog knows of a decision and what it rests on; without `artefacts` nothing is fetched from the store."""
     dataset = place.catalog.get(decision.dataset)
     assert isinstance(dataset, Dataset)
     gate = _gate(decision)
     evaluations = {name: _evaluation(place, name) for name in decision.evaluations}
     reference = _reference(place, decision)
     contenders = [
-        _contender(place, decision, comparison, evaluations[comparison.evaluation], reference, gate)
+        _contender(
+            place, decision, comparison, evaluations[comparison.evaluation], reference, gate, artefacts
+        )
         for comparison in decision.comparisons
     ]
     return Findings(
@@ -63,6 +65,7 @@ def _contender(
     evaluation: Evaluation,
     reference: str | None,
     gate: Gate | None,
+    artefacts: bool,
 ) -> Contender:
     candidate = place.catalog.get(evaluation.candidate)
     assert isinstance(candidate, Candidate)
@@ -84,7 +87,7 @@ def _contender(
         metrics=evaluation.metrics,
         slices=evaluation.slices,
         cost=evaluation.cost,
-        curve=_curve(place, candidate),
+        curve=_curve(place, candidate) if artefacts else [],
         config=candidate.config,
         trials=_trials(place, candidate),
         note=candidate.id,

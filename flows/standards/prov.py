@@ -13,7 +13,7 @@ import orjson
 
 from counterfoil import canonical
 from counterfoil.catalog import codec
-from counterfoil.catalog.lineage import backwards, summary
+from counterfoil.catalog.lineage import SHOWN, backwards
 from counterfoil.types import Approval, Decision, Noun, OnlineRows, Receipt
 from flows.place import Place
 
@@ -173,7 +173,8 @@ class _Graph:
 
 def _told(noun: Noun) -> dict[str, Any]:
     """Return what is told of a noun: what a person wants to see of it in a chain, moments as xsd:dateTime."""
-    said = {name: value for name, value in canonical.plain(summary(noun)).items() if _is_told(value)}
+    shown = {name: getattr(noun, name) for name in SHOWN if hasattr(noun, name)}
+    said = {name: value for name, value in canonical.plain(shown).items() if _is_told(value)}
     times = {"as_of", "first_time", "last_time"}
     return {
         f"cf:{name}": {"$": value, "type": "xsd:dateTime"} if name in times else value

@@ -3,8 +3,10 @@
 from flows.verbs.data import believed, days, inspect, reports, require, snapshot, tables, validate
 from flows.verbs.learning import attempt, chooser_of, decide, evaluate, fit, load_model
 from flows.verbs.serving import bento_folder, materialise, materialised, online, package, packaged, release
+from flows.verbs.steering import approve, steer
 
 __all__ = [
+    "approve",
     "attempt",
     "believed",
     "bento_folder",
@@ -24,6 +26,7 @@ __all__ = [
     "reports",
     "require",
     "snapshot",
+    "steer",
     "tables",
     "validate",
 ]

@@ -25,6 +25,7 @@ from counterfoil.types import (
     OnlineRows,
     Quarantine,
     Release,
+    Setting,
     Verdict,
 )
 from tests.some_nouns import bento, verdict
@@ -186,6 +187,7 @@ NOUNS: dict[str, st.SearchStrategy] = {
     "quarantine": st.builds(
         Quarantine, subject=words, nouns=ids, reason=words, by=words, at=moments, lifts=maybe(names)
     ),
+    "setting": st.builds(Setting, values=st.dictionaries(names, words, max_size=3), at=moments),
     "erasure": st.builds(
         Erasure,
         person=names,

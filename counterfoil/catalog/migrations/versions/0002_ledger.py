@@ -30,7 +30,7 @@ def upgrade() -> None:
     )
     op.execute(
         sa.text(
-            "INSERT INTO ledger_peaks (only, size, at, leaf, peaks) VALUES (0, 0, '', :leaf, :peaks)"
+            "INSERT INTO ledger_peaks (\"only\", size, at, leaf, peaks) VALUES (0, 0, '', :leaf, :peaks)"
         ).bindparams(sa.bindparam("leaf", "0" * 64), sa.bindparam("peaks", b"", sa.LargeBinary))
     )
     if op.get_bind().dialect.name == "sqlite":

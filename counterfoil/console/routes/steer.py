@@ -1,0 +1,50 @@
+"""What changes something: each takes a right, a form with its token, and somebody's reason; the doing is in actions.py."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import Response
+
+from counterfoil.console import actions
+from counterfoil.console.door import Visitor, desk, field, may
+from counterfoil.console.render import render
+from counterfoil.console.roles import Right
+
+router = APIRouter()
+Approver = Annotated[Visitor, Depends(may(Right.APPROVE))]
+Promoter = Annotated[Visitor, Depends(may(Right.PROMOTE))]
+Returner = Annotated[Visitor, Depends(may(Right.ROLLBACK))]
+Isolator = Annotated[Visitor, Depends(may(Right.QUARANTINE))]
+
+
+@router.post("/decisions/{id}/approve")
+def approve(request: Request, asks: Approver, id: str) -> Response:
+    """Approve a decision."""
+    done = actions.approve(desk(request).place, id, asks.name, field(request, "note"))
+    return _done(request, f"{asks.name} approved {id}", done, f"/contenders/{id}")
+
+
+@router.post("/candidates/{id}/promote")
+def promote(request: Request, asks: Promoter, id: str) -> Response:
+    """Let a model serve."""
+    done = actions.promote(desk(request).place, id, asks.name, field(request, "reason"))
+    return _done(request, f"{asks.name} promoted {id}", done, "/now")
+
+
+@router.post("/use-cases/{name}/rollback")
+def rollback(request: Request, asks: Returner, name: str) -> Response:
+    """Let the release before serve again."""
+    done = actions.rollback(desk(request).place, name, asks.name, field(request, "reason"))
+    return _done(request, f"{asks.name} rolled {name} back", done, "/now")
+
+
+@router.post("/quarantines")
+def quarantine(request: Request, asks: Isolator) -> Response:
+    """Keep what a thing reached from being promoted."""
+    subject = field(request, "subject")
+    done = actions.quarantine(desk(request).place, subject, field(request, "reason"), asks.name)
+    return _done(request, f"{asks.name} put {subject} into quarantine", done, "/now")
+
+
+def _done(request: Request, says: str, done: dict[str, Any], back: str) -> Response:
+    return render(request, "done.html", {"says": says, "done": done, "back": back})

@@ -1,0 +1,67 @@
+"""The newest receipts, from the ends of the newest segments alone: how many there are in all costs nothing."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from counterfoil.errors import IntegrityError
+from counterfoil.receipts import sealed, segment
+from counterfoil.receipts.store import Receipts, decode
+from counterfoil.types import Receipt
+
+TAIL_BYTES = 1 << 18
+SEGMENTS = 64  # that are looked into at most: processes that answered nothing leave empty ones
+
+
+def newest(receipts: Receipts, count: int) -> list[Receipt]:
+    """Return the newest receipts, newest first: at most `count`, fewer where a newest segment's end holds fewer.
+
+    IntegrityError when what is read was altered.
+    """
+    found: list[Receipt] = []
+    for path, _ in zip(_segments(receipts.folder), range(SEGMENTS), strict=False):
+        found += [decode(payload) for payload in reversed(_end(path, count - len(found)))]
+        if len(found) >= count:
+            break
+    return sorted(found, key=lambda receipt: receipt.time, reverse=True)
+
+
+def _segments(folder: Path) -> Iterator[Path]:
+    """Yield the segments, newest first, a day's folder read only when it is come to."""
+    days = sorted((day for day in folder.glob("????-??-??") if day.is_dir()), reverse=True)
+    for day in days:
+        named = {path.stem: path for path in sorted(day.glob("*.jsonl"))}
+        named |= {path.stem: path for path in sorted(day.glob(f"*{sealed.SUFFIX}"))}
+        yield from (named[name] for name in sorted(named, reverse=True))
+
+
+def _end(path: Path, count: int) -> list[bytes]:
+    """Return the last payloads of a segment, oldest first; none when it is gone: it was sealed meanwhile."""
+    try:
+        return _end_of_sealed(path, count) if path.suffix == sealed.SUFFIX else _end_of_open(path, count)
+    except FileNotFoundError:
+        return []
+
+
+def _end_of_open(path: Path, count: int) -> list[bytes]:
+    with path.open("rb") as file:
+        size = file.seek(0, 2)
+        start = max(0, size - TAIL_BYTES)
+        file.seek(start)
+        lines = file.read().split(b"\n")
+    whole = lines[1 if start else 0 : -1]  # what the cut and the end tore is left out
+    return [segment.payload_of(text, path, place) for place, text in enumerate(whole[-count:], start=1)]
+
+
+def _end_of_sealed(path: Path, count: int) -> list[bytes]:
+    try:
+        with pq.ParquetFile(path) as file:
+            if not file.num_row_groups:
+                return []
+            last = file.read_row_group(file.num_row_groups - 1, columns=["payload"])
+    except (pa.ArrowException, ValueError) as fault:
+        raise IntegrityError(f"{path.name} cannot be read ({fault}): it was altered; restore it") from fault
+    payloads: list[bytes] = last["payload"].to_pylist()
+    return payloads[-count:]

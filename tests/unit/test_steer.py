@@ -1,0 +1,109 @@
+"""People's hands on the loop: approvals that a gate waits for, a candidate promoted against it, a rollback; all on record."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from counterfoil.errors import ConflictError, GateError, InputError, UnknownError
+from counterfoil.types import Approval, Candidate, Decision, Gate
+from flows import steer
+from flows.champion import approvers
+from flows.place import Place
+from flows.quarantine import end
+from flows.verify import verify
+from tests.loop_shop import END, place_of, ran, small_case, turn
+
+CASE = small_case()
+TWO = small_case(gate=Gate(primary="ndcg@10", margin=0.002, min_units=50, noise_seeds=(1,), approvals=2))
+
+
+@pytest.fixture
+def place(turned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
+    """A copy of an installation whose loop was turned once; its use case is the small shop's."""
+    monkeypatch.setattr(steer, "use_case", lambda name: {"small": CASE}[name])
+    copied = place_of(shutil.copytree(turned, tmp_path / "home"))
+    yield copied
+    copied.catalog.engine.dispose()
+
+
+def loser(place: Place) -> Candidate:
+    return next(one for one in place.catalog.find(Candidate, "small") if one.family == "popularity")
+
+
+def test_a_candidate_is_promoted_against_the_gate_and_taken_back(place: Place) -> None:
+    first = place.catalog.champion("small")
+    assert first is not None
+    told = steer.promote(place, loser(place).id, "Ada", "the shelf is empty")
+    now = place.catalog.champion("small")
+    assert now is not None and now.id == told["release"] and now.epoch == first.epoch + 1
+    decision = place.catalog.get(now.decision)
+    assert isinstance(decision, Decision)
+    assert decision.winner == loser(place).id and decision.approved_by == "Ada"
+    assert "the shelf is empty" in decision.sentences[0] and "ndcg@10" in decision.sentences[1]
+    back = steer.rollback(place, "small", "Grace", "it was a bad idea")
+    again = place.catalog.champion("small")
+    assert again is not None and again.id == back["release"]
+    assert (again.bento, again.epoch) == (first.bento, first.epoch + 2)
+    found = verify(place, lambda what, count: None)
+    assert found["faults"] == []
+    with pytest.raises(GateError, match="it was a bad idea"):
+        steer.promote(place, loser(place).id, "Ada", "again")
+    assert place.catalog.champion("small") == again
+    end(place, back["quarantine"], "it was not that bad", "Grace")
+    shutil.rmtree(place.settings.bentos / "bentos" / now.tag.replace(":", "/"))
+    with pytest.raises(InputError, match="packages it anew"):
+        steer.rollback(place, "small", "Grace", "forth", to=now.id)
+    assert place.catalog.champion("small") == again
+
+
+def test_what_cannot_be_steered_is_refused_and_changes_nothing(place: Place) -> None:
+    before = place.catalog.rows()
+    known = {row["id"] for row in before}
+    serving = place.catalog.champion("small")
+    assert serving is not None
+    winner = place.catalog.get(serving.decision).winner  # type: ignore[attr-defined]
+    with pytest.raises(InputError, match="serves already"):
+        steer.promote(place, winner, "Ada", "again")
+    with pytest.raises(InputError, match="--reason is empty"):
+        steer.promote(place, loser(place).id, "Ada", "  ")
+    with pytest.raises(InputError, match="not a candidate"):
+        steer.promote(place, serving.id, "Ada", "why not")
+    with pytest.raises(UnknownError, match="nothing to go back to"):
+        steer.rollback(place, "small", "Ada", "back")
+    with pytest.raises(InputError, match="names nobody"):
+        steer.whoever(" ")
+    assert {row["id"] for row in place.catalog.rows()} == known
+
+
+def test_a_gate_that_asks_for_two_people_waits_for_both(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(steer, "use_case", lambda name: {"small": TWO}[name])
+    before = place.catalog.champion("small")
+    advanced, outcomes = turn(place, TWO, END)
+    assert advanced.decision.verb == "promote" and advanced.release is None
+    assert "release" not in ran(outcomes)
+    assert place.catalog.champion("small") == before
+    first = steer.approve(place, advanced.decision.id, "Ada", "looks right")
+    assert first["waits_for"] == 1 and first["release"] is None
+    with pytest.raises(ConflictError, match="Ada has approved"):
+        steer.approve(place, advanced.decision.id, "Ada")
+    second = steer.approve(place, advanced.decision.id, "Grace")
+    assert second["waits_for"] == 0
+    now = place.catalog.champion("small")
+    assert now is not None and now.id == second["release"] and now.decision == advanced.decision.id
+    assert approvers(place, advanced.decision) == {"Ada", "Grace"}
+    assert len(place.catalog.find(Approval, "small")) == 2
+    again, outcomes = turn(place, TWO, END)
+    assert again.release == now and ran(outcomes) == []
+    assert verify(place, lambda what, count: None)["faults"] == []
+
+
+def test_a_decision_that_promotes_nobody_cannot_be_approved(place: Place) -> None:
+    strict = small_case(gate=Gate(primary="ndcg@10", margin=0.9, min_units=50, noise_seeds=(1,)))
+    held, _ = turn(place, strict, END)
+    assert held.decision.verb != "promote"
+    with pytest.raises(InputError, match="nothing to approve"):
+        steer.approve(place, held.decision.id, "Ada")
