@@ -12,6 +12,8 @@ from counterfoil.processes import Processes
 from counterfoil.settings import EMBEDDED_KEY
 from flows import witness
 from flows.place import Place, code_version, open_place
+from flows.standards import openlineage
+from flows.standards.courier import named
 
 DISK_BYTES = 5_000_000_000
 
@@ -103,6 +105,15 @@ def _processes(place: Place) -> tuple[str, str]:
     ) or "nothing runs here; `counterfoil up` starts it"
 
 
+def _openlineage(place: Place) -> tuple[str, str]:
+    line = openlineage.line_of(place.settings)
+    behind = {named(to): line.courier.behind(to) for to in line.courier.places}
+    late = [f"{to} misses {count:,} events" for to, count in behind.items() if count]
+    if late:
+        return "note", f"{'; '.join(late)}: they are sent by the next run that reaches it"
+    return "ok", f"events go to {', '.join([str(line.journal.folder), *behind])}"
+
+
 CHECKS: dict[str, Callable[[Place], tuple[str, str]]] = {
     "python": _python,
     "profile": _profile,
@@ -111,6 +122,7 @@ CHECKS: dict[str, Callable[[Place], tuple[str, str]]] = {
     "ledger": _ledger,
     "store": _store,
     "landing": _landing,
+    "openlineage": _openlineage,
     "disk": _disk,
     "champion": _champion,
     "processes": _processes,

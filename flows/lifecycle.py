@@ -219,10 +219,10 @@ def turn(place: Place, case: UseCase, as_of: str | None, watch: Recorder | None 
         advanced = advance(case, moment, steps(place, memory, wrap=as_task))
     update_progress_artifact(progress, 100.0)
     report.write(place, advanced.decision)
-    papers.write(place, advanced.decision)
     _tables(case.name, advanced, memory.outcomes)
     _follow(place, case.name, memory)
     retrain.finish(place, case.name)
+    papers.write(place, advanced.decision)
     return summary(advanced)
 
 

@@ -21,6 +21,7 @@ SAID = {
     ".ci/run": "what CI runs",
     "feature_repo/feature_store.yaml": "where Feast finds registry and stores",
     "feature_repo/.feastignore": "what Feast leaves unread",
+    "flows/standards/facets.json": "shapes of our own facets of OpenLineage events, as JSON schemas",
 }
 WIDTH = 100
 SKIPPED = re.compile(

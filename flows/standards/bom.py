@@ -70,7 +70,7 @@ def encode(made: dict[str, Any]) -> bytes:
 def find(place: Place, name: str) -> Bento:
     """Return a bento by its id or its tag."""
     if ":" in name:
-        found: Noun | None = next((one for one in place.catalog.find(Bento) if one.tag == name), None)
+        found: Noun | None = next((one for one, _ in place.catalog.recorded(Bento) if one.tag == name), None)
         if found is None:
             raise UnknownError(
                 f"the catalog knows no bento {name!r}; `counterfoil models` lists the releases"

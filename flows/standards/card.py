@@ -1,4 +1,4 @@
-"""Model cards: one per candidate, with the sections that Mitchell et al. 2019 ask for, in sentences and tables.
+"""Model cards: one per candidate, with the sections that the paper on them asks for, in sentences and tables.
 
 Everything comes from the catalog (card_facts.py); what it cannot know is said to be unknown, never guessed.
 Mitchell et al., Model Cards for Model Reporting, FAT* 2019, https://arxiv.org/abs/1810.03993.
@@ -243,7 +243,7 @@ def _results(facts: Facts) -> Section:
         return Section(title="Quantitative analyses", text=("It has not been evaluated.",))
     whole = facts.means[facts.primary]
     rows = tuple(
-        (name, _units(mean), f"{mean.value:.4f}", _interval(mean), f"{mean.value - whole.value:+.4f}")
+        (name, _units(mean), f"{mean.value:.4f}", _interval(mean), _from(mean, whole))
         for name, mean in facts.slices.items()
     )
     return Section(
@@ -251,7 +251,8 @@ def _results(facts: Facts) -> Section:
         text=(
             f"{facts.primary} over everybody is {whole.value:.4f}"
             + (f" ({_interval(whole)})." if whole.low is not None else "."),
-            "Slices one by one; crossings of slices were not measured.",
+            "Slices one by one; crossings of slices were not measured. Of a slice of items, only its items count as right: it"
+            " is no part of the mean.",
         ),
         head=("slice", "units", facts.primary, "95%", "from the mean"),
         rows=(("everybody", _units(whole), f"{whole.value:.4f}", _interval(whole), ""), *rows),
@@ -330,7 +331,9 @@ def _limits(facts: Facts) -> Section:
     whole = facts.means.get(facts.primary)
     points: list[str] = []
     for name, mean in facts.slices.items():
-        if whole is not None and mean.value < whole.value:
+        if mean.of_items:
+            points.append(f"{name}: {facts.primary} {mean.value:.4f} where only these items count as right.")
+        elif whole is not None and mean.value < whole.value:
             sure = mean.high is not None and mean.high < whole.value
             doubt = "" if sure else " (too few units, or too close, to be sure)"
             points.append(
@@ -339,9 +342,9 @@ def _limits(facts: Facts) -> Section:
             )
     data = facts.dataset
     points.append(
-        f"It knows nothing after {data.last_time.date()}"
+        f"It learned nothing of what happened on {data.holdout_from.date()} and later"
         + (
-            f"; when it first served, that was {(facts.served[0].since - data.last_time).days:,} days ago."
+            f"; when it first served, that was {(facts.served[0].since - data.holdout_from).days:,} days ago."
             if facts.served
             else "."
         )
@@ -398,8 +401,12 @@ def _leads(facts: Facts) -> tuple[tuple[str, float, float, float], ...]:
     return tuple(
         (name, mean.value - whole.value, mean.low - whole.value, mean.high - whole.value)
         for name, mean in facts.slices.items()
-        if mean.low is not None and mean.high is not None
+        if mean.low is not None and mean.high is not None and not mean.of_items
     )
+
+
+def _from(mean: Mean, whole: Mean) -> str:
+    return "" if mean.of_items else f"{mean.value - whole.value:+.4f}"
 
 
 def _interval(mean: Mean) -> str:

@@ -1,7 +1,7 @@
 """What a model card tells, gathered from the catalog alone: the same catalog gives the same facts."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from importlib import import_module
 from inspect import getdoc
@@ -18,6 +18,7 @@ from counterfoil.types import (
     Decision,
     Evaluation,
     Noun,
+    Release,
     UseCase,
     Verdict,
 )
@@ -30,12 +31,16 @@ Found = TypeVar("Found", bound=Noun)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Mean:
-    """A mean over units with its 95% interval by the standard error; None where there is no value per unit, or too few."""
+    """A mean over units with its 95% interval by the standard error; None where there is no value per unit, or too few.
+
+    `of_items`: only certain items counted as right, so it is no part of the mean over everybody.
+    """
 
     value: float
     units: int | None = None
     low: float | None = None
     high: float | None = None
+    of_items: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -125,7 +130,8 @@ def gather(reader: Reader, candidate_id: str) -> Facts:
     judged = _judged(reader, candidate, [one for one, _ in evaluations])
     primary = _primary(case, own, judged)
     means, slices = _measured(place, own[0], primary) if own else ({}, {})
-    bentos = [one for one in place.catalog.find(Bento, candidate.use_case) if one.candidate == candidate.id]
+    recorded = place.catalog.recorded(Bento, candidate.use_case)
+    bentos = [one for one, _ in recorded if one.candidate == candidate.id]
     return Facts(
         candidate=candidate,
         family_text=_family_text(candidate.family),
@@ -138,7 +144,7 @@ def gather(reader: Reader, candidate_id: str) -> Facts:
         means=means,
         slices=slices,
         judged=judged,
-        served=_served(place, candidate.use_case, {one.id for one in bentos}),
+        served=_served(reader, candidate.use_case, {one.id for one in bentos}),
         bentos=tuple(bentos),
         trials=sum(role == "attempt" for role, _ in place.catalog.parents(candidate.id)),
     )
@@ -211,7 +217,7 @@ def _measured(place: Place, evaluation: Evaluation, primary: str) -> tuple[dict[
     units = read_units(place.opened(evaluation.address, evaluation.sha256) / "units.parquet")
     means = {name: _mean(value, units.values.get(name)) for name, value in sorted(evaluation.metrics.items())}
     slices = {
-        name: _mean(part[primary], units.of(f"{primary}[{name}]"))
+        name: replace(_mean(part[primary], units.of(f"{primary}[{name}]")), of_items=name not in units.slices)
         for name, part in sorted(evaluation.slices.items())
         if primary in part
     }
@@ -230,11 +236,11 @@ def _mean(value: float, value_P: Any) -> Mean:
     return Mean(value=value, units=units, low=value - reach, high=value + reach)
 
 
-def _served(place: Place, name: str, bentos: set[str]) -> tuple[Served, ...]:
+def _served(reader: Reader, name: str, bentos: set[str]) -> tuple[Served, ...]:
     """Return when the candidate's bentos served, oldest first."""
     found = []
-    for row in reversed(place.catalog.releases(name)):
-        release: Any = place.catalog.get(row["id"])
+    for row in reversed(reader.place.catalog.releases(name)):
+        release = reader.noun(row["id"], Release)
         if release.bento in bentos:
             found.append(
                 Served(

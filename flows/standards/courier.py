@@ -19,7 +19,7 @@ from flows.standards.journal import Event, Journal, Position
 
 ENDPOINT = "/api/v1/lineage"  # where Marquez and those who follow it take events, when a URL names no path
 AGAIN_SECONDS = 30.0
-AT_THE_END_SECONDS = 5.0
+AT_THE_END_SECONDS = 2.0
 LATER = (401, 403, 404, 408, 429)  # the place, not the event, is wrong
 STEP = 50
 
@@ -66,17 +66,21 @@ class Courier:
             if not self._news.is_set():
                 self._idle.set()
 
+    def behind(self, place: str) -> int:
+        """Return how many events a place has not got yet."""
+        return sum(1 for _ in self.journal.read(self.journal.position(_reader(place))))
+
     def carry(self, place: str) -> bool:
         """Bring one place up to date; False when it is down, or another process carries to it now."""
         if time.monotonic() < self.down.get(place, 0.0):
             return False
-        reader = f"carried-{hashlib.sha256(place.encode()).hexdigest()[:12]}"
+        reader = _reader(place)
         try:
             with FileLock(self.journal.folder / f"{reader}.lock", timeout=0):
                 self._carry(place, reader)
         except Timeout:
             return False
-        except (httpx.HTTPError, OSError) as fault:
+        except Exception as fault:  # whatever it is, the thread lives on and the loop is not held up
             self.down[place] = time.monotonic() + AGAIN_SECONDS
             self._tell(
                 place, f"{named(place)} takes no OpenLineage events now ({fault}); it gets them later, from"
@@ -115,6 +119,10 @@ class Courier:
         if what not in self.told:
             self.told.add(what)
             self.say(f"{sentence} {self.journal.folder}")
+
+
+def _reader(place: str) -> str:
+    return f"carried-{hashlib.sha256(place.encode()).hexdigest()[:12]}"
 
 
 def named(place: str) -> str:

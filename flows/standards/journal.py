@@ -41,10 +41,15 @@ class Journal:
     folder: Path
 
     def append(self, events: Iterable[Event]) -> None:
-        """Write events at the end, whole and forced to the disk, or raise OSError."""
-        lines = b"".join(orjson.dumps(event) + b"\n" for event in events)
+        """Write events at the end, whole, or raise OSError. An end is forced to the disk, and all that is before it.
+
+        A beginning outlives its process as it is; after a loss of power it is gone with the work that it speaks of, which is then
+        begun anew.
+        """
+        told = list(events)
+        lines = b"".join(orjson.dumps(event) + b"\n" for event in told)
         with self.locked:
-            self._write(lines)
+            self._write(lines, to_disk=any(event.get("eventType") in ENDS for event in told))
 
     def settle(self, ended: Callable[[Event], Event]) -> int:
         """Write `ended(START)` for every run whose process is gone; returns how many there were.
@@ -112,9 +117,9 @@ class Journal:
     def locked(self) -> FileLock:
         """The lock of whoever writes."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        return FileLock(self.folder / "journal.lock", timeout=30)
+        return FileLock(self.folder / "journal.lock", timeout=5)
 
-    def _write(self, lines: bytes) -> None:
+    def _write(self, lines: bytes, *, to_disk: bool = True) -> None:
         if not lines:
             return
         path = self.folder / f"{datetime.now(UTC).date()}.jsonl"
@@ -123,7 +128,8 @@ class Journal:
             _cut_torn(path, file)
             file.write(lines)
             file.flush()
-            os.fsync(file.fileno())
+            if to_disk:
+                os.fsync(file.fileno())
         if fresh:
             sync(self.folder)
 

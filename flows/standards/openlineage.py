@@ -12,8 +12,6 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
-from filelock import Timeout
-
 from counterfoil import canonical, terminal
 from counterfoil.catalog import Passage
 from counterfoil.settings import Settings
@@ -55,7 +53,7 @@ class Line:
         """Let what fails be told once, and no more."""
         try:
             yield
-        except (OSError, Timeout, ValueError, KeyError, TypeError) as fault:
+        except Exception as fault:
             if type(fault).__name__ not in self.told:
                 self.told.add(type(fault).__name__)
                 say(
@@ -115,7 +113,7 @@ class Stages:
         with self.line.quietly():
             stage = _passed(self.line, self.run, passage, remembered=False)
             self.under_way[id(passage)] = stage
-            self.line.write(_event(stage, "START", inputs=_inputs(self.line, passage)))
+            self.line.write(_event(stage, "START", inputs=_inputs(self.line, passage, by_day=True)))
 
     def ended(self, passage: Passage, nouns: Sequence[Noun], *, remembered: bool) -> None:
         """Tell what a verb made. One that was remembered begins and ends in one breath, and says so."""
@@ -236,10 +234,10 @@ def _new_id() -> str:
     return str(generate_new_uuid())
 
 
-def _inputs(line: Line, passage: Passage) -> list[Any]:
+def _inputs(line: Line, passage: Passage, *, by_day: bool = False) -> list[Any]:
     from flows.standards import graph
 
-    return graph.inputs(line.namespace, passage.given, passage.taken)
+    return graph.inputs(line.namespace, passage.given, passage.taken, by_day=by_day)
 
 
 def _end_of(fault: BaseException) -> str:

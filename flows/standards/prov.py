@@ -57,8 +57,9 @@ def _chain(place: Place, thing: str) -> tuple[dict[str, Noun], Receipt | None]:
 
 def _online(place: Place, stub: Receipt) -> list[str]:
     """Return the rows of the online store that the person's features came from: the newest of their moment."""
-    rows = [rows for rows in place.catalog.find(OnlineRows, stub.use_case) if rows.as_of == stub.feature_time]
-    return [rows[0].id] if rows else []
+    recorded = place.catalog.recorded(OnlineRows, stub.use_case)
+    rows = [rows.id for rows, _ in recorded if rows.as_of == stub.feature_time]
+    return rows[-1:]
 
 
 def _derivations(place: Place, graph: "_Graph", nouns: dict[str, Noun]) -> None:
@@ -114,7 +115,7 @@ def _code(graph: "_Graph", version: str) -> str:
 def _decisions(place: Place, graph: "_Graph", nouns: dict[str, Noun]) -> None:
     """Attribute decisions to who answers for them: the gate, and people who approved."""
     decisions = [noun for noun in nouns.values() if isinstance(noun, Decision)]
-    approvals = place.catalog.find(Approval) if decisions else []
+    approvals = [one for one, _ in place.catalog.recorded(Approval)] if decisions else []
     for decision in decisions:
         people = {one.by for one in approvals if one.decision == decision.id}
         if decision.approved_by == "gate":

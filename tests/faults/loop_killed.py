@@ -21,7 +21,15 @@ from tests.loop_shop import END, place_of, small_case, turn
 
 AMID_SECONDS = 0.1
 LONG = ("validate", "snapshot", "inspect", "package")  # each takes several times as long as that
-HEAVY = ("feast", "great_expectations", "bentoml", "dvc_data.hashfile.build", "dvc_data.hashfile.transfer")
+HEAVY = (
+    "feast",
+    "great_expectations",
+    "bentoml",
+    "dvc_data.hashfile.build",
+    "dvc_data.hashfile.transfer",
+    "openlineage.client.event_v2",
+    "openlineage.client.facet_v2",
+)
 
 
 class Mortal(Catalog):

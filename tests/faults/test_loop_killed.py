@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from flows.standards.journal import Journal, Position
 from flows.verify import verify
 from tests.loop_shop import END, land_shop, place_of, ran, small_case, turn, write_shop
 
@@ -75,6 +76,20 @@ def test_it_comes_to_the_very_ids_of_a_loop_that_nobody_killed(
     ]
     assert ids[-1] == unkilled.release.id
     place.catalog.engine.dispose()
+
+
+def test_every_run_that_was_killed_is_told_to_have_failed_once(killed: tuple[Path, list[dict]]) -> None:
+    ends: dict[str, list[str]] = {}
+    jobs: dict[str, list[str]] = {}
+    for _, _, event in Journal(folder=killed[0] / "openlineage").read(Position()):
+        ends.setdefault(event["run"]["runId"], []).append(event["eventType"])
+        if event["eventType"] != "START":
+            jobs.setdefault(event["job"]["name"], []).append(event["eventType"])
+    assert {tuple(kinds) for kinds in ends.values()} == {("START", "COMPLETE"), ("START", "FAIL")}
+    for verb in VERBS:
+        told = jobs[f"stages.{verb.replace(' ', '.')}"]
+        assert told[:3] == ["FAIL"] * 3, "amid, before and after its record: each time the process was gone"
+        assert set(told[3:]) == {"COMPLETE"}, "from then on it is remembered"
 
 
 def test_there_is_exactly_one_release_and_all_of_it_is_proven(killed: tuple[Path, list[dict]]) -> None:

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from datetime import timedelta
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from counterfoil.errors import InputError, UnknownError
 from counterfoil.types import Candidate, Dataset, Decision, Evaluation
 from flows.place import Place
 from flows.standards import card, card_facts, card_page, papers
-from tests.loop_shop import place_of
+from tests.loop_shop import DAYS, END, land_shop, place_of, small_case, turn, write_shop
 
 ASKED_FOR = (  # Mitchell et al. 2019, figure 1
     "Model details", "Intended use", "Factors", "Metrics", "Evaluation data", "Training data", "Quantitative analyses",
@@ -85,8 +86,12 @@ def test_limits_name_every_slice_that_is_worse(place: Place) -> None:
     points = " ".join(card._limits(facts).points)
     whole = facts.means["ndcg@10"].value
     for name, mean in facts.slices.items():
-        assert (f"{name}: ndcg@10" in points) == (mean.value < whole)
-    assert "It knows nothing after 2024-01-24" in points
+        if mean.of_items:
+            assert f"{name}: ndcg@10 {mean.value:.4f} where only these items count" in points
+        else:
+            assert (f"{name}: ndcg@10" in points) == (mean.value < whole)
+    assert {name for name, mean in facts.slices.items() if mean.of_items} == {"head items", "tail items"}
+    assert f"It learned nothing of what happened on {facts.dataset.holdout_from.date()} and later" in points
 
 
 def test_it_says_who_lost_and_who_never_served(place: Place) -> None:
@@ -153,3 +158,23 @@ def test_what_is_no_candidate_is_said(place: Place) -> None:
         card.card(place, dataset.id)
     with pytest.raises(UnknownError):
         card.card(place, "candidate-0")
+
+
+def test_a_champion_that_was_beaten_tells_both_terms(place: Place, tmp_path: Path) -> None:
+    from models.families.itemknn import ItemKnnConfig
+    from models.families.popularity import PopularityConfig
+
+    land_shop(place.settings, write_shop(tmp_path / "more", days=range(DAYS, DAYS + 7)))
+    later = small_case(contenders=(PopularityConfig(), ItemKnnConfig()))
+    advanced, _ = turn(place, later, END + timedelta(days=7))
+    champion = candidate(place, "repurchase")
+    assert advanced.decision.champion == champion.id
+    made = card.card(place, champion.id)
+    sections = {section.title: section for section in made.sections}
+    assert [row[0] for row in sections["Evaluation data"].rows] == [champion.dataset, advanced.dataset.id]
+    assert len(sections["Decisions"].text) == 2 and ": champion, against" in sections["Decisions"].text[1]
+    assert made.opening.startswith(f"It defended as the champion; the gate said {advanced.decision.verb}.")
+    written = {path.name for path in papers.write(place, advanced.decision)}
+    assert f"{champion.id}.html" in written, "the champion was weighed too"
+    if advanced.release is None:
+        assert "It serves since" in made.opening

@@ -2,11 +2,13 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -139,14 +141,13 @@ def test_verdicts_are_assertions_on_what_they_are_about(turned: Path) -> None:
     assert "kept by 24 of 24 days" in {
         one["actual"] for one in days["inputFacets"]["dataQualityAssertions"]["assertions"]
     }
-    partitions = days["inputFacets"]["subset"]["inputCondition"]["partitions"]
+    begun = next(e for e in events_of(turned) if e["job"]["name"] == "stages.validate")["inputs"][0]
+    partitions = begun["inputFacets"]["subset"]["inputCondition"]["partitions"]
     assert len(partitions) == 24 and len(partitions[0]["identifier"]) == 64
     place.catalog.engine.dispose()
 
 
 def test_what_was_remembered_says_so_and_names_the_same_versions(turned: Path, tmp_path: Path) -> None:
-    import shutil
-
     home = shutil.copytree(turned, tmp_path / "home")
     place = place_of(home)
     before = events_of(home)
@@ -158,6 +159,71 @@ def test_what_was_remembered_says_so_and_names_the_same_versions(turned: Path, t
     for old, new in zip(before, after, strict=True):
         if old["eventType"] == "COMPLETE":
             assert versions(old["outputs"]) == versions(new["outputs"])
+    place.catalog.engine.dispose()
+
+
+def test_what_lands_is_what_is_validated(home: Path, tmp_path: Path) -> None:
+    from counterfoil import settings, terminal
+    from flows import commands, intake
+    from flows.steps import recorder, steps
+
+    place = place_of(settings.load().home)
+    source = write_shop(tmp_path / "source")
+    with terminal.stages() as stages:
+        intake.import_data("contract", source, None, stages)
+        intake.import_data("contract", source, None, stages)
+        commands.seal(stages, 60.0)
+    events = events_of(home)
+    for event in events:
+        require_valid(event)
+    assert [(e["eventType"], e["job"]["name"]) for e in events] == [
+        ("START", "stages.land.contract"),
+        ("COMPLETE", "stages.land.contract"),
+        ("START", "stages.land.contract"),
+        ("COMPLETE", "stages.land.contract"),
+        ("START", "stages.seal"),
+        ("COMPLETE", "stages.seal"),
+    ]
+    assert events[3]["outputs"] == [], "the second landing wrote nothing"
+    do = steps(place, recorder(place))
+    do.validate(do.days(END), do.tables(), small_case().data_policy)
+    begun = next(e for e in events_of(home) if e["job"]["name"] == "stages.validate")
+    landed = versions(events[1]["outputs"])
+    assert versions(begun["inputs"]) == landed, "all days that landed lie before the as-of"
+    assert {name for name, _ in landed} == {"landing/events", "landing/items", "landing/people"}
+    place.catalog.engine.dispose()
+
+
+def test_a_landing_that_fails_is_told(home: Path, tmp_path: Path) -> None:
+    from counterfoil import terminal
+    from counterfoil.errors import ContractError
+    from flows import intake
+
+    (tmp_path / "events.csv").write_text("nonsense\n1\n")
+    with terminal.stages() as stages, pytest.raises(ContractError):
+        intake.import_data("contract", tmp_path / "events.csv", None, stages)
+    kinds = [event["eventType"] for event in events_of(home)]
+    assert kinds in ([], ["START", "FAIL"]), "a source that cannot be opened at all has begun nothing"
+
+
+def test_a_tuning_is_a_flow_run_of_its_trials(turned: Path, tmp_path: Path) -> None:
+    from flows.steps import recorder
+    from flows.tune import tune_family
+    from models.tune import Budget
+
+    home = shutil.copytree(turned, tmp_path / "home")
+    place = place_of(home)
+    before = len(events_of(home))
+    with openlineage.flow_run(place, "tune", "small") as run:
+        tune_family(place, small_case(), "repurchase", Budget(trials=2), recorder(place, run))
+    events = events_of(home)[before:]
+    for event in events:
+        require_valid(event)
+    assert events[0]["job"]["name"] == events[-1]["job"]["name"] == "small.tune"
+    trials = [e for e in events if e["job"]["name"] == "small.tune.attempt.repurchase"]
+    assert len({e["run"]["runId"] for e in trials}) == 2
+    fitted = next(e for e in events if "fit" in e["job"]["name"] and e["eventType"] == "COMPLETE")
+    assert {out for e in trials for out in versions(e["outputs"])} <= versions(fitted["inputs"])
     place.catalog.engine.dispose()
 
 
@@ -188,18 +254,37 @@ def test_what_fails_says_why(tmp_path: Path, fault: BaseException, state: str) -
 
 
 def test_a_verb_that_fails_in_the_seam_is_told(tmp_path: Path) -> None:
+    from counterfoil.catalog import Made
+    from counterfoil.errors import UnavailableError
+    from flows.steps import recorder
+
+    def fit(days: dict[str, str]) -> Made:
+        raise UnavailableError("the disk is full; make room")
+
+    place = place_of(tmp_path)
+    with pytest.raises(UnavailableError):
+        recorder(place).wrap(fit)({"2024-01-01": "0" * 64}, label="als")
+    begun, ended = events_of(tmp_path)
+    require_valid(ended)
+    assert (begun["eventType"], ended["eventType"]) == ("START", "FAIL")
+    assert ended["run"]["facets"]["errorMessage"]["message"] == (
+        "UnavailableError: the disk is full; make room"
+    )
+    assert ended["job"]["name"] == "stages.fit.als" and versions(ended["inputs"]) == versions(begun["inputs"])
+    place.catalog.engine.dispose()
+
+
+def test_a_turn_that_the_gate_refuses_has_failed(tmp_path: Path) -> None:
     from counterfoil.errors import GateError
 
     place = place_of(tmp_path / "home")
     land_shop(place.settings, write_shop(tmp_path / "source", days=6))
-    with pytest.raises(GateError):
-        turn(place, small_case(), END)
-    found = states(place.settings.home)
-    assert set(map(tuple, found.values())) == {("START", "COMPLETE")}, (
-        "the gate is no verb: its refusal is the turn's"
-    )
     with pytest.raises(GateError), openlineage.flow_run(place, "advance", "small"):
         turn(place, small_case(), END)
+    ends = sorted(map(tuple, states(place.settings.home).values()))
+    assert ends[-1] == ("START", "FAIL") and set(ends[:-1]) == {("START", "COMPLETE")}, (
+        "the gate is no verb: its refusal is the turn's"
+    )
     last = events_of(place.settings.home)[-1]
     assert (last["eventType"], last["job"]["name"]) == ("FAIL", "small.advance")
     assert last["run"]["facets"]["errorMessage"]["message"].startswith("GateError: the gate refused")
@@ -380,6 +465,7 @@ def test_a_place_that_is_down_is_told_once_and_gets_what_it_missed(tmp_path: Pat
         assert courier.rest(10)
         courier.down.clear()
     assert len(said) == 1 and "503" in said[0] and "secret" not in said[0]
+    assert (courier.behind(url), courier.behind(other)) == (2, 0)
     endpoint.stop()
     journal.append([{"number": 3, "bad": True}, {"number": 4}])
     courier.wake()
@@ -403,8 +489,6 @@ def test_a_turn_is_not_held_up_by_a_place_that_does_not_answer(tmp_path: Path) -
         said: list[str] = []
         line = line_in(tmp_path, places=(f"http://127.0.0.1:{deaf.getsockname()[1]}",), said=said)
         stages = openlineage.Stages(line)
-        import time
-
         began = time.perf_counter()
         for _ in range(20):
             one = passage()
@@ -432,3 +516,15 @@ def test_a_dataset_has_one_name_and_its_versions(turned: Path) -> None:
     [dataset] = place.catalog.find(Dataset)
     assert graph.name_of(dataset) == "small/dataset"
     place.catalog.engine.dispose()
+
+
+def test_the_library_is_not_imported_before_there_is_something_to_tell(tmp_path: Path) -> None:
+    script = (
+        "import sys\nfrom pathlib import Path\nfrom tests.loop_shop import place_of\nimport flows.commands\n"
+        "from flows.steps import recorder\nplace = place_of(Path(sys.argv[1]))\nrecorder(place)\n"
+        "sys.exit('openlineage' in sys.modules)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path)], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}
+    )
+    assert done.returncode == 0

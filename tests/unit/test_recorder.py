@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from counterfoil.catalog import Catalog, Made, Outcome, Recorder, Unrecorded
+from counterfoil.catalog import Catalog, Made, Outcome, Passage, Recorder, Unrecorded
 from counterfoil.store import Store
 from counterfoil.types import Candidate, Noun, Verdict
 
@@ -254,6 +254,71 @@ def test_a_watcher_is_told_what_begins_and_what_ends(kitchen: Kitchen) -> None:
         ("bake", "rye", True, (made.id,)),
     ]
     assert memory.outcomes == ended
+
+
+class Audience:
+    """Keeps what it is told of passages."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[Any, ...]] = []
+
+    def began(self, passage: Passage) -> None:
+        self.told.append(("began", passage.verb, passage.label, [noun.id for noun in passage.taken]))
+
+    def ended(self, passage: Passage, nouns: Sequence[Noun], *, remembered: bool) -> None:
+        self.told.append(("ended", passage.verb, [noun.id for noun in nouns], remembered))
+
+    def failed(self, passage: Passage, fault: BaseException) -> None:
+        self.told.append(("failed", passage.verb, str(fault)))
+
+
+def test_observers_are_told_what_was_taken_what_came_of_it_and_what_failed(kitchen: Kitchen) -> None:
+    kitchen.catalog.record("sow", "rye", [flour("rye")], [], [], 0.0)
+    audience = Audience()
+    memory = kitchen.recorder(observers=(audience,))
+    made = memory.wrap(kitchen.bake)([flour("rye"), flour("rye")], Recipe(), label="loaf")
+    memory.wrap(kitchen.bake)([flour("rye"), flour("rye")], Recipe())
+    assert audience.told == [
+        ("began", "bake", "loaf", [flour("rye").id]),
+        ("ended", "bake", [made.id], False),
+        ("ended", "bake", [made.id], True),
+    ]
+    audience.told.clear()
+
+    def burn(flour: Any) -> Made:
+        raise RuntimeError("the oven is on fire")
+
+    def leave(flour: Any) -> Made:
+        raise KeyboardInterrupt
+
+    with pytest.raises(RuntimeError):
+        memory.wrap(burn)(None)
+    with pytest.raises(KeyboardInterrupt):
+        memory.wrap(leave)(None)
+    assert audience.told == [
+        ("began", "burn", "", []),
+        ("failed", "burn", "the oven is on fire"),
+        ("began", "leave", "", []),
+        ("failed", "leave", ""),
+    ]
+
+
+def test_an_observer_is_told_nothing_when_a_recorder_only_looks(kitchen: Kitchen) -> None:
+    audience = Audience()
+    with pytest.raises(Unrecorded):
+        kitchen.baker(look=True, observers=(audience,))(None, Recipe())
+    assert audience.told == []
+
+
+def test_what_was_given_goes_by_the_names_of_the_parameters(kitchen: Kitchen) -> None:
+    given: list[dict[str, Any]] = []
+
+    class Names(Audience):
+        def began(self, passage: Passage) -> None:
+            given.append(passage.given)
+
+    kitchen.recorder(observers=(Names(),)).wrap(kitchen.bake)(None, Recipe(), seed=4)
+    assert given == [{"flour": None, "recipe": Recipe(), "seed": 4}]
 
 
 def test_a_wrapped_verb_keeps_its_name_and_its_sentence(kitchen: Kitchen) -> None:
