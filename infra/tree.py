@@ -23,7 +23,9 @@ SAID = {
     "feature_repo/.feastignore": "what Feast leaves unread",
 }
 WIDTH = 100
-SKIPPED = re.compile(r"^(README\.md|\.git|\.dvc|\.pre-commit|.*/__init__\.py$|tests/.*|.*\.mako$)")
+SKIPPED = re.compile(
+    r"^(README\.md|\.git|\.dvc|\.pre-commit|.*/__init__\.py$|tests/.*|.*\.mako$|counterfoil/console/(static|templates)/)"
+)
 
 
 def first_sentence(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""What lies around one noun: its parents and its children, so many of each kind, read by index and never the whole graph."""
+"""What lies around one noun: parents and children, so many of each kind, read by index."""
 
 from dataclasses import dataclass
 from datetime import datetime

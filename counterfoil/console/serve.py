@@ -1,4 +1,4 @@
-"""The console as a process: in the foreground for a person, or started by `counterfoil up` beside the service."""
+"""The console as a process: in the foreground, or started by `counterfoil up`."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Coming in and going out: a name with its password, or the link of the first login while there is no account."""
+"""Coming in and going out: a name with its password, or the link of the first login."""
 
 import secrets
 from typing import Annotated
