@@ -6,6 +6,7 @@ recorded is a 503. No endpoint writes a receipt itself, and no endpoint answers 
 
 import asyncio
 import logging
+import secrets
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from counterfoil.types import Receipt, ReceiptItem
 log = logging.getLogger(__name__)
 WAITING = 64
 RECORD_SECONDS = 5.0
+NONCE_BYTES = 16
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -120,6 +122,7 @@ class Seam:
             feature_time=answer.feature_time,
             degraded=answer.degraded,
             stages_ms=answer.stages_ms,
+            nonce=secrets.token_hex(NONCE_BYTES),
         )
 
 

@@ -4,11 +4,14 @@ Native parsers crash or hang on damaged files; a child process that dies or outl
 and this process lives. `python -c ... probe BENTO` is that child.
 """
 
+import gc
 import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from threadpoolctl import threadpool_limits
 
 from bentos import golden, snapshot
 from bentos.bundle import Bundle
@@ -17,6 +20,7 @@ from counterfoil.errors import IntegrityError
 from models.family import Model
 
 PARSE_SECONDS = 60.0
+GARBAGE = 20_000  # objects between two collections: several answers leave that many, most of which need no collector
 # The code of the bento comes first in the path, and nothing is written beside it.
 ENTRY = "import sys; sys.path.insert(0, sys.argv.pop(1)); from bentos import {module}; {module}.main(sys.argv[1:])"
 
@@ -50,6 +54,17 @@ def parse(opened: Bundle) -> Loaded:
     model = family(about["family"]).load(opened.model)
     golden.check(opened.golden, model, items.item_IF, items.content, about, about["as_of_us"])
     return Loaded(bundle=opened, model=model, snapshot=items)
+
+
+def settle() -> None:
+    """Make a process that only answers quick: called once, when everything is loaded, before the first answer.
+
+    Who replays calls it too: sums over several threads could come out in another order.
+    """
+    threadpool_limits(1)  # rows for one person: threads cost more than they bring
+    gc.collect()
+    gc.freeze()  # what is loaded stays; the collector need not walk it again
+    gc.set_threshold(GARBAGE)
 
 
 def start_probe(opened: Bundle) -> "subprocess.Popen[bytes]":

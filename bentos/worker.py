@@ -10,8 +10,9 @@ import orjson
 
 import bentos
 from bentos import release
-from bentos.recommend.app import Serving, begin, create, settle
+from bentos.recommend.app import Serving, begin, create
 from bentos.recommend.person import People
+from bentos.startup import settle
 from counterfoil import settings
 from counterfoil.errors import CounterfoilError, IntegrityError
 

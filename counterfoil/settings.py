@@ -50,6 +50,9 @@ class Settings(BaseSettings):
     checkpoints: str | None = None
     remote: str | None = None
     receipt_days: int | None = Field(default=None, ge=1)
+    openlineage: str | None = None
+    openlineage_key: str | None = None
+    openlineage_namespace: str = Field(default="counterfoil", min_length=1)
     threads: int = Field(default_factory=lambda: min(2, os.cpu_count() or 1), ge=1)
     service_port: int = Field(default=3000, ge=1, le=65535)
     prefect_port: int = Field(default=4200, ge=1, le=65535)
@@ -63,6 +66,11 @@ class Settings(BaseSettings):
     def landing(self) -> Path:
         """Folder of landed events, items and people."""
         return self.home / "landing"
+
+    @property
+    def batches(self) -> Path:
+        """Folder of what each batch brought: beside the landing folder, so that it outlives what is mended there."""
+        return self.home / "batches"
 
     @property
     def features(self) -> Path:
@@ -104,6 +112,11 @@ class Settings(BaseSettings):
         """Folders and webhooks that take signed heads: one of the home, and `checkpoints` cut at commas."""
         named = tuple(part.strip() for part in (self.checkpoints or "").split(",") if part.strip())
         return (str(self.home / "checkpoints"), *named)
+
+    @property
+    def openlineage_places(self) -> tuple[str, ...]:
+        """Files and URLs that take OpenLineage events besides the home's own file: `openlineage` cut at commas."""
+        return tuple(part.strip() for part in (self.openlineage or "").split(",") if part.strip())
 
     @cached_property
     def database(self) -> str:

@@ -7,7 +7,7 @@ fetch is checked against one. What is stored is never changed; a put of the same
 import hashlib
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -58,7 +58,7 @@ class Store:
         if not manifest:
             raise IntegrityError(f"{folder} is empty; there is nothing to store")
         size = sum((folder / name).stat().st_size for name in manifest)
-        with self._locked():
+        with self.locked():
             address = self._transfer(folder, manifest)
             if self.check(address, manifest):
                 raise ConflictError(
@@ -74,7 +74,7 @@ class Store:
         """
         if _is(into, sha256):
             return into
-        with self._locked():
+        with self.locked():
             return into if _is(into, sha256) else self._lay_out(address, sha256, into)
 
     def _lay_out(self, address: str, sha256: str, into: Path) -> Path:
@@ -99,17 +99,32 @@ class Store:
         fresh.rename(into)
         return into
 
-    def check(self, address: str, manifest: dict[str, str]) -> list[str]:
-        """Return one sentence per file of the stored folder that is missing or altered; an empty list when all is sound."""
+    def check(self, address: str, manifest: dict[str, str], erased: Collection[str] = ()) -> list[str]:
+        """Return one sentence per file of the stored folder that is missing or altered; an empty list when all is sound.
+
+        The files `erased` must not be there any more.
+        """
         try:
-            files = self._files(address)
+            files = self._files(address, erased)
         except (UnknownError, IntegrityError) as fault:
             return [str(fault)]
         faults = [f"{name} is missing from {address}" for name in manifest.keys() - files.keys()]
+        faults += [
+            f"{name} of {address} was erased, and is in the store again"
+            for name in erased
+            if files[name].is_file()
+        ]
         for name, path in files.items():
-            if manifest.get(name) != canonical.file_digest(path):
+            if name not in erased and manifest.get(name) != canonical.file_digest(path):
                 faults.append(f"{name} in {address} was altered")
         return sorted(faults)
+
+    def files(self, address: str) -> dict[str, Path]:
+        """Return where each file of a stored folder lies, to be read and never written; their bytes are not checked.
+
+        Equal files of many versions are one. UnknownError when one is missing, IntegrityError when the list was altered.
+        """
+        return self._files(address)
 
     def has(self, address: str) -> bool:
         """Say whether every file of the stored folder is in the cache (by name only; `check` reads the bytes)."""
@@ -119,8 +134,11 @@ class Store:
             return False
         return True
 
-    def _files(self, address: str) -> dict[str, Path]:
-        """Return the cache's file per relative path, read from the tree object alone: no DVC import on this hot way."""
+    def _files(self, address: str, erased: Collection[str] = ()) -> dict[str, Path]:
+        """Return the cache's file per relative path, read from the tree object alone: no DVC import on this hot way.
+
+        UnknownError when one of them is lost that was not erased.
+        """
         tree = self._object(address)
         if not tree.is_file():
             raise UnknownError(f"the store has no {address}; pull it (`dvc pull`) or run the loop again")
@@ -129,7 +147,7 @@ class Store:
             raise IntegrityError(f"the file list of {address} was altered; restore it from a remote")
         files = {_inside(entry["relpath"]): self._object(entry["md5"]) for entry in _json(raw)}
         for name, path in files.items():
-            if not path.is_file():
+            if not path.is_file() and name not in erased:
                 raise UnknownError(
                     f"the store lost {name} of {address}; pull it (`dvc pull`) or run the loop again"
                 )
@@ -170,7 +188,7 @@ class Store:
     def _object(self, address: str) -> Path:
         return self._cache / address[:2] / address[2:]
 
-    def _locked(self) -> FileLock:
+    def locked(self) -> FileLock:
         """Return the lock of this store, with its DVC repository made; one writer at a time on this machine."""
         self.root.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.root / ".dvc-store.lock")

@@ -165,7 +165,10 @@ class UseCase:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Dataset(Noun):
-    """A version of the data: DVC's address, the SHA-256 manifest's digest, what it covers, the verdicts behind it."""
+    """A version of the data: DVC's address, the SHA-256 manifest's digest, what it covers, the verdicts behind it.
+
+    `tables` are the SHA-256 of the landed items and people that it was written from; none where an earlier version wrote it.
+    """
 
     kind: ClassVar[str] = "dataset"
     use_case: str
@@ -182,6 +185,7 @@ class Dataset(Noun):
     verdicts: tuple[str, ...]
     code_version: str = field(metadata=ASIDE)
     seconds: float = field(default=0.0, metadata=ASIDE)
+    tables: dict[str, str] = field(default_factory=dict, metadata=ASIDE)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -365,8 +369,10 @@ class Quarantine(Noun):
 class Erasure(Noun):
     """A person who was forgotten, named by a commitment alone: what went where, which nouns learned from them, what remains.
 
-    `stored` are the addresses of versions that are no longer in the store and need not be; `removed` counts what went by place;
-    `remains` says in sentences what stays and why; `sha256` is the digest of the signed certificate.
+    `person` is SHA-256 over a nonce and the pseudonym; only the certificate that was handed out opens it. `stored` names files
+    of stored versions (`ADDRESS/FILE`) that are no longer in the store and must not be, `bentos` tags likewise; `segments` has
+    the digest of each sealed segment from which receipts were taken out; `removed` counts what went by place; `learned` are the
+    nouns that learned from the person; `remains` says what stays and why; `sha256` is that of the signed certificate.
     """
 
     kind: ClassVar[str] = "erasure"
@@ -378,6 +384,8 @@ class Erasure(Noun):
     learned: tuple[str, ...]
     remains: tuple[str, ...]
     sha256: str
+    segments: dict[str, str] = field(default_factory=dict)
+    bentos: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -392,7 +400,10 @@ class ReceiptItem:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Receipt:
-    """One answer: request, arm and propensity, features as served with their times, items, rules, release."""
+    """One answer: request, arm and propensity, features as served with their times, items, rules, release.
+
+    `nonce` is random, so that the hash of a receipt tells nothing of it once it was erased; older receipts have none.
+    """
 
     id: str
     time: datetime
@@ -410,3 +421,4 @@ class Receipt:
     arm: str = "champion"
     propensity: float = 1.0
     stages_ms: dict[str, float] = field(default_factory=dict)
+    nonce: str = ""

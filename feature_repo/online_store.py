@@ -75,6 +75,24 @@ class NewestSqliteOnlineStore(SqliteOnlineStore):
         query = _READ.format(table=_table(config, table))
         return [_read(conn, query, _key(config, key), wanted) for key in entity_keys]
 
+    def erase(self, config: RepoConfig, table: FeatureView, entity_key: EntityKey) -> int:
+        """Delete what is stored under a key, so that the file's bytes hold it no more; return how many values went.
+
+        A reader that holds the log busy leaves the pages in it until the next call or the next checkpoint: TimeoutError then.
+        """
+        if not Path(self._get_db_path(config)).is_file():
+            return 0
+        conn = self._open(config, create=False)
+        conn.execute("PRAGMA secure_delete = ON")
+        gone = conn.execute(_DELETE.format(table=_table(config, table)), (_key(config, entity_key),)).rowcount
+        conn.execute("VACUUM")  # what an upsert overwrote earlier lies in free pages
+        [busy, _, _] = conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if busy:
+            raise TimeoutError(
+                "somebody reads the online store all the time, so that its log cannot be emptied"
+            )
+        return gone
+
     def teardown(self, config: RepoConfig, tables: Sequence[FeatureView], entities: Sequence[Entity]) -> None:
         """Remove the file, and its log, which would otherwise be replayed into the next one of that name."""
         with suppress(AttributeError):
@@ -115,6 +133,7 @@ SET value = excluded.value, event_ts = excluded.event_ts, created_ts = excluded.
 WHERE excluded.event_ts > event_ts
     OR (excluded.event_ts = event_ts AND ifnull(excluded.created_ts, 0) >= ifnull(created_ts, 0))
 """
+_DELETE = "DELETE FROM {table} WHERE entity_key = ?"
 _READ = "SELECT feature_name, value, event_ts FROM {table} WHERE entity_key = ?"
 
 

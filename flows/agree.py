@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 
 from counterfoil.catalog import codec
+from counterfoil.catalog.erased import erased
 from counterfoil.errors import CounterfoilError, IntegrityError
 from counterfoil.remote import Remote
 from counterfoil.types import Noun, Receipt, Release
@@ -29,6 +30,7 @@ DIRECT = {
     "online": ("dataset",),
     "release": ("bento", "decision"),
     "approval": ("decision",),
+    "quarantine": ("nouns", "lifts"),
 }
 # What a verb returns. A verb that is not here may return anything; `materialise` once returned nothing.
 RETURNS = {
@@ -43,6 +45,9 @@ RETURNS = {
     "release": "release",
     "approve": "approval",
     "steer": "decision",
+    "quarantine": "quarantine",
+    "lift": "quarantine",
+    "erase": "erasure",
 }
 
 
@@ -209,14 +214,15 @@ def seals(place: Place) -> Found:
 
     receipts = Receipts(place.settings.receipts)
     known = place.catalog.seals()  # before the files: a sealing that goes on meanwhile adds to both
+    gone = erased(place.catalog)
     found = {path.stem: path for path in receipts.sealed_segments()}
     for name, row in known.items():
         if name not in found and place.remote is not None:
-            yield _afar(place, place.remote, name, row)
+            yield _afar(place, place.remote, name, row, gone.segment(name))
         elif name not in found:
             yield [f"the sealed segment {name} of {row['receipts']} receipts is missing"]
         else:
-            yield [*_sealed(found[name], row), *_beside(found[name])]
+            yield [*unlike_seal(found[name], row, gone.segment(name)), *_beside(found[name])]
     recorded = place.catalog.seals()
     for name in sorted(found.keys() - recorded.keys()):
         beside = found[name].with_suffix(".jsonl")
@@ -226,7 +232,7 @@ def seals(place: Place) -> Found:
         yield [f"{path.parent.name}/{path.name} lies where no segment of that name belongs"]
 
 
-def _afar(place: Place, remote: Remote, name: str, row: dict[str, Any]) -> list[str]:
+def _afar(place: Place, remote: Remote, name: str, row: dict[str, Any], redacted: str | None) -> list[str]:
     """Hold a sealed segment that left this machine against what was recorded of it."""
     path = place.folder("remote", f"{name}.parquet")
     day = f"{name[:4]}-{name[4:6]}-{name[6:8]}"
@@ -235,7 +241,7 @@ def _afar(place: Place, remote: Remote, name: str, row: dict[str, Any]) -> list[
             return [
                 f"the sealed segment {name} of {row['receipts']} receipts is neither here nor in the remote"
             ]
-        return _sealed(path, row)
+        return unlike_seal(path, row, redacted)
     finally:
         path.unlink(missing_ok=True)
 
@@ -255,14 +261,15 @@ def _beside(path: Path) -> list[str]:
     return [f"{beside.name} beside the sealed {path.name} holds other receipts"]
 
 
-def _sealed(path: Path, row: dict[str, Any]) -> list[str]:
+def unlike_seal(path: Path, row: dict[str, Any], redacted: str | None = None) -> list[str]:
+    """Say when a segment is not what was sealed; `redacted` is its digest since an erasure took receipts out of it."""
     from counterfoil.receipts import sealed
 
     try:
         now = sealed.of(path)
     except IntegrityError as fault:
         return [str(fault)]
-    if (now.root, now.receipts, now.sha256) == (row["root"], row["receipts"], row["sha256"]):
+    if (now.root, now.receipts, now.sha256) == (row["root"], row["receipts"], redacted or row["sha256"]):
         return []
     return [f"{path.name} is not what was sealed: a receipt in it was altered, taken out or put in"]
 
@@ -275,7 +282,7 @@ def _segment(place: Place, path: Path, seen: dict[str, Noun | None]) -> Found:
             stub = store.decode(payload)
             if stub.release not in seen:
                 seen[stub.release] = _read(place, stub.release)
-            yield [*_of_this_segment(stub, path), *_held(stub, seen[stub.release])]
+            yield [*_of_this_segment(stub, path), *held(stub, seen[stub.release])]
     except (CounterfoilError, OSError, ValueError, KeyError, TypeError, AttributeError) as fault:
         yield [f"a receipt was altered: {fault}"]
 
@@ -286,7 +293,8 @@ def _of_this_segment(stub: Receipt, path: Path) -> list[str]:
     return [f"{stub.id} lies in {path.name}, where it was not written"]
 
 
-def _held(stub: Receipt, release: Noun | None) -> list[str]:
+def held(stub: Receipt, release: Noun | None) -> list[str]:
+    """Say when a receipt and the release that it names do not agree."""
     if not isinstance(release, Release):
         return [f"{stub.id} was answered by {stub.release}, which is not in the catalog"]
     said = (stub.use_case, stub.bento, stub.epoch)

@@ -49,6 +49,9 @@ def resolve(place: Place, receipt_id: str) -> dict[str, Any]:
         "approved_by": [decision.approved_by, *sorted(approvers(place, decision))],
         "evaluation": next((one for one in evaluations if one.candidate == candidate.id), None),
         "candidate": candidate,
+        "made": {
+            kind: catalog.made(noun.id) for kind, noun in (("candidate", candidate), ("release", release))
+        },
         "dataset": learned_from,
         "packaged_from": bento.dataset,
         "verdicts": [_verdict(_get(place, name, Verdict)) for name in learned_from.verdicts],
@@ -165,6 +168,12 @@ def show(whole: dict[str, Any]) -> None:
     _say(
         f"{candidate.id}: {candidate.family} ({config or 'defaults'}), seed {candidate.seed}, {candidate.code_version}"
     )
+    for kind, made in whole["made"].items():
+        if made is not None:
+            where = f"flow run {made['run']}" if made["run"] else "no flow run"
+            _say(
+                f"  {kind} by {made['verb']} in {where}, {made['seconds']:.1f} s, recorded {made['recorded_at']}"
+            )
     _say(f"{dataset.id}: {dataset.address}, SHA-256 {dataset.sha256}")
     _say(
         f"  {dataset.rows:,} rows of {dataset.people:,} people and {dataset.items:,} items,"

@@ -60,11 +60,12 @@ def prove_in(place: Place, what: str) -> dict[str, Any]:
     """Prove it in an installation."""
     if what.startswith("receipt-"):
         held = place.receipts.proof(what)
-        return {**held, **_proof(place, f'"name":"{held["segment"]}"')}
-    return _proof(place, what)
+        return {**held, **proof_of(place, f'"name":"{held["segment"]}"')}
+    return proof_of(place, what)
 
 
-def _proof(place: Place, what: str) -> dict[str, Any]:
+def proof_of(place: Place, what: str) -> dict[str, Any]:
+    """Return what proves the entry of a number or of a noun under the newest signed head; errors as `prove`."""
     with place.catalog.reader.connect() as connection:
         number, body = _entry(connection, what)
         size, note = _newest(place, ledger.head(connection).size)
@@ -86,7 +87,8 @@ def _proof(place: Place, what: str) -> dict[str, Any]:
 def show_proof(told: dict[str, Any]) -> None:
     """Show a proof as a person can follow it."""
     if "receipt" in told:
-        terminal.OUT.print(told["receipt"], highlight=False, markup=False, soft_wrap=True)
+        shown = told["receipt"] or f"(erased; its hash was {told['leaf']})"
+        terminal.OUT.print(shown, highlight=False, markup=False, soft_wrap=True)
         terminal.OUT.print(
             f"receipt at {told['place']} of {told['receipts']:,} below the root {told['segment_root']} of segment"
             f" {told['segment']}, by {len(told['segment_proof'])} hashes:",

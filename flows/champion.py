@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from counterfoil.catalog.erased import erased
 from counterfoil.errors import InputError
 from counterfoil.types import Approval, Candidate, Dataset, Decision, UseCase
 from flows.place import Place
@@ -17,8 +18,8 @@ def champion(place: Place, case: UseCase, dataset: Dataset) -> Candidate | None:
         return None
     earlier = [release for release in _decisions(place, case.name) if release.dataset == dataset.id]
     if earlier:
-        return _candidate(place, earlier[0].champion)
-    serving = _candidate(place, decision.winner)
+        return _candidate(place, _kept(place, earlier[0].champion))
+    serving = _candidate(place, _kept(place, decision.winner))
     if serving is not None:
         _require_not_later(place, serving, dataset)
     return serving
@@ -30,6 +31,7 @@ def defender(
     """Return the candidate that these must beat, or None: the champion, unless it is one of them.
 
     Deciding twice is deciding once: where the very contenders of the champion's decision come again, who it beat defends.
+    A champion that learned from somebody who was forgotten does not defend: what is best without them takes its place.
     InputError when the defender learned from days that this dataset holds out.
     """
     contenders = {candidate.id for candidate in candidates}
@@ -40,13 +42,18 @@ def defender(
 
 
 def to_beat(place: Place, use_case: str, contenders: set[str]) -> str | None:
-    """Return the id of the candidate that these contenders must beat, or None."""
+    """Return the id of the candidate that these contenders must beat, or None: also where it learned from somebody forgotten."""
     decision = _serving(place, use_case)
     if decision is None:
         return None
     decided = {place.catalog.get(name).candidate for name in decision.evaluations}  # type: ignore[attr-defined]
     again = decision.winner in contenders and contenders <= decided
-    return decision.champion if again else decision.winner
+    return _kept(place, decision.champion if again else decision.winner)
+
+
+def _kept(place: Place, name: str | None) -> str | None:
+    """Return a candidate's id, None where it learned from somebody who was forgotten since."""
+    return None if name is None or erased(place.catalog).learned(name) else name
 
 
 def serving(place: Place, use_case: str) -> str | None:

@@ -5,25 +5,30 @@ from typing import Any
 
 from counterfoil import terminal
 from counterfoil.catalog import Outcome, codec
-from counterfoil.catalog.lineage import backwards, summary
+from counterfoil.catalog.erased import Erased, erased
+from counterfoil.catalog.lineage import Step, backwards, summary
 from counterfoil.errors import InputError, UnavailableError, UnknownError
 from counterfoil.files import write_durably
 from counterfoil.terminal import Stages
 from counterfoil.types import Candidate, Decision, Evaluation, OnlineRows, Receipt
 from flows.place import Place, open_place
 from flows.report import turn as report
+from flows.standards import openlineage
 
 
 def run(
     use_case: str, as_of: str | None, stages: Stages, sources: list[dict[str, str]] | None = None
 ) -> dict[str, Any]:
     """Turn the loop once: at a glance when nothing changed, else as a Prefect flow."""
+    from flows.people import retrain
     from flows.running import nothing_to_do
 
     place = open_place()
+    openlineage.line_of(place.settings).settle()
     known = nothing_to_do(place, use_case, as_of) if not sources else "land"
     if not isinstance(known, str):
         advanced, said = known
+        retrain.finish(place, use_case)
         return {
             **_turned(place, advanced.decision, advanced.release.id if advanced.release else None),
             "ran": [],
@@ -134,8 +139,20 @@ def _release_of(place: Place, decision: Decision) -> str | None:
 
 
 def receipt(receipt_id: str) -> Receipt:
-    """Return the stub of an answer. UnknownError when there is none of that id."""
-    return open_place().receipts.find(receipt_id)
+    """Return the stub of an answer. UnknownError when there is none of that id, or none any more."""
+    from counterfoil.receipts import Erased as ErasedReceipt
+
+    place = open_place()
+    try:
+        return place.receipts.find(receipt_id)
+    except ErasedReceipt as gone:
+        erasure = erased(place.catalog).by(gone.person)
+        when = f"on {erasure.at:%Y-%m-%d %H:%M} UTC" if erasure else "by an erasure that is not finished"
+        certificate = f" ({erasure.id}, certificate {erasure.sha256})" if erasure else ""
+        raise UnknownError(
+            f"{receipt_id} was erased {when} with all that was held about its person{certificate}; only its hash is left, and"
+            f" `counterfoil ledger prove {receipt_id}` proves that"
+        ) from gone
 
 
 def show_receipt(stub: Receipt) -> None:
@@ -169,13 +186,15 @@ def lineage(noun_id: str) -> dict[str, Any]:
         stub = receipt(noun_id)
         start = stub.release
     steps = backwards(place.catalog, start)
+    gone = erased(place.catalog)
     chain = [
         {
-            "id": step.noun.id,
-            "kind": step.noun.kind,
+            "id": step.id,
+            "kind": step.kind,
             "depth": step.depth + (stub is not None),
             "made": list(step.via),
-            **summary(step.noun),
+            **summary(step),
+            **_lost(gone, step),
         }
         for step in steps
     ]
@@ -185,6 +204,12 @@ def lineage(noun_id: str) -> dict[str, Any]:
     return {"of": noun_id, "chain": chain}
 
 
+def _lost(gone: Erased, step: Step) -> dict[str, Any]:
+    """Say what of a noun's stored version was erased, and by what."""
+    files = gone.of_version(summary(step).get("address", ""))
+    return {"erased": sorted({erasure.id for erasure in files.values()})} if files else {}
+
+
 def _online_rows(place: Place, stub: Receipt) -> list[dict[str, Any]]:
     """Return the chain of the person's features: they may come from a later dataset than the model's."""
     rows = [rows for rows in place.catalog.find(OnlineRows, stub.use_case) if rows.as_of == stub.feature_time]
@@ -192,14 +217,14 @@ def _online_rows(place: Place, stub: Receipt) -> list[dict[str, Any]]:
         return []
     return [
         {
-            "id": step.noun.id,
-            "kind": step.noun.kind,
+            "id": step.id,
+            "kind": step.kind,
             "depth": step.depth + 1,
             "made": [stub.id],
-            **summary(step.noun),
+            **summary(step),
         }
         for step in backwards(place.catalog, rows[0].id)
-        if step.noun.kind in ("online", "dataset")
+        if step.kind in ("online", "dataset")
     ]
 
 
@@ -234,8 +259,9 @@ def seal(stages: Stages, quiet_minutes: float) -> dict[str, Any]:
     """Seal the receipts that are done with."""
     from flows.sealing import seal as seal_receipts
 
-    with stages.stage("seal"):
-        return seal_receipts(open_place(), stages.advance, quiet_seconds=60 * quiet_minutes)
+    place = open_place()
+    with stages.stage("seal"), openlineage.stage(place, "seal"):
+        return seal_receipts(place, stages.advance, quiet_seconds=60 * quiet_minutes)
 
 
 def show_sealed(found: dict[str, Any]) -> None:
@@ -273,7 +299,7 @@ def restore(address: str, folder: Path) -> dict[str, Any]:
     if not address.endswith(".dir"):
         address = getattr(place.catalog.get(address), "address", "")
     stored = place.catalog.stored(address)
-    place.store.fetch(stored.address, stored.sha256, folder)
+    place.laid_out(stored.address, stored.sha256, folder)
     return {
         "address": stored.address,
         "sha256": stored.sha256,

@@ -8,6 +8,7 @@ from counterfoil import terminal
 from counterfoil.errors import InputError, UnavailableError
 from counterfoil.terminal import Stages
 from flows.place import open_place
+from flows.standards import openlineage
 
 
 def import_data(kind: str, path: Path | None, mapping: Path | None, stages: Stages) -> Any:
@@ -16,8 +17,11 @@ def import_data(kind: str, path: Path | None, mapping: Path | None, stages: Stag
     from counterfoil.landing import land
 
     place = open_place()
-    with stages.stage("land", kind):
-        return land(open_source(kind, path, mapping=mapping), place.settings, stages.advance)
+    source = open_source(kind, path, mapping=mapping)
+    with stages.stage("land", kind), openlineage.stage(place, "land", kind) as told:
+        landed = land(source, place.settings, stages.advance)
+        told.landed(place, kind, landed.batch, landed.days, landed.already)
+    return landed
 
 
 def show_landed(landed: Any) -> None:

@@ -18,6 +18,7 @@ from prefect.artifacts import (
     update_progress_artifact,
 )
 from prefect.cache_policies import NO_CACHE
+from prefect.runtime import flow_run
 
 from counterfoil import canonical
 from counterfoil.catalog import Outcome, Recorder
@@ -25,9 +26,11 @@ from counterfoil.errors import ConfigError, GateError, InputError, IntegrityErro
 from counterfoil.types import UseCase
 from flows import away, ephemeral, machine, sealing
 from flows.advance import Advanced, advance
+from flows.people import retrain
 from flows.place import Place, open_place
 from flows.report import turn as report
 from flows.running import as_of_or_latest, only_run
+from flows.standards import openlineage, papers
 from flows.steps import recorder, steps
 from flows.use_cases import use_case
 
@@ -86,11 +89,13 @@ def advance_flow(
     turns with the rest, for yesterday's good events are worth more than a stop over a torn file.
     """
     place = open_place()
-    land_inbox(place, use_case_name)
-    for source in sources:
-        as_task(land)(source)
-    turned = turn(place, use_case(use_case_name), as_of)
-    _seal(place)
+    with openlineage.flow_run(place, "advance", use_case_name, _prefect_id()) as run:
+        land_inbox(place, use_case_name, run)
+        for source in sources:
+            _land(place, source, run)
+        turned = turn(place, use_case(use_case_name), as_of, recorder(place, run))
+        with run.stage("seal"):
+            _seal(place)
     return turned
 
 
@@ -113,21 +118,22 @@ def advance_here(
     )
     def watched() -> dict[str, Any]:
         ephemeral.remember(place.settings.home)
-        memory = recorder(place)
-        memory.on_start, memory.on_end = on_start, on_end
-        for source in sources:
-            on_start("land", source["kind"])
-            landed = as_task(land)(source)
-            on_end(
-                Outcome(
-                    verb="land",
-                    label=source["kind"],
-                    skipped=landed["already"],
-                    seconds=landed["seconds"],
-                    nouns=(),
+        with openlineage.flow_run(place, "advance", use_case_name, _prefect_id()) as run:
+            memory = recorder(place, run)
+            memory.on_start, memory.on_end = on_start, on_end
+            for source in sources:
+                on_start("land", source["kind"])
+                landed = _land(place, source, run)
+                on_end(
+                    Outcome(
+                        verb="land",
+                        label=source["kind"],
+                        skipped=landed["already"],
+                        seconds=landed["seconds"],
+                        nouns=(),
+                    )
                 )
-            )
-        return turn(place, use_case(use_case_name), as_of, memory)
+            return turn(place, use_case(use_case_name), as_of, memory)
 
     for name, level in QUIET_LOGS.items():
         logging.getLogger(name).setLevel(level)
@@ -152,7 +158,18 @@ def land(source: dict[str, str]) -> dict[str, Any]:
     return landed
 
 
-def land_inbox(place: Place, name: str) -> None:
+def _land(place: Place, source: dict[str, str], run: openlineage.Run) -> dict[str, Any]:
+    with run.stage("land", source["kind"]) as told:
+        landed: dict[str, Any] = as_task(land)(source)
+        told.landed(place, source["kind"], landed["batch"], landed["days"], landed["already"])
+    return landed
+
+
+def _prefect_id() -> str | None:
+    return None if flow_run.id is None else str(flow_run.id)
+
+
+def land_inbox(place: Place, name: str, run: openlineage.Run) -> None:
     """Land what waits in the inbox, a task per entry, and leave a table of what became of each."""
     from flows import inbox
     from flows.gate import warm
@@ -167,7 +184,9 @@ def land_inbox(place: Place, name: str) -> None:
 
         row = {"kind": entry.kind, "name": entry.path.name}
         try:
-            landed = as_task(land)()
+            with run.stage("land", entry.kind or "inbox") as told:
+                landed = as_task(land)()
+                told.landed(place, entry.kind or "inbox", landed["batch"], landed["days"], landed["already"])
         except InputError as reason:
             rows.append({**row, "refused": str(reason)})
         else:
@@ -183,6 +202,7 @@ def turn(place: Place, case: UseCase, as_of: str | None, watch: Recorder | None 
     """Turn the loop inside a flow run, and leave its progress and its tables as artifacts."""
     moment = as_of_or_latest(place, as_of)
     memory = watch or recorder(place)
+    memory.run = None if flow_run.id is None else str(flow_run.id)
     progress: Any = create_progress_artifact(
         0.0, key=f"{case.name}-progress", description=f"{case.name} as of {moment}"
     )
@@ -199,8 +219,10 @@ def turn(place: Place, case: UseCase, as_of: str | None, watch: Recorder | None 
         advanced = advance(case, moment, steps(place, memory, wrap=as_task))
     update_progress_artifact(progress, 100.0)
     report.write(place, advanced.decision)
+    papers.write(place, advanced.decision)
     _tables(case.name, advanced, memory.outcomes)
     _follow(place, case.name, memory)
+    retrain.finish(place, case.name)
     return summary(advanced)
 
 

@@ -22,6 +22,7 @@ from flows.place import Place
 from flows.verbs import bento_folder
 
 POOL = "counterfoil"
+NIGHTLY = "advance/nightly"
 SERVER_SECONDS = 120.0
 SERVICE_SECONDS = 120.0
 CONSOLE_SECONDS = 60.0
@@ -182,6 +183,12 @@ def schedule(place: Place) -> str:
     """Register the deployments of prefect.yaml with the Prefect server; returns what Prefect said."""
     _prefect("work-pool", "create", POOL, "--type", "process", "--overwrite")
     return _prefect("--no-prompt", "deploy", "--all", cwd=place.settings.project)
+
+
+def trigger(server: str) -> None:
+    """Start a run of the nightly deployment now, on the Prefect server of that address. UnavailableError when it refuses."""
+    settings.use_prefect(server + "/api")
+    _prefect("deployment", "run", NIGHTLY)
 
 
 def _server(place: Place, processes: Processes) -> Running:

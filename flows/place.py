@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from counterfoil import canonical, settings
 from counterfoil.catalog import Catalog
+from counterfoil.catalog.erased import erased
+from counterfoil.errors import UnknownError
 from counterfoil.ledger import Notary
 from counterfoil.ledger.afar import Afar
 from counterfoil.remote import Remote
@@ -29,6 +31,7 @@ CODE: dict[str, tuple[str, ...]] = {
     "package": ("bentos", "models", "feature_repo", "counterfoil"),
     "materialise": ("feature_repo",),
     "release": (),
+    "erase": (),
 }
 
 
@@ -48,8 +51,25 @@ class Place:
         return path
 
     def opened(self, address: str, sha256: str) -> Path:
-        """Return a checked copy of a stored folder; IntegrityError when its bytes are not those that were recorded."""
-        return self.store.fetch(address, sha256, self.folder("opened", address.removesuffix(".dir")))
+        """Return a checked copy of a stored folder; IntegrityError when its bytes are not those that were recorded.
+
+        UnknownError when the store has it no more, by whose erasure if by one.
+        """
+        return self.laid_out(address, sha256, self.folder("opened", address.removesuffix(".dir")))
+
+    def laid_out(self, address: str, sha256: str, folder: Path) -> Path:
+        """Lay a stored folder out at `folder`; as `opened`."""
+        try:
+            return self.store.fetch(address, sha256, folder)
+        except UnknownError as fault:
+            gone = erased(self.catalog).of_version(address)
+            if not gone:
+                raise
+            name, erasure = next(iter(gone.items()))
+            raise UnknownError(
+                f"{name} of {address} was erased on {erasure.at:%Y-%m-%d} with all that was held about a person ({erasure.id});"
+                " run the loop again for a version without them"
+            ) from fault
 
     @property
     def receipts(self) -> "Receipts":

@@ -4,7 +4,7 @@ Cut off anywhere, nothing is lost and the next sealing goes on: the sealed file 
 last, and only when it holds what was sealed.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,9 @@ def seal(
     progress: Callable[[str, int], None] = lambda what, count: None,
     *,
     quiet_seconds: float = QUIET_SECONDS,
+    only: Collection[str] | None = None,
 ) -> dict[str, Any]:
-    """Seal every segment that is done with, and return how many there were, of how many receipts.
+    """Seal every segment that is done with, and return how many there were, of how many receipts; `only` those of these names.
 
     A segment that cannot be sealed stays as it is, and the others are sealed; then IntegrityError names it.
     """
@@ -30,6 +31,8 @@ def seal(
     faults: list[str] = []
     known = place.catalog.seals()
     for path in Receipts(place.settings.receipts).open_segments():
+        if only is not None and path.stem not in only:
+            continue
         try:
             with segment.done_with(path, quiet_seconds) as free:
                 if not free:

@@ -11,6 +11,7 @@ from counterfoil.types import Bento, Candidate, Dataset, Decision, Evaluation, N
 from flows import champion as champions
 from flows import machine, verbs
 from flows.place import Place, open_place
+from flows.quarantine import impose
 from flows.running import only_run
 from flows.steps import Steps, recorder, steps
 from flows.use_cases import use_case
@@ -82,7 +83,14 @@ def rollback(place: Place, name: str, by: str, reason: str, to: str | None = Non
             place, case, evaluation, candidate, bento, by, (said, _figure(case, evaluation))
         )
         release = taken.release(case, decision, bento)
-    return _steered(place, case, decision, release)
+        kept = _keep(place, _of(place, serving.bento, Bento), candidate, f"rolled back by {by}: {reason}", by)
+    return _steered(place, case, decision, release, quarantine=kept)
+
+
+def _keep(place: Place, bento: Bento, back: Candidate, reason: str, by: str) -> str:
+    """Keep what was rolled back from being released by the next turn; a model that serves again under another bento is free."""
+    nouns = [bento.id] if bento.candidate == back.id else [bento.id, bento.candidate]
+    return impose(place, bento.id, nouns, {}, reason, by).id
 
 
 def _decide(
@@ -181,6 +189,10 @@ def show(told: dict[str, Any]) -> None:
             say(f"the gate waits for {told['waits_for']} more")
     for sentence in told["sentences"]:
         say(sentence)
+    if told.get("quarantine"):
+        say(
+            f"{told['quarantine']} keeps what served before; `counterfoil quarantine lift {told['quarantine']}` ends that"
+        )
     if told["release"]:
         say(f"{told['release']} serves: {told['bento']}, epoch {told['epoch']}")
         say(

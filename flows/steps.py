@@ -16,6 +16,7 @@ from flows import champion as champions
 from flows import verbs
 from flows.place import Place, code_digests
 from flows.settled import settle
+from flows.standards import openlineage
 
 Wrap = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -74,10 +75,19 @@ def steps(place: Place, recorder: Recorder, wrap: Wrap = lambda verb: verb) -> S
     )
 
 
-def recorder(place: Place, *, look: bool = False) -> Recorder:
-    """Return a recorder for this installation; with `look` it only remembers, and refuses to run anything."""
-    first = partial(settle, place.settings, place.catalog, place.store)
-    return Recorder(catalog=place.catalog, store=place.store, code=code_digests(), look=look, before=first)
+def recorder(place: Place, run: openlineage.Run | None = None, *, look: bool = False) -> Recorder:
+    """Return a recorder for this installation; with `look` it only remembers, and refuses to run anything.
+
+    Its passages are told as OpenLineage events, as stages of the flow run `run`.
+    """
+    return Recorder(
+        catalog=place.catalog,
+        store=place.store,
+        code=code_digests(),
+        look=look,
+        before=partial(settle, place.settings, place.catalog, place.store),
+        observers=() if look else (openlineage.stages(place, run),),
+    )
 
 
 def _at(place: Place, verb: Callable[..., Any]) -> Callable[..., Any]:

@@ -15,6 +15,7 @@ from counterfoil.types import Attempt, Dataset, FamilyConfig, UseCase
 from flows import verbs
 from flows.place import Place, open_place
 from flows.running import only_run
+from flows.standards import openlineage
 from flows.steps import Steps, recorder, steps
 from flows.use_cases import use_case
 from models.config import code_of, differing, space
@@ -28,7 +29,6 @@ def run(
     """Tune, and show each trial as it ends. InputError for a budget that ends nowhere; UnknownError for an unknown name."""
     budget = Budget(trials=trials, minutes=minutes)
     place, case = open_place(), use_case(name)
-    memory = recorder(place)
 
     def on_end(passage: Passage) -> None:
         note = "[dim]remembered[/]" if passage.skipped else ""
@@ -36,8 +36,10 @@ def run(
             note = f"{_said(place.catalog.get(passage.nouns[0]))} {note}"
         stages.done(passage.verb, passage.label, passage.seconds, note)
 
-    memory.on_start, memory.on_end = stages.start, on_end
-    return tune_family(place, case, family, budget, memory)
+    with openlineage.flow_run(place, "tune", case.name) as run:
+        memory = recorder(place, run)
+        memory.on_start, memory.on_end = stages.start, on_end
+        return tune_family(place, case, family, budget, memory)
 
 
 def tune_family(place: Place, case: UseCase, family: str, budget: Budget, memory: Recorder) -> dict[str, Any]:

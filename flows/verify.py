@@ -12,8 +12,9 @@ import orjson
 from counterfoil import canonical
 from counterfoil.catalog import codec
 from counterfoil.catalog.catalog import row_of
+from counterfoil.catalog.erased import Erased
 from counterfoil.errors import CounterfoilError
-from counterfoil.types import Bento, Verdict
+from counterfoil.types import Bento, Erasure, Verdict
 from flows import agree, witness
 from flows.place import Place
 from flows.verbs import bento_folder
@@ -24,7 +25,7 @@ Found = Iterator[list[str]]
 def verify(place: Place, progress: Callable[[str, int], None] = lambda what, count: None) -> dict[str, Any]:
     """Return how many of each kind were checked, and one sentence per fault; no fault means that nothing was altered.
 
-    `notes` are sentences about what is no fault: days that changed after they were last judged.
+    `notes` are sentences about what is no fault: days that changed after they were last judged, what was erased on request.
     """
     checked: dict[str, int] = {}
     faults: list[str] = []
@@ -47,7 +48,7 @@ def verify(place: Place, progress: Callable[[str, int], None] = lambda what, cou
             faults.extend(found)
             progress(kind, count)
         checked[kind] = count
-    notes = [*_notes(place), *witness.unsigned(place)]
+    notes = [*_notes(place), *_gone(place), *witness.unsigned(place)]
     return {"verified": not faults, "checked": checked, "faults": faults, "notes": notes}
 
 
@@ -74,11 +75,13 @@ def _sound(row: dict[str, Any]) -> bool:
 
 
 def _versions(place: Place) -> Found:
+    """Hold every stored version against its manifest; what was erased must be gone, and what is gone must have been erased."""
+    gone = _erased(place)
     for address in place.catalog.addresses():
         try:
             stored = place.catalog.stored(address)
             wrong = canonical.sha256(stored.manifest) != stored.sha256
-            altered = place.store.check(address, stored.manifest)
+            altered = place.store.check(address, stored.manifest, gone.of_version(address))
         except (ValueError, TypeError, AttributeError):
             wrong, altered = True, []
         yield [*([f"the manifest of {address} in the catalog was altered"] if wrong else []), *altered]
@@ -87,12 +90,23 @@ def _versions(place: Place) -> Found:
 def _bentos(place: Place) -> Found:
     from bentos.bundle import open_bundle
 
+    gone = _erased(place)
     for bento in _readable_bentos(place):
+        if gone.bento(bento.tag) is not None:
+            there = bento_folder(place, bento.tag).exists()
+            yield [f"bento {bento.tag} was erased, and is there again"] if there else []
+            continue
         try:
             found = open_bundle(bento_folder(place, bento.tag)).sha256
             yield [] if found == bento.sha256 else [f"bento {bento.tag} is not what was released"]
         except (CounterfoilError, OSError, ValueError, KeyError, TypeError) as fault:
             yield [f"bento {bento.tag}: {fault}"]
+
+
+def _erased(place: Place) -> Erased:
+    """Return what was erased, by the records that can be read; of the others `_nouns` has spoken."""
+    rows = [row for row in place.catalog.rows() if row["kind"] == Erasure.kind and _sound(row)]
+    return Erased(erasures=tuple(codec.decode(row["kind"], row["body"]) for row in rows))  # type: ignore[misc]
 
 
 def _readable_bentos(place: Place) -> Iterator[Bento]:
@@ -151,4 +165,21 @@ def _notes(place: Place) -> list[str]:
     return [
         *(f"day {day} changed since it was last judged; the next run judges it anew" for day in changed),
         *(f"{subject} was judged once, and is not among what has landed" for subject in gone),
+    ]
+
+
+def _gone(place: Place) -> list[str]:
+    """Say what is not there since somebody was forgotten, and which erasure was begun and not finished."""
+    said = [
+        f"{one.id}: {len(one.stored)} files of stored versions, receipts in {len(one.segments)} sealed segments and"
+        f" {len(one.bentos)} bentos were erased on request, on {one.at:%Y-%m-%d}"
+        for one in _erased(place).erasures
+    ]
+    begun = sorted((place.settings.home / "erasures" / "pending").glob("*.json"))
+    return [
+        *said,
+        *(
+            f"the erasure {path.stem} was begun and is not finished; run `counterfoil forget` again"
+            for path in begun
+        ),
     ]

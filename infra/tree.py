@@ -24,7 +24,7 @@ SAID = {
 }
 WIDTH = 100
 SKIPPED = re.compile(
-    r"^(README\.md|\.git|\.dvc|\.pre-commit|.*/__init__\.py$|tests/.*|.*\.mako$|counterfoil/console/(static|templates)/)"
+    r"^(README\.md|\.git|\.dvc|\.pre-commit|.*/__init__\.py$|tests/.*|.*\.mako$|.*/(static|templates)/.*)"
 )
 
 

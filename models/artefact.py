@@ -4,6 +4,7 @@ Not here: where artefacts are kept (counterfoil/store.py), and torch's or XGBoos
 A folder is written in a temporary place and put into the store as a whole, so single files need no renaming here.
 """
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,21 @@ from counterfoil import canonical
 from counterfoil.errors import IntegrityError
 
 CSR_PARTS = ("data", "indices", "indptr")
+# Files in which families keep rows of single people, by the file that marks such a folder (families/personknn.py, sessionknn.py)
+HISTORIES = {
+    "taken.data.npy": ("taken.data.npy", "taken.indices.npy", "taken.indptr.npy"),
+    "sessions.npy": ("sessions.npy", "items.npy", "steps.npy", "ages.npy"),
+}
+
+
+def histories(names: Collection[str]) -> list[str]:
+    """Return those of an artefact's files, given by relative path, that hold what single people took."""
+    found = {
+        f"{folder}{slash}{part}"
+        for folder, slash, name in (path.rpartition("/") for path in names)
+        for part in HISTORIES.get(name, ())
+    }
+    return sorted(found & set(names))
 
 
 def write_json(path: Path, value: Any) -> None:

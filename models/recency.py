@@ -16,6 +16,7 @@ from counterfoil.errors import InputError
 from models import splits
 from models.config import changed
 from models.data import Interactions, Query, Ranking, TrainingSet, Trial
+from models.explain import Explanation, by_history
 from models.families import dense
 from models.families.prior import Prior
 from models.families.repurchase import decay
@@ -105,6 +106,38 @@ def rank(
         return recency.mix(score_PI, learned, taken_PI, prior.of(part))
 
     return dense.rank(query, k, source, mixed)
+
+
+def explain(
+    query: Query,
+    item_N: np.ndarray,
+    recency: Recency,
+    prior: Prior,
+    said: str,
+    score: Callable[[csr_matrix], np.ndarray],
+    added: Callable[[csr_matrix, int], np.ndarray],
+) -> tuple[Explanation, ...]:
+    """Return what each item of one person's history added to the scores that `rank` gives.
+
+    `added` gives by item of the history what it adds to `score` of an item, float [J], before that is scaled. Items that came
+    after the fit are put level with the lowest score, which is no sum.
+    """
+    learned, taken_PI = len(prior.buyers_I), recency.weights(query.history, query.as_of_us)
+    known_PI, prior_I = taken_PI[:, :learned], prior.of(query)
+    most = float(np.abs(score(known_PI)).max(initial=0.0)) or 1.0
+    own = recency.own_weight / max(float(taken_PI.max()), 1e-30) if taken_PI.nnz else 0.0
+    weight = dict(zip(taken_PI.indices.tolist(), taken_PI.data.tolist(), strict=True))
+    out = []
+    for item in item_N.tolist():
+        if item >= learned:
+            late = "it came after the model learned, and is put level with the lowest score"
+            out.append(Explanation(item=item, method="none", said=late))
+            continue
+        parts_J = added(known_PI, item) / most
+        parts = {one: float(parts_J[one]) for one in weight if one < learned}
+        parts[item] = parts.get(item, 0.0) + own * weight.get(item, 0.0)
+        out.append(by_history(item, said, parts, weight, float(prior_I[item])))
+    return tuple(out)
 
 
 def settled(config: Settled, training: TrainingSet) -> Settled:

@@ -4,7 +4,6 @@ The same application runs under plain uvicorn (`bentos.worker`) and inside Bento
 """
 
 import asyncio
-import gc
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -16,7 +15,6 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from threadpoolctl import threadpool_limits
 
 from bentos.bundle import open_bundle
 from bentos.guard import Guard
@@ -29,8 +27,6 @@ from counterfoil.errors import IntegrityError
 from counterfoil.pseudonym import require_same
 from counterfoil.receipts import Receipts
 from counterfoil.settings import Settings
-
-GARBAGE = 20_000  # objects between two collections: several answers leave that many, most of which need no collector
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,14 +66,6 @@ def begin(
     return Serving(
         loaded=loaded, released=released, seam=seam, flow=Recommend(loaded, people, settings.pseudonym_key)
     )
-
-
-def settle() -> None:
-    """Make a process that only serves quick: called once, when everything is loaded."""
-    threadpool_limits(1)  # rows for one person: threads cost more than they bring
-    gc.collect()
-    gc.freeze()  # what is loaded stays; the collector need not walk it again
-    gc.set_threshold(GARBAGE)
 
 
 def create(start: Callable[[], Serving]) -> Starlette:

@@ -3,6 +3,7 @@
 Whatever goes wrong out there is an answer without history here, never a failed request.
 """
 
+import hashlib
 import logging
 import threading
 import time
@@ -145,3 +146,17 @@ def known(view: View, now: datetime) -> Person:
         event_time=view.event_time,
         degraded=(EXPIRED,) if view.expired else (YOUNGER,) if younger else (),
     )
+
+
+def digest(person: Person) -> str | None:
+    """Return 16 hex digits over the history as it came (items, times, quantities); None where there is none.
+
+    Receipts keep it, so it stays as it is for as long as receipts are kept: SHA-256 of the ids in UTF-8, each with a zero byte
+    behind, then times as int64 and quantities as float32, little-endian.
+    """
+    if not len(person.item_ids):
+        return None
+    told = hashlib.sha256("".join(f"{item}\0" for item in person.item_ids).encode())
+    told.update(person.time_us_N.astype("<i8").tobytes())
+    told.update(person.quantity_N.astype("<f4").tobytes())
+    return told.hexdigest()[:16]

@@ -1,7 +1,12 @@
-"""Why an item is in the answer, in a person's words, from evidence: their own history, shared baskets, sales, novelty."""
+"""Why an item is in the answer, in a person's words, from evidence: their own history, shared baskets, sales, novelty.
+
+A reason is a sentence and the counts that it was read off. Answers hold the sentence; who asks why is given both.
+"""
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any, Literal
 
 import numpy as np
 
@@ -15,6 +20,15 @@ MONTH_US = RECENT_DAYS * DAY_US
 FALLBACK = "fallback"
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reason:
+    """A sentence, which kind of evidence it rests on, and that evidence: counts and item numbers as the snapshot has them."""
+
+    kind: Literal["own", "together", "shelf", "selling", "new", "source"]
+    said: str
+    counts: Mapping[str, Any] = field(default_factory=dict)
+
+
 class Reasons:
     """Give reasons in the words of what the history records: people buy things, or (views, clicks) choose them."""
 
@@ -22,7 +36,8 @@ class Reasons:
         self.items = items
         self.verb, self.present = ("bought", "buy") if history_kinds == ["purchase"] else ("chose", "choose")
         selling = items.popular_I[:POPULAR_RANK]
-        self._popular = set(selling[items.recent_I[selling] > 0].tolist())
+        selling = selling[items.recent_I[selling] > 0]
+        self._popular = dict(zip(selling.tolist(), range(1, len(selling) + 1), strict=True))
 
     def of(
         self,
@@ -33,10 +48,23 @@ class Reasons:
         affinity: Mapping[str, float],
         as_of_us: int,
     ) -> list[tuple[str, ...]]:
+        """Return up to three sentences per chosen item, the most personal first; there is always one."""
+        found = self.evidence(chosen, sources, history, features, affinity, as_of_us)
+        return [tuple(reason.said for reason in reasons) for reasons in found]
+
+    def evidence(
+        self,
+        chosen: np.ndarray,
+        sources: list[tuple[str, ...]],
+        history: Interactions,
+        features: Features,
+        affinity: Mapping[str, float],
+        as_of_us: int,
+    ) -> list[tuple[Reason, ...]]:
         """Return up to three reasons per chosen item, the most personal first; there is always one."""
         counts = _own(features, chosen)
         owned = set(history.item_N.tolist())
-        shelves = set(list(affinity)[:FAVOURITES])
+        shelves = dict(list(affinity.items())[:FAVOURITES])
         return [
             tuple(self._one(item, names, counts, owned, shelves, as_of_us))[:MAX_REASONS]
             for item, names in zip(chosen.tolist(), sources, strict=True)
@@ -48,9 +76,9 @@ class Reasons:
         sources: tuple[str, ...],
         counts: Mapping[int, tuple[int, float]],
         owned: set[int],
-        shelves: set[str],
+        shelves: Mapping[str, float],
         as_of_us: int,
-    ) -> list[str]:
+    ) -> list[Reason]:
         found = [
             self._bought_before(item, counts),
             self._together(item, owned),
@@ -60,39 +88,63 @@ class Reasons:
         ]
         return [reason for reason in found if reason] or [self._source(sources, bool(owned))]
 
-    def _bought_before(self, item: int, counts: Mapping[int, tuple[int, float]]) -> str | None:
+    def _bought_before(self, item: int, counts: Mapping[int, tuple[int, float]]) -> Reason | None:
         if item not in counts:
             return None
         times, days = counts[item]
-        return f"you {self.verb} this {_times(times)}, last {_ago(days)}"
+        return Reason(
+            kind="own",
+            said=f"you {self.verb} this {_times(times)}, last {_ago(days)}",
+            counts={"times": times, "days_since_last": days},
+        )
 
-    def _together(self, item: int, owned: set[int]) -> str | None:
-        for partner in self.items.partner_IK[item].tolist():
+    def _together(self, item: int, owned: set[int]) -> Reason | None:
+        for place, partner in enumerate(self.items.partner_IK[item].tolist()):
             if partner in owned and partner != item:
                 together = "bought" if self.verb == "bought" else "chosen"
-                return f"often {together} together with {self.items.titles[partner]}, which you {self.verb}"
+                return Reason(
+                    kind="together",
+                    said=f"often {together} together with {self.items.titles[partner]}, which you {self.verb}",
+                    counts={"partner": partner, "days_together": int(self.items.together_IK[item, place])},
+                )
         return None
 
-    def _favourite(self, item: int, shelves: set[str]) -> str | None:
+    def _favourite(self, item: int, shelves: Mapping[str, float]) -> Reason | None:
         shelf = (self.items.category[item] or "").partition(" > ")[0]
-        return f"from {shelf}, where you often {self.present}" if shelf in shelves else None
+        if shelf not in shelves:
+            return None
+        return Reason(
+            kind="shelf",
+            said=f"from {shelf}, where you often {self.present}",
+            counts={"shelf": shelf, "share_of_history": shelves[shelf]},
+        )
 
-    def _selling(self, item: int, as_of_us: int) -> str | None:
+    def _selling(self, item: int, as_of_us: int) -> Reason | None:
         if item not in self._popular:
             return None
-        if as_of_us - self.items.as_of_us <= MONTH_US:
-            return "popular this month"
+        said = "popular this month"
         counted = datetime.fromtimestamp(self.items.as_of_us / 1e6, UTC)
-        return f"popular in the month before {counted:%-d %B %Y}"
+        if as_of_us - self.items.as_of_us > MONTH_US:
+            said = f"popular in the month before {counted:%-d %B %Y}"
+        counts = {
+            "place": self._popular[item],
+            "taken": int(self.items.recent_I[item]),
+            "days": RECENT_DAYS,
+            "before": counted,
+        }
+        return Reason(kind="selling", said=said, counts=counts)
 
-    def _new(self, item: int, as_of_us: int) -> str | None:
+    def _new(self, item: int, as_of_us: int) -> Reason | None:
         first_us = max(int(self.items.first_us_I[item]), int(self.items.available_us_I[item]))
-        return "new" if 0 <= as_of_us - first_us <= MONTH_US else None
+        if not 0 <= as_of_us - first_us <= MONTH_US:
+            return None
+        return Reason(kind="new", said="new", counts={"since": datetime.fromtimestamp(first_us / 1e6, UTC)})
 
-    def _source(self, sources: tuple[str, ...], has_history: bool) -> str:
+    def _source(self, sources: tuple[str, ...], has_history: bool) -> Reason:
+        said = f"others {self.verb} this often"
         if has_history and any(name not in {"popularity", FALLBACK} for name in sources):
-            return f"people who {self.present} like you {self.verb} this"
-        return f"others {self.verb} this often"
+            said = f"people who {self.present} like you {self.verb} this"
+        return Reason(kind="source", said=said, counts={"sources": sources})
 
 
 def _own(features: Features, chosen: np.ndarray) -> dict[int, tuple[int, float]]:

@@ -9,8 +9,9 @@ import bentoml
 
 from bentos import release
 from bentos.guard import Guard
-from bentos.recommend.app import Serving, begin, create, settle
+from bentos.recommend.app import Serving, begin, create
 from bentos.recommend.person import People
+from bentos.startup import settle
 from counterfoil import settings
 
 

@@ -4,6 +4,6 @@ Nouns enter only through the recording seam (`recorder.py`); nothing here is eve
 """
 
 from counterfoil.catalog.catalog import Catalog
-from counterfoil.catalog.recorder import Made, Outcome, Recorder, Unrecorded
+from counterfoil.catalog.recorder import Made, Observer, Outcome, Passage, Recorder, Unrecorded
 
-__all__ = ["Catalog", "Made", "Outcome", "Recorder", "Unrecorded"]
+__all__ = ["Catalog", "Made", "Observer", "Outcome", "Passage", "Recorder", "Unrecorded"]

@@ -104,6 +104,21 @@ class Catalog:
             nouns = connection.execute(select(tables.DONE.c.nouns).where(tables.DONE.c.key == key)).scalar()
         return None if nouns is None else orjson.loads(nouns)
 
+    def made(self, noun_id: str) -> dict[str, Any] | None:
+        """Return the verb that returned a noun last: name, key, flow run (None outside of one), seconds, moment; or None."""
+        found = select(tables.DONE).where(tables.DONE.c.nouns.contains(noun_id, autoescape=True))
+        with self.reader.connect() as connection:
+            row = (
+                connection.execute(found.order_by(tables.DONE.c.recorded_at.desc()).limit(1))
+                .mappings()
+                .first()
+            )
+        return (
+            None
+            if row is None
+            else {name: row[name] for name in ("verb", "key", "run", "seconds", "recorded_at")}
+        )
+
     def record(
         self,
         verb: str,
@@ -112,8 +127,11 @@ class Catalog:
         parents: Iterable[tuple[str, str]],
         stored: Iterable[Stored],
         seconds: float,
+        run: str | None = None,
     ) -> None:
         """Write in one transaction what a verb returned, from what, and where its bytes lie; twice is the same as once.
+
+        `run` names the flow run that did it.
 
         Done again with the same key (the bytes were lost), the key names what was made last. ConflictError when a release
         is late; IntegrityError when an address is taken by other bytes. UnavailableError when it was written, and no checkpoint
@@ -123,7 +141,7 @@ class Catalog:
         edges = list(parents)
         with self.engine.begin() as connection:
             begin(connection, now, self.notary)
-            written = Written(verb=verb, key=key, returned=[noun.id for noun in nouns])
+            written = Written(verb=verb, key=key, run=run, returned=[noun.id for noun in nouns])
             for version in stored:
                 if _once(connection, tables.STORED, "address", {**_stored_row(version), "recorded_at": now}):
                     written.stored.append(said_of_stored(version.address, version.sha256))
@@ -138,7 +156,7 @@ class Catalog:
                 if isinstance(noun, Release):
                     _switch(connection, noun)
             ids = orjson.dumps(written.returned).decode()
-            row = {"verb": verb, "nouns": ids, "seconds": seconds, "recorded_at": now}
+            row = {"verb": verb, "nouns": ids, "seconds": seconds, "run": run, "recorded_at": now}
             known = tables.DONE.c.key == key
             if not connection.execute(update(tables.DONE).where(known).values(row)).rowcount:
                 connection.execute(insert(tables.DONE).values(key=key, **row))
@@ -251,6 +269,13 @@ class Catalog:
                 tables.DONE.c.key
             )
             return [dict(row) for row in connection.execute(query).mappings()]
+
+    def passages(self) -> list[dict[str, Any]]:
+        """Return every verb that was done, oldest first: key, name, ids of what it returned, seconds, moment of its record."""
+        query = select(tables.DONE).order_by(tables.DONE.c.recorded_at, tables.DONE.c.key)
+        with self.reader.connect() as connection:
+            rows = connection.execute(query).mappings().all()
+        return [{**row, "nouns": orjson.loads(row["nouns"])} for row in rows]
 
     def addresses(self) -> list[str]:
         """Return every stored address that was recorded."""

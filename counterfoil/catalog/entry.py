@@ -21,10 +21,11 @@ from counterfoil.ledger.tables import PEAKS
 
 @dataclass(kw_only=True)
 class Written:
-    """One verb's write: its key, what it returned, and which nouns, edges and stored versions were not there before."""
+    """One verb's write: key, flow run, what it returned, which nouns, edges and stored versions were not there before."""
 
     verb: str
     key: str
+    run: str | None
     returned: list[str]
     new: list[dict[str, Any]] = field(default_factory=list)
     edges: list[list[str]] = field(default_factory=list)

@@ -2,14 +2,16 @@
 
 `Recorder.wrap(verb)` is the verb with a memory. Its key is the verb's name, the ids of the nouns and the values it was given, and
 the digest of the code that it runs; when that key was done before and its bytes are still in the store, the recorded nouns come
-back and nothing runs. Nobody else calls `Catalog.record`.
+back and nothing runs. Nobody else calls `Catalog.record`. Whoever watches what passes (`Observer`) is told here, so that no verb
+has to tell anybody.
 """
 
 import dataclasses
+import inspect
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from counterfoil import canonical
 from counterfoil.catalog.catalog import Catalog
@@ -45,11 +47,40 @@ class Outcome:
     nouns: tuple[str, ...]
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Passage:
+    """One verb on its way through the seam: its name, label and key, and what it was given, by the names of its parameters."""
+
+    verb: str
+    label: str
+    key: str
+    given: dict[str, Any]
+
+    @property
+    def taken(self) -> tuple[Noun, ...]:
+        """The nouns among what it was given, each once, in the order of the parameters."""
+        return tuple({noun.id: noun for noun in _nouns_in(self.given)}.values())
+
+
+class Observer(Protocol):
+    """Who is told of every passage. An observer may raise nothing: the verb's outcome is not its business."""
+
+    def began(self, passage: Passage) -> None:
+        """A verb is about to run."""
+
+    def ended(self, passage: Passage, nouns: Sequence[Noun], *, remembered: bool) -> None:
+        """A verb's nouns are on record; `remembered` ones were made before, and nothing began."""
+
+    def failed(self, passage: Passage, fault: BaseException) -> None:
+        """A verb that began ended with an error, or was interrupted."""
+
+
 @dataclass(kw_only=True)
 class Recorder:
     """Wraps verbs. `code` maps a verb's name to the digest of the code it depends on; `look` forbids running anything.
 
-    `before` is called once, ahead of the first verb that runs.
+    `observers` are told of all that passes; `on_start` and `on_end` are for whoever shows progress. `before` is called once,
+    ahead of the first verb that runs; `run` names the flow run.
     """
 
     catalog: Catalog
@@ -57,9 +88,11 @@ class Recorder:
     code: dict[str, str]
     look: bool = False
     outcomes: list[Outcome] = field(default_factory=list)
+    observers: tuple[Observer, ...] = ()
     on_start: Callable[[str, str], None] | None = None
     on_end: Callable[[Outcome], None] | None = None
     before: Callable[[], None] | None = None
+    run: str | None = None
 
     def wrap(
         self,
@@ -75,6 +108,7 @@ class Recorder:
         still stands; when not, the verb runs again.
         """
         name = verb.__name__
+        parameters = inspect.signature(verb, follow_wrapped=False)
 
         def recorded(*args: Any, label: str = "", **kwargs: Any) -> Any:
             key = canonical.sha256(
@@ -85,12 +119,16 @@ class Recorder:
                     "kwargs": _identity(kwargs),
                 }
             )
+            given = dict(parameters.bind(*args, **kwargs).arguments)
+            passage = Passage(verb=name, label=label, key=key, given=given)
             nouns = self._remembered(key, present) if lasts() else None
             started = time.perf_counter()
             skipped = nouns is not None
             if nouns is None:
-                nouns = self._run(verb, key, label, args, kwargs)
+                nouns = self._watched(verb, passage, args, kwargs)
             seconds = time.perf_counter() - started
+            for observer in self.observers:
+                observer.ended(passage, nouns, remembered=skipped)
             ids = tuple(noun.id for noun in nouns)
             outcome = Outcome(verb=name, label=label, skipped=skipped, seconds=seconds, nouns=ids)
             self.outcomes.append(outcome)
@@ -102,19 +140,30 @@ class Recorder:
         recorded.__doc__ = verb.__doc__
         return recorded
 
-    def _run(self, verb: Callable[..., Made], key: str, label: str, args: Any, kwargs: Any) -> list[Noun]:
+    def _watched(self, verb: Callable[..., Made], passage: Passage, args: Any, kwargs: Any) -> list[Noun]:
+        """Run a verb, and tell the observers that it begins, and of its end when it is a bad one."""
         if self.look:
-            raise Unrecorded(verb.__name__)
+            raise Unrecorded(passage.verb)
         if self.before:
             first, self.before = self.before, None
             first()
+        for observer in self.observers:
+            observer.began(passage)
+        try:
+            return self._run(verb, passage.key, passage.label, args, kwargs)
+        except BaseException as fault:
+            for observer in self.observers:
+                observer.failed(passage, fault)
+            raise
+
+    def _run(self, verb: Callable[..., Made], key: str, label: str, args: Any, kwargs: Any) -> list[Noun]:
         if self.on_start:
             self.on_start(verb.__name__, label)
         started = time.perf_counter()
         made = verb(*args, **kwargs)
         parents = sorted({(noun.kind, noun.id) for noun in _nouns_in([args, kwargs])})
         self.catalog.record(
-            verb.__name__, key, made.nouns, parents, made.stored, time.perf_counter() - started
+            verb.__name__, key, made.nouns, parents, made.stored, time.perf_counter() - started, self.run
         )
         # What was recorded first under an id stays; hand on that, so that a noun in hand is always the noun on record.
         return [self.catalog.get(noun.id) for noun in made.nouns]

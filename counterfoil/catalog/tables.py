@@ -84,6 +84,7 @@ DONE = Table(
     Column("verb", String(40), nullable=False),
     Column("nouns", Text, nullable=False),
     Column("seconds", Float, nullable=False),
+    Column("run", String(80)),
     Column("recorded_at", UtcTime, nullable=False),
 )
 RELEASE = Table(
@@ -159,6 +160,7 @@ def _say(context: ExceptionContext) -> None:
         fault, IntegrityError | DataError | ProgrammingError
     ):
         where = "" if context.engine is None else f" at {context.engine.url!r}"
+        said = " ".join(str(fault.orig).split())  # drivers may take several lines
         raise UnavailableError(
-            f"the catalog{where} does not work: {fault.orig}; mend it or restore it, then run again"
+            f"the catalog{where} does not work: {said}; mend it or restore it, then run again"
         ) from fault

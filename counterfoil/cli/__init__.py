@@ -10,11 +10,24 @@ from typing import Any
 import typer
 
 from counterfoil import settings, terminal
-from counterfoil.cli import data, learn, ledger, loop, pages, proof, steer
+from counterfoil.cli import data, learn, ledger, loop, pages, people, proof, reach, standards, steer
 from counterfoil.cli.app import app
 from counterfoil.errors import CounterfoilError, InputError
 
-__all__ = ["app", "data", "learn", "ledger", "loop", "main", "pages", "proof", "steer"]
+__all__ = [
+    "app",
+    "data",
+    "learn",
+    "ledger",
+    "loop",
+    "main",
+    "pages",
+    "people",
+    "proof",
+    "reach",
+    "standards",
+    "steer",
+]
 
 
 def main() -> None:

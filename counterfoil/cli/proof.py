@@ -53,6 +53,43 @@ def push(json: Json = False) -> None:
 
 
 @app.command()
+def replay(
+    receipt_ids: Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="Receipts.")] = None,
+    sample: Annotated[
+        int | None, typer.Option(min=1, help="So many of all receipts instead, spread evenly.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Which sample.")] = 0,
+    json: Json = False,
+) -> None:
+    """Make answers anew from the archived bento and the person as known then, and compare.
+
+    Ends with 5 when one is not the same, with 7 when one cannot be made any more.
+    """
+    from flows import replay as replaying
+
+    with terminal.stages() as stages:
+        found = replaying.replay(receipt_ids or [], sample, seed, stages)
+    terminal.emit(found, json, replaying.show)
+    code = replaying.exit_code(found)
+    if code:
+        raise typer.Exit(code)
+
+
+@app.command()
+def why(
+    receipt_id: Annotated[str, typer.Argument(metavar="ID")],
+    item: Annotated[str | None, typer.Argument(help="One item of the answer; default: all.")] = None,
+    json: Json = False,
+) -> None:
+    """Say why items stand where they stand: evidence, the parts of the score, and what would move them."""
+    from flows import why as asking
+
+    with terminal.stages() as stages:
+        told = asking.why(receipt_id, item, stages)
+    terminal.emit(told, json, asking.show)
+
+
+@app.command()
 def restore(
     address: Annotated[str, typer.Argument(help="Id of a dataset, candidate or evaluation, or its address.")],
     folder: Annotated[Path, typer.Argument(help="Where to lay it out; must not exist.")],

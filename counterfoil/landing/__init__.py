@@ -3,6 +3,7 @@
 from counterfoil.landing.held import Quarantined, quarantine, quarantined_rows
 from counterfoil.landing.intake import Landed, land
 from counterfoil.landing.manifest import Batch, DayPart, Manifest, is_recorded
+from counterfoil.landing.origin import Origin, holding, origins
 from counterfoil.landing.resubmit import resubmit
 from counterfoil.landing.staging import read_manifest
 
@@ -11,9 +12,12 @@ __all__ = [
     "DayPart",
     "Landed",
     "Manifest",
+    "Origin",
     "Quarantined",
+    "holding",
     "is_recorded",
     "land",
+    "origins",
     "quarantine",
     "quarantined_rows",
     "read_manifest",

@@ -22,6 +22,7 @@ from counterfoil.landing import offer as offers
 from counterfoil.landing.engine import connect
 from counterfoil.landing.manifest import Batch, DayPart, Manifest
 from counterfoil.landing.offer import CONTRACTS, KEPT, SOUND, Offer
+from counterfoil.landing.origin import DayOrigin, Origin, items_file
 from counterfoil.landing.progress import Progress, silent
 from counterfoil.pseudonym import fingerprint
 from counterfoil.settings import Settings
@@ -120,15 +121,61 @@ class Intake:
         days = self._stage_days(offer) if "events" in offer.tables else {}
         catalogue = {name: self._stage_catalogue(offer, name) for name in offer.tables if name != "events"}
         moves, removals = self.stage_quarantine(offer)
+        record = self._record(offer, days)
+        origin = self._origin(offer, days, record.items, catalogue.get("items"))
+        if origin.items:
+            moves = [*moves, self._stage_items(offer, origin)]
         return staging.Commit(
-            batch=self._record(offer, days),
+            batch=record,
             days=days,
             items=catalogue.get("items"),
             people=catalogue.get("people"),
             moves=(*map(part.day_file, days), *(f"{name}.parquet" for name in catalogue), *moves),
             removals=tuple(removals),
             key=fingerprint(self.settings.pseudonym_key),
+            origin=origin,
         )
+
+    def _origin(
+        self, offer: Offer, days: Mapping[str, DayPart], items: int, catalogue: DayPart | None
+    ) -> Origin:
+        """Return what the batch brought: by day and kind, with the files that its days had before and have now."""
+        kinds: dict[str, dict[str, int]] = {day: {} for day in days}
+        if days:
+            query = f"""SELECT strftime(CAST(time AS DATE), '%Y-%m-%d') AS day, kind, count(item) FROM events
+                        WHERE {KEPT} GROUP BY CAST(time AS DATE), kind ORDER BY 1, 2"""
+            for day, kind, rows in offer.con.execute(query).fetchall():
+                kinds[day][kind] = rows
+        known = self.manifest.days
+        return Origin(
+            batch=self.batch,
+            digest=self.source.digest,
+            days={
+                day: DayOrigin(
+                    before=known[day].sha256 if day in known else None, sha256=part.sha256, kinds=kinds[day]
+                )
+                for day, part in days.items()
+            },
+            items=items,
+            catalogue=None
+            if catalogue is None
+            else DayOrigin(
+                before=self.manifest.items.sha256 if self.manifest.items else None,
+                sha256=catalogue.sha256,
+                kinds={},
+            ),
+        )
+
+    def _stage_items(self, offer: Offer, origin: Origin) -> str:
+        """Stage the items that the batch brought and that were not there just so before; return the file's name."""
+        name = items_file(origin.stem)
+        query = _fresh("items", "items.id", "")
+        if self.manifest.items:
+            old = self.settings.landing / "items.parquet"
+            query = f"({query}) EXCEPT SELECT {columns_of(old, CONTRACTS['items'])} FROM read_parquet({literal(old)})"
+        query = f"SELECT * FROM ({query}) AS brought ORDER BY id"
+        part.write_part(offer.stream(query), staging.staged(self.folder, name), CONTRACTS["items"].arrow())
+        return name
 
     def _stage_days(self, offer: Offer) -> dict[str, DayPart]:
         changed = offer.con.execute(
@@ -136,7 +183,7 @@ class Intake:
         ).fetchall()
         before = [day for (day,) in sorted(changed) if day in self.manifest.days]
         for day in before:
-            _prove(self.settings.landing / part.day_file(day), self.manifest.days[day])
+            prove(self.settings.landing / part.day_file(day), self.manifest.days[day])
         columns = ", ".join(
             "names.pseudonym AS person" if n == "person" else f"events.{n}" for n in EVENT.names
         )
@@ -148,18 +195,16 @@ class Intake:
 
     def _stage_catalogue(self, offer: Offer, name: str) -> DayPart:
         contract = CONTRACTS[name]
-        rest = ", ".join(f"{name}.{n}" for n in contract.names if n != "id")
         key, join = f"{name}.id", ""
         if name == "people":
             key, join = "names.pseudonym", "JOIN names ON names.name = people.id"
-        query = f"""SELECT {key} AS id, {rest} FROM {name} {join} WHERE {SOUND}
-                    QUALIFY row_number() OVER (PARTITION BY {key} ORDER BY {name}.rowid DESC) = 1"""
+        query = _fresh(name, key, join)
         known = self.manifest.items if name == "items" else self.manifest.people
         if known:
             old = self.settings.landing / f"{name}.parquet"
-            _prove(old, known)
+            prove(old, known)
             query = f"""WITH fresh AS ({query}) SELECT * FROM fresh UNION ALL
-                        SELECT {_columns_of(old, contract)} FROM read_parquet({literal(old)})
+                        SELECT {columns_of(old, contract)} FROM read_parquet({literal(old)})
                         WHERE id NOT IN (SELECT id FROM fresh)"""
         rows = offer.stream(f"SELECT * FROM ({query}) AS merged ORDER BY id")
         made = part.write_part(rows, staging.staged(self.folder, f"{name}.parquet"), contract.arrow())
@@ -198,7 +243,14 @@ class Intake:
         return tuple(self.settings.landing / part.day_file(day) for day in days)
 
 
-def _columns_of(path: Path, contract: Contract) -> str:
+def _fresh(name: str, key: str, join: str) -> str:
+    """Return the query of a batch's sound items or people, the last of each."""
+    rest = ", ".join(f"{name}.{n}" for n in CONTRACTS[name].names if n != "id")
+    return f"""SELECT {key} AS id, {rest} FROM {name} {join} WHERE {SOUND}
+               QUALIFY row_number() OVER (PARTITION BY {key} ORDER BY {name}.rowid DESC) = 1"""
+
+
+def columns_of(path: Path, contract: Contract) -> str:
     """Return the contract's columns of a file that landed, NULL for those that came into the contract since."""
     held = pq.read_schema(path).names
     return ", ".join(
@@ -215,7 +267,8 @@ def _balanced(batch: Batch) -> Batch:
     return batch
 
 
-def _prove(path: Path, known: DayPart) -> None:
+def prove(path: Path, known: DayPart) -> None:
+    """Raise IntegrityError unless a landed file is the one that the manifest knows."""
     if not path.exists() or canonical.file_digest(path) != known.sha256:
         raise IntegrityError(
             f"{path} is not the file that landed; restore it from the store before importing more"

@@ -3,7 +3,7 @@
 The manifest is the authority on what has landed; a file that it does not name has not.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -74,10 +74,12 @@ class Manifest:
         items: DayPart | None,
         people: DayPart | None,
         key: str | None,
+        gone: Collection[str] = (),
     ) -> "Manifest":
-        """Return the manifest after a batch that wrote these parts."""
+        """Return the manifest after a batch that wrote these parts, and left nothing of the days `gone`."""
+        days = {day: part for day, part in {**self.days, **parts}.items() if day not in gone}
         return Manifest(
-            days=dict(sorted({**self.days, **parts}.items())),
+            days=dict(sorted(days.items())),
             items=items or self.items,
             people=people or self.people,
             batches=(*self.batches, batch),

@@ -40,8 +40,8 @@ class Offer:
 
     def count(self, query: str) -> int:
         """Return the number that a query answers."""
-        row = self.con.execute(query).fetchone()
-        return int(row[0]) if row else 0
+        rows = self.con.execute(query).fetchall()  # all of them: what is left unread holds the connection
+        return int(rows[0][0]) if rows else 0
 
     def rows(self, table: str, where: str = "true") -> int:
         """Return how many rows of a table there are."""

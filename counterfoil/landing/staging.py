@@ -16,7 +16,9 @@ import orjson
 from counterfoil.errors import ConflictError
 from counterfoil.files import write_durably
 from counterfoil.landing import manifest as manifests
+from counterfoil.landing import origin as origins
 from counterfoil.landing.manifest import Batch, DayPart, Manifest
+from counterfoil.landing.origin import Origin
 from counterfoil.landing.progress import Progress, silent
 from counterfoil.pseudonym import fingerprint, require_same
 from counterfoil.settings import Settings
@@ -26,7 +28,8 @@ from counterfoil.settings import Settings
 class Commit:
     """What a batch changes: its record, the parts that it wrote, files to move into place and to remove.
 
-    `key` is the fingerprint of the key of its pseudonyms; a commit file of an earlier version has none.
+    `key` is the fingerprint of the key of its pseudonyms, `origin` what the batch brought; a commit file of an earlier version
+    has none. `gone` are days of which an erasure left nothing.
     """
 
     batch: Batch
@@ -36,6 +39,8 @@ class Commit:
     moves: tuple[str, ...] = ()
     removals: tuple[str, ...] = ()
     key: str | None = None
+    origin: Origin | None = None
+    gone: tuple[str, ...] = ()
 
 
 @contextlib.contextmanager
@@ -116,7 +121,9 @@ def _finish(settings: Settings, folder: Path, what: Commit, progress: Progress) 
     before = manifests.load(settings)
     if before.batch(what.batch.digest) is None:
         _move(settings, folder, what, progress)
-        after = before.plus(what.batch, what.days, what.items, what.people, what.key)
+        if what.origin is not None:
+            origins.write(settings, what.origin)
+        after = before.plus(what.batch, what.days, what.items, what.people, what.key, what.gone)
         write_durably(manifests.place(settings), manifests.encode(after))
         progress("manifest", 0)
     shutil.rmtree(folder)
@@ -125,7 +132,7 @@ def _finish(settings: Settings, folder: Path, what: Commit, progress: Progress) 
 
 def _move(settings: Settings, folder: Path, what: Commit, progress: Progress) -> None:
     for name in what.moves:
-        waiting, target = staged(folder, name), settings.landing / name
+        waiting, target = staged(folder, name), origins.place(settings, name)
         # Not there any more: an earlier run moved it before it was killed.
         if waiting.exists():
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -147,4 +154,6 @@ def _decode(content: bytes) -> Commit:
         moves=tuple(plain["moves"]),
         removals=tuple(plain["removals"]),
         key=plain.get("key"),
+        origin=origins.decode(plain["origin"]) if plain.get("origin") else None,
+        gone=tuple(plain.get("gone", ())),
     )

@@ -18,7 +18,7 @@ from counterfoil.errors import ConfigError, UnavailableError
 from counterfoil.files import sync
 from counterfoil.ledger.afar import Afar
 from counterfoil.ledger.book import Head
-from counterfoil.ledger.verifier import CHECKPOINTS, note, note_body
+from counterfoil.ledger.verifier import CHECKPOINTS, ORIGIN, note, note_body
 
 WEBHOOK_SECONDS = 10.0
 
@@ -38,6 +38,12 @@ class Notary:
     def held(self) -> bytes | None:
         """Return the public key, None when there is no key."""
         return self.public() if self.key.is_file() else None
+
+    def sign(self, text: bytes) -> bytes:
+        """Sign a text that is no head of the ledger; return the 64 bytes. ValueError for one that might be taken for a head."""
+        if text.startswith(ORIGIN.encode()):
+            raise ValueError("this is signed as a head of the ledger only")
+        return _loaded(self.key).sign(text)
 
     def publish(self, head: Head) -> None:
         """Sign a head and hand it to every place; UnavailableError when one does not take it: entries are kept all the same.

@@ -4,6 +4,6 @@
 receipt is not decided here: the serving seam in `bentos/seam.py` does, for every answer.
 """
 
-from counterfoil.receipts.store import Receipts
+from counterfoil.receipts.store import Erased, Receipts
 
-__all__ = ["Receipts"]
+__all__ = ["Erased", "Receipts"]

@@ -27,6 +27,16 @@ ID = re.compile(r"receipt-(?P<segment>(?P<day>\d{8})T\d{6}-[0-9a-f]{8})-(?P<numb
 SEGMENT_RECEIPTS = 4096
 GROUP = 512
 OPEN = 2
+
+
+class Erased(UnknownError):
+    """The receipt was erased, by the erasure that names the person so."""
+
+    def __init__(self, id: str, person: str) -> None:
+        super().__init__(f"{id} was erased with all that was held about its person")
+        self.id, self.person = id, person
+
+
 HINTS = get_type_hints(Receipt)
 
 
@@ -74,7 +84,7 @@ class Receipts:
         return done
 
     def find(self, id: str) -> Receipt:
-        """Return the receipt of that id; UnknownError when there is none."""
+        """Return the receipt of that id; UnknownError when there is none, Erased when it is no longer there."""
         parts = _parts(id)
         path = self._path(parts["segment"])
         closed = path.with_suffix(sealed.SUFFIX)
@@ -85,13 +95,17 @@ class Receipts:
             self._bring(closed)
             payload = sealed.find(closed, int(parts["number"]))
         if payload is None:
+            if person := sealed.erased(closed, int(parts["number"])):
+                raise Erased(id, person)
             raise UnknownError(
                 f"no receipt {id} in {self.folder}; take the id from an answer of this installation"
             )
         return decode(payload)
 
     def proof(self, id: str) -> dict[str, Any]:
-        """Return what proves a sealed receipt: its payload, its segment, the root over that, and the hashes in between (base64).
+        """Return what proves a sealed receipt (base64): payload, hash, segment, its root, and the hashes in between.
+
+        Of an erased receipt there is no payload, and the hash is proven all the same.
 
         UnknownError when there is no such receipt, InputError when it is not sealed yet.
         """
@@ -108,7 +122,8 @@ class Receipts:
         except IndexError as fault:
             raise UnknownError(f"no receipt {id} in {self.folder}") from fault
         return {
-            "receipt": held.payload.decode(),
+            "receipt": None if held.payload is None else held.payload.decode(),
+            "leaf": base64.b64encode(held.leaf).decode(),
             "segment": parts["segment"],
             "segment_root": held.root.hex(),
             "place": held.place,

@@ -112,6 +112,7 @@ def snapshot(
         verdicts=tuple(verdict.id for verdict in verdicts),
         code_version=code_version(),
         seconds=cost.seconds,
+        tables=dict(tables),
     )
     return Made(nouns=(dataset,), stored=(stored,))
 

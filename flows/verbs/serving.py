@@ -12,6 +12,7 @@ from counterfoil.errors import ConflictError
 from counterfoil.types import Bento, Candidate, Dataset, Decision, Noun, OnlineRows, Release, UseCase
 from flows.champion import to_beat
 from flows.place import Place, code_version
+from flows.quarantine import require_free
 
 
 def package(place: Place, case: UseCase, dataset: Dataset, decision: Decision) -> Made:
@@ -100,7 +101,9 @@ def release(place: Place, case: UseCase, decision: Decision, bento: Bento) -> Ma
     """Make the bento the champion: the next epoch, from now on.
 
     ConflictError when somebody else was faster: another release since, or another champion than the decision was made against.
+    GateError when the bento holds what is in quarantine.
     """
+    require_free(place, bento, decision)
     latest = place.catalog.releases(case.name)
     evaluations = [place.catalog.get(name) for name in decision.evaluations]
     beaten = to_beat(place, case.name, {evaluation.candidate for evaluation in evaluations})  # type: ignore[attr-defined]

@@ -16,6 +16,7 @@ from threadpoolctl import ThreadpoolController
 from models import artefact
 from models.config import Checked, Span, bounds, build
 from models.data import Interactions, Query, Ranking, TrainingSet
+from models.explain import Explanation, by_history
 from models.families import dense
 from models.families.repurchase import decay
 from models.family import Family
@@ -63,16 +64,39 @@ class Als:
 
     def fold_in(self, taken_PI: csr_matrix) -> np.ndarray:
         """Solve the factors of people, float32 [P, F]: (Y'Y + Y'(C - 1)Y + reg) x = Y'C p (Hu et al., equation 4)."""
-        factors = self.factor_IF.shape[1]
-        ridge_FF = self.gram_FF + self.config.regularization * np.eye(factors)
-        out_PF = np.zeros((taken_PI.shape[0], factors), np.float32)
+        out_PF = np.zeros((taken_PI.shape[0], self.factor_IF.shape[1]), np.float32)
         for row in np.flatnonzero(np.diff(taken_PI.indptr)):
             span = slice(taken_PI.indptr[row], taken_PI.indptr[row + 1])
             y_NF = self.factor_IF[taken_PI.indices[span]].astype(np.float64)
             c_N = taken_PI.data[span].astype(np.float64)
-            left_FF = ridge_FF + (y_NF.T * (c_N - 1.0)) @ y_NF
-            out_PF[row] = np.linalg.solve(left_FF, y_NF.T @ c_N)
+            out_PF[row] = np.linalg.solve(self._left(y_NF, c_N), y_NF.T @ c_N)
         return out_PF
+
+    def _left(self, y_NF: np.ndarray, c_N: np.ndarray) -> np.ndarray:
+        """Return the left side of what a person's factors solve, float64 [F, F]."""
+        ridge_FF = self.gram_FF + self.config.regularization * np.eye(self.factor_IF.shape[1])
+        left_FF: np.ndarray = ridge_FF + (y_NF.T * (c_N - 1.0)) @ y_NF
+        return left_FF
+
+    def explain(self, query: Query, item_N: np.ndarray, k: int) -> tuple[Explanation, ...]:
+        """Return what each item of the history added to the scores, given all others (Hu et al., equations 6 and 7)."""
+        learned, taken_PI = len(self.buyers_I), confidence(self.config, query.history, query.as_of_us)
+        taken_PI = taken_PI[:, : len(self.buyers_I)]
+        prior_I = dense.prior(query, self.config.feature, self.buyers_I, self.config.prior_weight)
+        y_NF, c_N = self.factor_IF[taken_PI.indices].astype(np.float64), taken_PI.data.astype(np.float64)
+        left_FF = self._left(y_NF, c_N)
+        weight = dict(zip(taken_PI.indices.tolist(), taken_PI.data.tolist(), strict=True))
+        out = []
+        for item in item_N.tolist():
+            near_N = np.zeros(len(c_N))
+            if item < learned and len(c_N):
+                near_N = y_NF @ np.linalg.solve(left_FF, self.factor_IF[item].astype(np.float64)) * c_N
+            added = dict(zip(weight, near_N.tolist(), strict=True))
+            said = (
+                "how near it is to what the person took, as that person sees it, and a little for what sells"
+            )
+            out.append(by_history(item, said, added, weight, float(prior_I[item])))
+        return tuple(out)
 
     def save(self, folder: Path) -> None:
         """Write `config.json`, `factor.npy` and `buyers.npy`."""

@@ -16,6 +16,7 @@ from models.assembly import members
 from models.assembly.balance import affordable, balanced
 from models.config import Checked, bounds, build
 from models.data import Query, Ranking, TrainingSet
+from models.explain import Explanation, proposals
 from models.families import dense
 from models.family import Family, Model
 
@@ -59,6 +60,25 @@ class Cascade:
         dense.check(query, k, len(self.takers_I))
         ranking = self.inner.recommend(query, min(max(self.config.depth, k), query.items))
         return balanced(ranking, self.takers_I, self.config.balance or 0.0, self.config.depth, k)
+
+    def explain(self, query: Query, item_N: np.ndarray, k: int) -> tuple[Explanation, ...]:
+        """Return by how much each item's lead was divided, and how the inner family came to it."""
+        depth = min(max(self.config.depth, k), query.items)
+        ranking = self.inner.recommend(query, depth)
+        models = {self.config.inner: self.inner}
+        takers_I, power = dense.padded(self.takers_I, query.items), self.config.balance or 0.0
+        return tuple(
+            Explanation(
+                item=item,
+                method="none",
+                said=f"the lead that {self.config.inner} gives it, as a share of the best one's, divided by "
+                f"{float((takers_I[item] + 1.0) ** power):.4g}: {takers_I[item]:.0f} people took it (power {power:g})",
+                members=who,
+            )
+            for item, who in zip(
+                item_N.tolist(), proposals(models, [ranking], query, item_N, depth), strict=True
+            )
+        )
 
     def save(self, folder: Path) -> None:
         """Write `cascade.json`, `takers.npy`, the powers tried as `curve.json`, and the inner family into its sub folder."""

@@ -17,6 +17,7 @@ from models import artefact, recency
 from models.blas import one_thread
 from models.config import Checked, Span, bounds, build
 from models.data import Query, Ranking, TrainingSet
+from models.explain import Explanation
 from models.families import dense
 from models.families.prior import Prior
 from models.family import Family
@@ -66,6 +67,18 @@ class Ease:
             self.recency,
             self.prior,
             lambda taken_PI: (taken_PI @ self.weight_II).toarray(),
+        )
+
+    def explain(self, query: Query, item_N: np.ndarray, k: int) -> tuple[Explanation, ...]:
+        """Return what each item of the history added to the scores: its weight times how much of it was taken, as scaled."""
+        return recency.explain(
+            query,
+            item_N,
+            self.recency,
+            self.prior,
+            "how strongly the person's items foretell it, what was taken itself, and a little for what sells",
+            lambda taken_PI: (taken_PI @ self.weight_II).toarray(),
+            lambda taken_PI, item: taken_PI.T.multiply(self.weight_II[:, [item]]).toarray()[:, 0],
         )
 
     def save(self, folder: Path) -> None:

@@ -19,6 +19,7 @@ from models.assembly.exposure import Board, board, fill, join, learn
 from models.assembly.members import Cut, Member
 from models.config import Checked, bounds, build
 from models.data import Query, Ranking, TrainingSet
+from models.explain import Explanation, Part, Proposal, explained, proposals
 from models.families import dense
 from models.family import Family, Model, joined
 from models.metrics.accuracy import hits, ndcg, taken
@@ -81,6 +82,52 @@ class Exposure:
         if self.trees is None:
             return self.models[self.config.members[0]].recommend(query, k)
         return joined(self._part(self.trees, part, k) for part in query.parts(PEOPLE_PER_PART))
+
+    def explain(self, query: Query, item_N: np.ndarray, k: int) -> tuple[Explanation, ...]:
+        """Return what each signal added to the log-odds that an item is taken, its bonus, and how members came to propose it.
+
+        Where a single member answers, its explanation.
+        """
+        if self.trees is None:
+            return explained(self.models[self.config.members[0]], query, item_N, k)
+        depth = min(max(self.config.depth, k), query.items)
+        lists = [self.models[name].recommend(query, depth) for name in self.config.members]
+        found = pool.merge(lists, query.people, query.items)
+        signal_NF = chance.signals(found, _had(query))
+        parts_NF = self.trees.contributions(signal_NF) if len(found) else np.zeros((0, 1), np.float32)
+        chance_N = self.trees.score(signal_NF)
+        by_item = {item: row for row, item in enumerate(found.item_N.tolist())}
+        models = {name: self.models[name] for name in self.config.members}
+        proposed = proposals(models, lists, query, item_N, depth)
+        return tuple(
+            self._explained(item, by_item.get(item), who, signal_NF, parts_NF, chance_N)
+            for item, who in zip(item_N.tolist(), proposed, strict=True)
+        )
+
+    def _explained(
+        self,
+        item: int,
+        row: int | None,
+        who: tuple[Proposal, ...],
+        signal_NF: np.ndarray,
+        parts_NF: np.ndarray | None,
+        chance_N: np.ndarray,
+    ) -> Explanation:
+        if row is None or parts_NF is None or self.trees is None:
+            return Explanation(item=item, method="none", said="no member proposed it")
+        names = zip(self.trees.names, signal_NF[row].tolist(), parts_NF[row, :-1].tolist(), strict=True)
+        bonus = float(self.bonus_I[item]) if item < len(self.bonus_I) else 0.0
+        return Explanation(
+            item=item,
+            method=self.trees.told,
+            said=f"the log-odds of the chance that it is taken, {chance_N[row]:.4g}; a list holds the best by chance (less for "
+            f"what many take) plus a bonus for what few lists hold, here {bonus:.4g}; the score is 1 over the place",
+            total=float(np.log(chance_N[row]) - np.log1p(-float(chance_N[row]))),
+            of="log-odds of the chance",
+            bias=float(parts_NF[row, -1]),
+            parts=tuple(Part(name=name, value=value, added=added) for name, value, added in names),
+            members=who,
+        )
 
     def save(self, folder: Path) -> None:
         """Write `exposure.json`, the bonuses tried as `curve.json`, the trees, takers, bonuses, and a sub folder per member."""

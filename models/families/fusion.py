@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
+
 from counterfoil.errors import ConfigError, InputError, IntegrityError
 from models import artefact
 from models.assembly import members
@@ -17,6 +19,7 @@ from models.assembly.weigh import Weights, weigh
 from models.assembly.worth import Kind, total, worth
 from models.config import Checked, bounds, build
 from models.data import Query, Ranking, TrainingSet
+from models.explain import Explanation, Part, proposals
 from models.families import dense
 from models.family import Family, Model, joined
 from models.rank import pool
@@ -66,6 +69,30 @@ class Fusion:
         """Return the best `k` of all that the members propose; InputError for a question that does not fit."""
         dense.check(query, k, self.items)
         return joined(self._part(part, k) for part in query.parts(PEOPLE_PER_PART))
+
+    def explain(self, query: Query, item_N: np.ndarray, k: int) -> tuple[Explanation, ...]:
+        """Return what each member's opinion of these items is worth, times its weight, and how the member came to it."""
+        depth = min(max(self.config.depth, k), query.items)
+        lists = [self.models[name].recommend(query, depth) for name in self.config.members]
+        found = pool.merge(lists, query.people, query.items)
+        worth_NM = worth(found, self.config.kind or KINDS[0], self.config.smoothing)
+        by_item = {item: row for row, item in enumerate(found.item_N.tolist())}
+        models = {name: self.models[name] for name in self.config.members}
+        out = []
+        for item, who in zip(item_N.tolist(), proposals(models, lists, query, item_N, depth), strict=True):
+            value_M = worth_NM[by_item[item]].tolist() if item in by_item else [0.0] * len(models)
+            weighed = zip(self.config.members, value_M, self.config.weights, strict=True)
+            parts = tuple(
+                Part(name=name, value=value, added=value * weight) for name, value, weight in weighed
+            )
+            said = f"what a place is worth (by {self.config.kind}) in each member's list, times the member's weight"
+            total = sum(part.added for part in parts)
+            out.append(
+                Explanation(
+                    item=item, method="weight x worth", said=said, total=total, parts=parts, members=who
+                )
+            )
+        return tuple(out)
 
     def save(self, folder: Path) -> None:
         """Write `fusion.json`, the ascent as `curve.json`, and one sub folder per member."""

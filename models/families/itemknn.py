@@ -15,6 +15,7 @@ from scipy.sparse import csr_matrix
 from models import artefact
 from models.config import Checked, Options, Span, bounds, build, searched
 from models.data import Query, Ranking, TrainingSet
+from models.explain import Explanation, by_history
 from models.families import dense, sparse
 from models.families.prior import Prior
 from models.families.repurchase import decay
@@ -90,6 +91,22 @@ class ItemKnn:
                 yield sparse.near(self.sim_II, item_A, weight_A, given(self.config.own_weight))
 
         return sparse.rank(query, k, ItemKnnConfig.family, score, self.prior)
+
+    def explain(self, query: Query, item_N: np.ndarray, k: int) -> tuple[Explanation, ...]:
+        """Return what each item of the history added to the scores: its similarity times how much of it was taken."""
+        decay_N = decay(query.history, query.as_of_us, given(self.config.half_life_days))
+        [(item_A, weight_A)] = sparse.taken(query.history, decay_N)
+        prior_I, own_weight = self.prior.of(query), given(self.config.own_weight)
+        return tuple(
+            by_history(
+                item,
+                "how near it is to what the person took, and a little for what sells",
+                sparse.nearness(self.sim_II, item_A, weight_A, own_weight, item),
+                dict(zip(item_A.tolist(), weight_A.tolist(), strict=True)),
+                float(prior_I[item]),
+            )
+            for item in item_N.tolist()
+        )
 
     def save(self, folder: Path) -> None:
         """Write `config.json`, `buyers.npy` and the neighbours as CSR parts."""

@@ -12,6 +12,7 @@ import numpy as np
 from models import artefact
 from models.config import Checked, build
 from models.data import Query, Ranking, TrainingSet
+from models.explain import Explanation, by_history
 from models.families import dense
 from models.families.prior import Prior
 from models.family import Family
@@ -53,6 +54,11 @@ class Popularity:
             sources=(PopularityConfig.family,),
             source_PK=shown_PK.astype(np.uint8),
         )
+
+    def explain(self, query: Query, item_N: np.ndarray, k: int) -> tuple[Explanation, ...]:
+        """Return the count that is the score."""
+        sold_I, said = self.sold.of(query), f"{self.config.feature}, the same for everybody"
+        return tuple(by_history(item, said, {}, {}, float(sold_I[item])) for item in item_N.tolist())
 
     def save(self, folder: Path) -> None:
         """Write `config.json` and `buyers.npy`."""

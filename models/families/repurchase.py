@@ -13,6 +13,7 @@ import numpy as np
 from models import artefact
 from models.config import Checked, Span, bounds, build
 from models.data import DAY_US, Interactions, Query, Ranking, TrainingSet
+from models.explain import Explanation, by_history
 from models.families import dense, sparse
 from models.families.prior import Prior
 from models.family import Family
@@ -47,6 +48,22 @@ class Repurchase:
             return sparse.taken(part.history, decay(part.history, part.as_of_us, self.config.half_life_days))
 
         return sparse.rank(query, k, RepurchaseConfig.family, score, self.prior)
+
+    def explain(self, query: Query, item_N: np.ndarray, k: int) -> tuple[Explanation, ...]:
+        """Return what the own takings of each item, and what sells, added to its score."""
+        decay_N = decay(query.history, query.as_of_us, self.config.half_life_days)
+        [(item_A, weight_A)] = sparse.taken(query.history, decay_N)
+        taken, prior_I = dict(zip(item_A.tolist(), weight_A.tolist(), strict=True)), self.prior.of(query)
+        return tuple(
+            by_history(
+                item,
+                "how often the person took it, what is older by less, and a little for what sells",
+                {item: taken[item]} if item in taken else {},
+                taken,
+                float(prior_I[item]),
+            )
+            for item in item_N.tolist()
+        )
 
     def save(self, folder: Path) -> None:
         """Write `config.json` and `buyers.npy`."""

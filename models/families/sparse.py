@@ -79,6 +79,19 @@ def near(sim_II: csr_matrix, item_A: np.ndarray, weight_A: np.ndarray, own_weigh
     return item_C, score_I[item_C].astype(np.float32)
 
 
+def nearness(
+    sim_II: csr_matrix, item_A: np.ndarray, weight_A: np.ndarray, own_weight: float, item: int
+) -> dict[int, float]:
+    """Return what each item of a history adds to the score that `near` gives one item, by item of the history."""
+    known_A = np.flatnonzero(item_A < sim_II.shape[0])
+    column_M, value_M, count_A = entries(sim_II, item_A[known_A])
+    from_M = np.repeat(known_A, count_A)
+    here_M = column_M == item
+    added_A = np.bincount(from_M[here_M], value_M[here_M], len(item_A)) * weight_A
+    added_A = added_A + np.where(item_A == item, weight_A * own_weight, 0.0)
+    return dict(zip(item_A.tolist(), added_A.tolist(), strict=True))
+
+
 def _best(
     query: Query, k: int, item_C: np.ndarray, score_C: np.ndarray, excluded: np.ndarray | None, prior: Prior
 ) -> tuple[np.ndarray, np.ndarray]:

@@ -17,6 +17,7 @@ from models import artefact
 from models.assembly.members import settled_of
 from models.config import Checked, bounds, build
 from models.data import Interactions, Query, Ranking, TrainingSet
+from models.explain import NO_SUM, Explanation, Part, Proposal, proposals
 from models.families import dense
 from models.families.ease import EaseConfig
 from models.family import Family, Model, joined
@@ -84,22 +85,47 @@ class TwoStage:
         dense.check(query, k, self.lore.table.items)
         return joined(self._part(part, k) for part in query.parts(PEOPLE_PER_PART))
 
-    def contributions(self, query: Query, item_N: np.ndarray) -> tuple[tuple[str, ...], np.ndarray]:
-        """Return for one person what each signal added to the score of these items.
-
-        Names and exact values (TreeSHAP for trees), float32 [N, F + 1]; the last column is the bias; rows add up to the scores.
-        An item that no retriever proposes gets NaN, and so does every item where the ranker has no exact parts (networks).
-        """
-        candidates = propose(self.retrievers, self.config.depths, query)
+    def explain(self, query: Query, item_N: np.ndarray, k: int) -> tuple[Explanation, ...]:
+        """Return which retrievers proposed these items to one person, and what each signal added to the ranker's score."""
+        depths = tuple(max(depth, k) for depth in self.config.depths)
+        lists = ask(self.retrievers, depths, query)
+        candidates = pool.merge(lists, query.people, query.items)
         value_NF = self._signals(candidates, query)
-        at_N = np.minimum(np.searchsorted(candidates.item_N, item_N), max(len(candidates) - 1, 0))
-        out = np.full((len(item_N), len(self.ranker.names) + 1), np.nan, np.float32)
-        if len(candidates):
-            found_N = candidates.item_N[at_N] == item_N
-            parts_NF = self.ranker.contributions(value_NF[at_N[found_N]])
-            if parts_NF is not None:
-                out[found_N] = parts_NF
-        return self.ranker.names, out
+        parts_NF = self.ranker.contributions(value_NF) if len(candidates) else None
+        score_N = self.ranker.score(value_NF)
+        by_item = {item: row for row, item in enumerate(candidates.item_N.tolist())}
+        proposed = proposals(self.retrievers, lists, query, item_N, max(depths))
+        return tuple(
+            self._explained(item, by_item.get(item), who, value_NF, parts_NF, score_N)
+            for item, who in zip(item_N.tolist(), proposed, strict=True)
+        )
+
+    def _explained(
+        self,
+        item: int,
+        row: int | None,
+        who: tuple[Proposal, ...],
+        value_NF: np.ndarray,
+        parts_NF: np.ndarray | None,
+        score_N: np.ndarray,
+    ) -> Explanation:
+        if row is None:
+            return Explanation(
+                item=item, method="none", said="no retriever proposed it, so it was not ranked"
+            )
+        if parts_NF is None:
+            said = f"ranked by {self.ranker.told}; {NO_SUM}"
+            return Explanation(item=item, method="none", said=said, members=who)
+        names = zip(self.ranker.names, value_NF[row].tolist(), parts_NF[row, :-1].tolist(), strict=True)
+        return Explanation(
+            item=item,
+            method=self.ranker.told,
+            said="the ranker's score, comparable with those of the same answer alone",
+            total=float(score_N[row]),
+            bias=float(parts_NF[row, -1]),
+            parts=tuple(Part(name=name, value=value, added=added) for name, value, added in names),
+            members=who,
+        )
 
     def save(self, folder: Path) -> None:
         """Write `twostage.json`, the ranker's files, what is known of items, and one sub folder per retriever."""
@@ -181,11 +207,15 @@ def load(kind: type[TwoStageConfig], folder: Path) -> TwoStage:
 
 def propose(retrievers: Mapping[str, Model], depths: tuple[int, ...], query: Query) -> pool.Pool:
     """Ask every retriever and merge their lists."""
-    lists = [
+    return pool.merge(ask(retrievers, depths, query), query.people, query.items)
+
+
+def ask(retrievers: Mapping[str, Model], depths: tuple[int, ...], query: Query) -> list[Ranking]:
+    """Return every retriever's list."""
+    return [
         model.recommend(query, min(depth, query.items))
         for model, depth in zip(retrievers.values(), depths, strict=True)
     ]
-    return pool.merge(lists, query.people, query.items)
 
 
 def learn_lore(training: TrainingSet, near: Kin) -> Lore:

@@ -28,6 +28,8 @@ class LogisticConfig(Checked):
 class Logistic:
     """One weight per column, and the bias at the end, float64 [X + 1]."""
 
+    told = "coefficient x value"
+
     def __init__(self, weight_X: np.ndarray, curves: Scale, names: tuple[str, ...]) -> None:
         self.weight_X = weight_X
         self.scale = curves

@@ -53,6 +53,8 @@ class CrossConfig(Checked):
 class NetworkRanker:
     """Weights by the names that torch gave them, float32."""
 
+    told = "a network"
+
     def __init__(self, weights: Mapping[str, np.ndarray], curves: Scale, names: tuple[str, ...]) -> None:
         self.weights = weights
         self.scale = curves

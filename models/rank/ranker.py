@@ -31,6 +31,7 @@ class Ranker(Protocol):
     """
 
     names: tuple[str, ...]
+    told: str  # how parts of a score are found, or what ranks where there are none
 
     def score(self, signal_NF: np.ndarray) -> np.ndarray:
         """Return one score per row, float32 [N]."""

@@ -14,6 +14,7 @@ import pytest
 from counterfoil import canonical
 from counterfoil.errors import ConfigError, CounterfoilError, InputError
 from models.data import Query, Ranking
+from models.explain import NO_SUM, SCORE, explained
 from models.families import FAMILIES, config_from, family, names
 from models.family import Model
 from tests.shop_data import Shop, content, interactions, shop, with_new_items, with_strangers
@@ -330,6 +331,46 @@ def test_asking_changes_neither_model_nor_question(name: str) -> None:
         query.features.person_PF.tobytes(),
     )
     assert after == before
+
+
+@each_family
+def test_an_explanation_adds_up_or_says_that_it_cannot(name: str) -> None:
+    """Parts and bias are the total, and where the total is the score it is the very score; members are those that proposed."""
+    query = people(planted().query, [5])
+    ranking = fitted(name).recommend(query, K)
+    told = explained(fitted(name), query, ranking.item_PK[0], K)
+    assert [one.item for one in told] == ranking.item_PK[0].tolist()
+    for one, score in zip(told, ranking.score_PK[0].tolist(), strict=True):
+        assert one.said
+        if one.total is None:
+            assert not one.parts and (one.members or one.said == NO_SUM)
+            continue
+        added = one.bias + sum(part.added for part in one.parts)
+        np.testing.assert_allclose(added, one.total, rtol=1e-5, atol=1e-4)
+        if one.of == SCORE:
+            np.testing.assert_allclose(one.total, score, rtol=1e-5, atol=1e-5)
+        for proposal in one.members:
+            inner = proposal.explanation
+            if inner is not None and inner.total is not None and inner.of == SCORE:
+                np.testing.assert_allclose(inner.total, proposal.score, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "method"),
+    [
+        ("twostage", "exact TreeSHAP"),
+        ("logistic", "coefficient x value"),
+        ("mlp", "none"),
+        ("sasrec", "none"),
+        ("ease", "coefficient x value"),
+        ("als", "coefficient x value"),
+        ("fusion", "weight x worth"),
+    ],
+)
+def test_how_a_score_is_explained(name: str, method: str) -> None:
+    query = people(planted().query, [5])
+    ranking = fitted(name).recommend(query, 1)
+    assert explained(fitted(name), query, ranking.item_PK[0], 1)[0].method == method
 
 
 @each_family

@@ -133,7 +133,11 @@ def test_the_receipt_says_what_the_answer_said_and_what_it_saw(shop: Shop) -> No
     assert receipt.features["service"] == "recommendation_v1"
     assert receipt.features["person"] == {"recency_days": 1.0, "baskets": 17.0}
     assert receipt.features["pairs"]["bread"]["times_bought"] == 17.0
-    assert receipt.features["history"] == {"rows": 73, "last_us": bento_shop.AS_OF_US - 86_400_000_000}
+    assert receipt.features["history"] == {
+        "rows": 73,
+        "last_us": bento_shop.AS_OF_US - 86_400_000_000,
+        "sha256": "0a50b6fff04ff95e",
+    }
     assert receipt.feature_time == datetime(2026, 2, 28, tzinfo=UTC)
     assert receipt.request["n"] == 3 and receipt.request["context"]["channel"] == "web"
     assert set(receipt.stages_ms) == {"parse", "person", "features", "rules", "model", "reasons"}
@@ -287,7 +291,7 @@ def test_a_model_that_fails_degrades_the_answer_and_says_so(shop: Shop) -> None:
 
     flow = shop.serving.flow
     failing = Recommend(
-        dataclasses.replace(flow.loaded, model=Failing()), flow.people, shop.settings.pseudonym_key
+        dataclasses.replace(flow.answers.loaded, model=Failing()), flow.people, shop.settings.pseudonym_key
     )
     answer = failing(b'{"n":3,"filters":{"exclude":["butter"]}}', NOW)
     assert answer.degraded == (FAILED,)

@@ -15,6 +15,8 @@ from typing import Any
 
 from counterfoil.importers import open_source
 from counterfoil.landing import land, quarantine, read_manifest, resubmit
+from counterfoil.landing.erase import erase
+from counterfoil.pseudonym import pseudonym
 from counterfoil.settings import Settings
 
 Step = Callable[[Settings, Callable[[str, int], None]], Any]
@@ -42,7 +44,15 @@ def scenarios(root: Path) -> dict[str, tuple[Step, Step]]:
     def nothing(settings: Settings, progress: Callable[[str, int], None]) -> None:
         return None
 
+    def both(settings: Settings, progress: Callable[[str, int], None]) -> None:
+        first(settings, progress)
+        second(settings, progress)
+
+    def forget(settings: Settings, progress: Callable[[str, int], None]) -> None:
+        erase(settings, pseudonym("bob", settings.pseudonym_key), (), "bob", progress)
+
     return {
+        "somebody forgotten": (both, forget),
         "into nothing": (nothing, first),
         "into history": (first, second),
         "out of quarantine": (first, fix),

@@ -36,11 +36,14 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         [
             bought("e", "2024-03-01"),
             bought("b", "2024-03-02"),
-            bought("f", "2024-03-04"),
+            bought("f", "2024-03-04", person="bob"),
+            bought("h", "2024-03-01", person="bob"),
+            bought("i", "never", person="bob"),
             bought("g", "2024-03-05", item=""),
         ],
     )
     parquet(root / "second/items.parquet", id=["milk", "tea"], title=["Whole milk", "Tea"])
+    parquet(root / "second/people.parquet", id=["bob"], country=["FR"])
     fix = [(3, *bought("c", "2024-03-07")), (4, *bought("d", "2024-03-02", price=-1))]
     events_csv(root / "fixed.csv", fix, ("row", *HEADER))
     script = Path(__file__).with_name("landing_killed.py")
@@ -53,10 +56,11 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 COUNTS = {
     "into nothing": [[4, 2, 0, 2]],
-    "into history": [[4, 2, 0, 2], [4, 2, 1, 1]],
+    "into history": [[4, 2, 0, 2], [6, 3, 1, 2]],
+    "somebody forgotten": [[4, 2, 0, 2], [6, 3, 1, 2], [0, 0, 0, 0]],
     "out of quarantine": [[4, 2, 0, 2], [2, 1, 0, 1]],
 }
-STEPS = {"into nothing": 19, "into history": 16, "out of quarantine": 11}
+STEPS = {"into nothing": 19, "into history": 16, "out of quarantine": 11, "somebody forgotten": 8}
 
 
 @pytest.mark.parametrize("scenario", COUNTS)

@@ -13,6 +13,7 @@ import pytest
 from counterfoil.processes import lives
 from counterfoil.settings import QUIET
 from flows import ephemeral
+from flows.standards.journal import Journal, Position
 from tests.landing_shop import bought, source_of
 from tests.loop_shop import place_of
 
@@ -61,6 +62,15 @@ def test_what_a_killed_run_left_is_tidied_up_by_the_next(tmp_path: Path) -> None
     second = start(home)
     assert not lives(first["server"], first["server_created"])
     assert states(home) == ["CRASHED", "RUNNING"]
+    told = [event for _, _, event in Journal(folder=home / "openlineage").read(Position())]
+    assert [(event["eventType"], event["job"]["name"]) for event in told] == [
+        ("START", "recommendation.advance"),
+        ("START", "recommendation.advance.validate"),
+        ("FAIL", "recommendation.advance.validate"),
+        ("FAIL", "recommendation.advance"),
+        ("START", "recommendation.advance"),
+        ("START", "recommendation.advance.validate"),
+    ]
     now = orjson.loads((home / "prefect/ephemeral.json").read_bytes())
     assert ephemeral.end_orphan(home) is False, "its run lives"
     assert lives(now["server"], now["server_created"])

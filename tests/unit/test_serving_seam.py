@@ -78,7 +78,11 @@ def test_the_answer_and_its_receipt_agree(tmp_path: Path) -> None:
         feature_time=None,
         degraded=(),
         stages_ms={"model": 1.0},
+        nonce=kept.nonce,
     )
+    [again] = ask(seam(tmp_path), lambda body, now: answer())
+    other = Receipts(tmp_path).find(body_of(again)["receipt"])
+    assert len(kept.nonce) == len(other.nonce) == 32 and kept.nonce != other.nonce
 
 
 def test_the_flow_gets_the_body_and_the_clock(tmp_path: Path) -> None:

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from counterfoil.errors import ConflictError, InputError, UnknownError
+from counterfoil.errors import ConflictError, GateError, InputError, UnknownError
 from counterfoil.types import Approval, Candidate, Decision, Gate
 from flows import steer
 from flows.champion import approvers
 from flows.place import Place
+from flows.quarantine import end
 from flows.verify import verify
 from tests.loop_shop import END, place_of, ran, small_case, turn
 
@@ -47,6 +48,10 @@ def test_a_candidate_is_promoted_against_the_gate_and_taken_back(place: Place) -
     assert (again.bento, again.epoch) == (first.bento, first.epoch + 2)
     found = verify(place, lambda what, count: None)
     assert found["faults"] == []
+    with pytest.raises(GateError, match="it was a bad idea"):
+        steer.promote(place, loser(place).id, "Ada", "again")
+    assert place.catalog.champion("small") == again
+    end(place, back["quarantine"], "it was not that bad", "Grace")
     shutil.rmtree(place.settings.bentos / "bentos" / now.tag.replace(":", "/"))
     with pytest.raises(InputError, match="packages it anew"):
         steer.rollback(place, "small", "Grace", "forth", to=now.id)

@@ -400,10 +400,26 @@ def test_other_features_are_refused_by_name() -> None:
 def test_contributions_add_up_to_the_scores() -> None:
     single = next(shop().query.parts(1))
     answer = fitted().recommend(single, 3)
-    names, parts = fitted().contributions(single, np.append(answer.item_PK[0], 10_000))
-    assert parts.shape == (4, len(names) + 1)
-    np.testing.assert_allclose(parts[:3].sum(axis=1), answer.score_PK[0], rtol=1e-4, atol=1e-5)
-    assert np.isnan(parts[3]).all()
+    *told, odd = fitted().explain(single, np.append(answer.item_PK[0], 10_000), 3)
+    sums = [one.bias + sum(part.added for part in one.parts) for one in told]
+    np.testing.assert_allclose(sums, answer.score_PK[0], rtol=1e-4, atol=1e-5)
+    assert [one.total for one in told] == answer.score_PK[0].tolist()
+    assert {one.method for one in told} == {"exact TreeSHAP"}
+    assert tuple(part.name for part in told[0].parts) == fitted().ranker.names
+    assert (odd.total, odd.parts, odd.said) == (None, (), "no retriever proposed it, so it was not ranked")
+
+
+def test_who_proposed_is_told_with_the_place_and_the_reason() -> None:
+    single = next(shop().query.parts(1))
+    answer = fitted().recommend(single, 3)
+    told = fitted().explain(single, answer.item_PK[0], 3)
+    for item, bits, one in zip(answer.item_PK[0], answer.source_PK[0].tolist(), told, strict=True):
+        named = [name for bit, name in enumerate(answer.sources) if bits >> bit & 1]
+        assert [proposal.member for proposal in one.members] == named
+        for proposal in one.members:
+            ranking = fitted().retrievers[proposal.member].recommend(single, 60)
+            assert ranking.item_PK[0, proposal.place - 1] == item
+            assert ranking.score_PK[0, proposal.place - 1] == proposal.score
 
 
 def test_config_faults_are_told_at_once() -> None:

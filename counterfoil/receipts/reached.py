@@ -1,0 +1,215 @@
+"""How many answers, and how many people, something reached: counted over the columns beside the payloads of sealed segments.
+
+Open segments, and those that were sealed before there were such columns, are read receipt by receipt.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import orjson
+
+from counterfoil import canonical
+from counterfoil.errors import IntegrityError
+from counterfoil.receipts import sealed
+from counterfoil.receipts.store import Receipts, payloads
+
+NOBODY = "nobody"  # whom an answer names that was asked for nobody in particular
+BATCH = 8_192
+NEVER_US = (-(2**62), 2**62)  # before and after any moment
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+Span = tuple[datetime | None, datetime | None]
+Row = tuple[str, str, list[str], int, int | None]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sought:
+    """Which answers: by these releases; or of features as of these moments, where answered in one of the spans beside each.
+
+    A span has a beginning and an end, either None where it has none; those of one moment do not overlap. Or to a person (a
+    pseudonym), or that showed an item.
+    """
+
+    releases: frozenset[str] = frozenset()
+    moments: Mapping[datetime, Sequence[Span]] = field(default_factory=dict)
+    person: str | None = None
+    item: str | None = None
+
+    @property
+    def by_columns_of_old(self) -> bool:
+        """Whether the columns suffice that every sealed segment has."""
+        return not self.moments and self.item is None
+
+    @property
+    def nothing(self) -> bool:
+        """Whether no answer can be meant."""
+        return not (self.releases or self.moments or self.person or self.item)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Answers:
+    """What was found: how many answers, to how many people that are known, between which moments, by which release."""
+
+    answers: int = 0
+    people: int = 0
+    first: datetime | None = None
+    last: datetime | None = None
+    releases: dict[str, int] = field(default_factory=dict)
+
+
+def count(
+    receipts: Receipts, sought: Sought, progress: Callable[[str, int], None] = lambda what, count: None
+) -> Answers:
+    """Count the answers that are sought. IntegrityError when a segment cannot be read."""
+    if sought.nothing:
+        return Answers()
+    with duckdb.connect() as con:
+        con.execute("SET enable_progress_bar = false")
+        _ask(con, sought)
+        whole, slow = _cut(con, receipts.segments(), sought)
+        try:
+            for rows, files in whole.items():
+                con.execute(_COUNT.format(rows=rows), _given(sought, files))
+        except duckdb.Error as fault:
+            raise IntegrityError(
+                f"the receipts cannot be counted ({str(fault).splitlines()[0]}); run `counterfoil verify`"
+            ) from fault
+        for done, path in enumerate(slow):
+            _count_slowly(con, path, sought)
+            progress("receipts", done + 1)
+        return _answers(con)
+
+
+# Who was answered by whom how often: far fewer rows than receipts, and what is distinct in them is distinct in all.
+_FOUND = "CREATE TEMP TABLE found (release VARCHAR, person VARCHAR, answers BIGINT, first_us BIGINT, last_us BIGINT)"
+_COUNT = """
+INSERT INTO found
+SELECT r.release, r.person, count(*), min(r.time_us), max(r.time_us) FROM ({rows}) r
+LEFT JOIN sought_release s ON s.release = r.release LEFT JOIN sought_moment m ON m.feature_us = r.feature_us
+    AND r.time_us >= m.since_us AND r.time_us < m.until_us
+WHERE s.release IS NOT NULL OR m.feature_us IS NOT NULL OR r.person = $person OR list_contains(r.items, $item)
+GROUP BY r.release, r.person
+"""
+_NEW = """SELECT release, person, items, epoch_us(time) AS time_us, epoch_us(feature_time) AS feature_us
+FROM read_parquet($files, hive_partitioning = false)"""
+_OLD = """SELECT release, person, NULL::VARCHAR[] AS items, epoch_us(time) AS time_us, NULL::BIGINT AS feature_us
+FROM read_parquet($files, hive_partitioning = false)"""
+_READ = "SELECT * FROM read_one_by_one"
+
+
+def _ask(con: duckdb.DuckDBPyConnection, sought: Sought) -> None:
+    con.execute(_FOUND)
+    con.execute("CREATE TEMP TABLE sought_release (release VARCHAR)")
+    con.execute("CREATE TEMP TABLE sought_moment (feature_us BIGINT, since_us BIGINT, until_us BIGINT)")
+    con.execute("INSERT INTO sought_release SELECT unnest($1::VARCHAR[])", [sorted(sought.releases)])
+    spans = [
+        (
+            _microseconds(moment),
+            NEVER_US[0] if since is None else _microseconds(since),
+            NEVER_US[1] if until is None else _microseconds(until),
+        )
+        for moment, some in sorted(sought.moments.items())
+        for since, until in some
+    ]
+    con.execute(
+        "INSERT INTO sought_moment SELECT unnest($1::BIGINT[]), unnest($2::BIGINT[]), unnest($3::BIGINT[])",
+        [[span[column] for span in spans] for column in range(3)],
+    )
+
+
+def _given(sought: Sought, files: list[str] | None = None) -> dict[str, Any]:
+    given: dict[str, Any] = {"person": sought.person, "item": sought.item}
+    return given if files is None else {**given, "files": files}
+
+
+def _cut(
+    con: duckdb.DuckDBPyConnection, segments: list[Path], sought: Sought
+) -> tuple[dict[str, list[str]], list[Path]]:
+    """Return the segments that can be counted by their columns, by the query that reads them, and those to be read through."""
+    closed = [str(path) for path in segments if path.suffix == sealed.SUFFIX]
+    slow = [path for path in segments if path.suffix != sealed.SUFFIX]
+    if not closed:
+        return {}, slow
+    try:
+        named = "SELECT DISTINCT file_name FROM parquet_schema($files) WHERE name = 'feature_time'"
+        new = {row[0] for row in con.execute(named, {"files": closed}).fetchall()}
+    except duckdb.Error as fault:
+        raise IntegrityError(
+            f"the receipts cannot be counted ({str(fault).splitlines()[0]}); run `counterfoil verify`"
+        ) from fault
+    old = [path for path in closed if path not in new]
+    if not sought.by_columns_of_old:
+        slow += map(Path, old)
+        old = []
+    return {rows: files for rows, files in ((_NEW, sorted(new)), (_OLD, old)) if files}, slow
+
+
+def _count_slowly(con: duckdb.DuckDBPyConnection, path: Path, sought: Sought) -> None:
+    """Count in a segment whose receipts must be read one by one."""
+    held: list[Row] = []
+    for row in _rows(path, sought):
+        held.append(row)
+        if len(held) >= BATCH:
+            _take(con, held, sought)
+            held = []
+    _take(con, held, sought)
+
+
+def _rows(path: Path, sought: Sought) -> Iterator[Row]:
+    """Yield what is asked about of every receipt that may be sought."""
+    for payload in payloads(path):
+        one = orjson.loads(payload)
+        moment = None if one["feature_time"] is None else canonical.utc_time(one["feature_time"])
+        items = [] if sought.item is None else [item["item"] for item in one["items"]]
+        if (
+            one["release"] in sought.releases
+            or moment in sought.moments
+            or one["person"] == sought.person
+            or sought.item in items
+        ):
+            at_us = _microseconds(canonical.utc_time(one["time"]))
+            yield (
+                one["release"],
+                one["person"],
+                items,
+                at_us,
+                None if moment is None else _microseconds(moment),
+            )
+
+
+def _take(con: duckdb.DuckDBPyConnection, rows: list[Row], sought: Sought) -> None:
+    if not rows:
+        return
+    columns = [list(column) for column in zip(*rows, strict=True)]
+    con.execute(
+        """CREATE OR REPLACE TEMP TABLE read_one_by_one AS SELECT unnest($1::VARCHAR[]) AS release,
+        unnest($2::VARCHAR[]) AS person, unnest($3::VARCHAR[][]) AS items, unnest($4::BIGINT[]) AS time_us,
+        unnest($5::BIGINT[]) AS feature_us""",
+        columns,
+    )
+    con.execute(_COUNT.format(rows=_READ), _given(sought))
+
+
+def _answers(con: duckdb.DuckDBPyConnection) -> Answers:
+    query = (
+        "SELECT coalesce(sum(answers), 0)::BIGINT, count(DISTINCT person) FILTER (person NOT IN ('', $1)),"
+        " min(first_us), max(last_us) FROM found"
+    )
+    answers, people, first, last = con.execute(query, [NOBODY]).fetchall()[0]
+    by_release = con.execute(
+        "SELECT release, sum(answers)::BIGINT FROM found GROUP BY release ORDER BY release"
+    ).fetchall()
+    return Answers(
+        answers=answers, people=people, first=_moment(first), last=_moment(last), releases=dict(by_release)
+    )
+
+
+def _moment(microseconds: int | None) -> datetime | None:
+    return None if microseconds is None else EPOCH + timedelta(microseconds=microseconds)
+
+
+def _microseconds(moment: datetime) -> int:
+    return (moment - EPOCH) // timedelta(microseconds=1)

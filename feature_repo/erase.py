@@ -1,0 +1,156 @@
+"""A person taken out of the features: of the partitions that Feast reads, and of the online store."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from counterfoil.errors import UnavailableError
+from counterfoil.settings import Settings
+from feature_repo.build import replacing
+from feature_repo.light import import_feast
+
+if TYPE_CHECKING:
+    from feast import FeatureStore
+
+VIEWS = ("person", "pair")
+
+
+def offline_rows(features: Path, person: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield (view and moment, row) of a pseudonym in the partitions."""
+    for path in _partitions(features):
+        with pq.ParquetFile(path) as file:
+            for group in range(file.num_row_groups):
+                table = file.read_row_group(group)
+                for row in table.filter(pc.equal(table["person"], person)).to_pylist():
+                    yield f"{path.parent.name}/{path.stem}", row
+
+
+def erase_offline(features: Path, person: str) -> int:
+    """Take a pseudonym's rows out of the partitions, each in one rename; return how many rows went.
+
+    Rows of others stay as they are, in their order. Half-written partitions, left by a build that was killed, go as well.
+    """
+    gone = 0
+    for view in VIEWS:
+        for half in (features / view).glob(".as_of=*"):
+            half.unlink()
+    for path in _partitions(features):
+        if _has(path, person):
+            # what a partition was built from is not what has landed any more: the next build makes it anew
+            (features / f"{path.stem}.json").unlink(missing_ok=True)
+            gone += _rewrite(path, person)
+    return gone
+
+
+def online_row(settings: Settings, person: str) -> dict[str, Any] | None:
+    """Return what the online store holds under a pseudonym, however old; None when that is nothing.
+
+    UnavailableError when the store does not answer.
+    """
+    store = _store(settings)
+    if store is None:
+        return None
+    try:
+        [(moment, values)] = _provider(store).online_read(store.config, _view(store), [_key(person)])
+    except Exception as fault:
+        raise _gone(fault) from fault
+    if moment is None or values is None:
+        return None
+    said = {name: _plain(value) for name, value in sorted(values.items())}
+    return {"person": person, "event_timestamp": moment, **said}
+
+
+def erase_online(settings: Settings, person: str) -> int:
+    """Delete a pseudonym's row from the online store; return how many values went. UnavailableError when it does not answer.
+
+    In Redis the key of the person is deleted; what Redis keeps in snapshots and logs of its own is its operator's to renew.
+    """
+    store = _store(settings)
+    if store is None:
+        return 0
+    kept: Any = _provider(store).online_store
+    try:
+        if hasattr(kept, "erase"):
+            return int(kept.erase(store.config, _view(store), _key(person)))
+        return _erase_redis(store, kept, person)
+    except Exception as fault:
+        raise _gone(fault) from fault
+
+
+def _erase_redis(store: "FeatureStore", kept: Any, person: str) -> int:
+    from feast.infra.online_stores.redis import _redis_key
+
+    version = store.config.entity_key_serialization_version
+    key = _redis_key(store.config.project, _key(person), entity_key_serialization_version=version)
+    client = kept._get_client(store.config.online_store)
+    values = int(client.hlen(key))
+    client.delete(key)
+    return values
+
+
+def _partitions(features: Path) -> list[Path]:
+    return [path for view in VIEWS for path in sorted((features / view).glob("as_of=*.parquet"))]
+
+
+def _has(path: Path, person: str) -> bool:
+    with pq.ParquetFile(path) as file:
+        batches = file.iter_batches(columns=["person"])
+        return any(pc.any(pc.equal(batch.column(0), person)).as_py() for batch in batches)
+
+
+def _rewrite(path: Path, person: str) -> int:
+    gone = 0
+    with (
+        pq.ParquetFile(path) as file,
+        replacing(path) as fresh,
+        pq.ParquetWriter(fresh, file.schema_arrow, compression="zstd") as writer,
+    ):
+        for group in range(file.num_row_groups):
+            table: pa.Table = file.read_row_group(group)
+            kept = table.filter(pc.not_equal(table["person"], person))
+            gone += len(table) - len(kept)
+            writer.write_table(kept)
+    return gone
+
+
+def _store(settings: Settings) -> "FeatureStore | None":
+    """Return the feature store; None when nothing was ever materialised here."""
+    from feature_repo.repo import open_store
+
+    if not (settings.features / "registry.sqlite").is_file():
+        return None
+    import_feast()
+    return open_store(settings)
+
+
+def _provider(store: "FeatureStore") -> Any:
+    from feast.infra.provider import get_provider
+
+    return get_provider(store.config)
+
+
+def _view(store: "FeatureStore") -> Any:
+    return store.get_feature_view("person")
+
+
+def _key(person: str) -> Any:
+    from feast.protos.feast.types.EntityKey_pb2 import EntityKey
+    from feast.protos.feast.types.Value_pb2 import Value
+
+    return EntityKey(join_keys=["person"], entity_values=[Value(string_val=person)])
+
+
+def _plain(value: Any) -> Any:
+    kind = value.WhichOneof("val")
+    held: Any = None if kind is None else getattr(value, kind)
+    return list(held.val) if hasattr(held, "val") and not isinstance(held, str | bytes) else held
+
+
+def _gone(fault: Exception) -> UnavailableError:
+    return UnavailableError(
+        f"the online store does not answer ({fault}); see that it runs, then run this again"
+    )

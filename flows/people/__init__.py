@@ -1,0 +1,1 @@
+"""What is held about one person: found in every place, handed out (`export`), taken away (`forget`)."""

@@ -1,0 +1,133 @@
+"""A person's receipts, open and sealed. Erased, each leaves its number and its hash, so that every proof stays what it was."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from counterfoil.errors import ConflictError
+from counterfoil.processes import Processes
+from counterfoil.receipts import Receipts, sealed, segment
+from counterfoil.types import Release
+from flows import machine, sealing
+from flows.people.who import Who
+from flows.place import Place
+
+NOBODY = "nobody"  # as the service calls who did not say who they are
+
+
+def rows(place: Place, who: Who) -> Iterator[dict[str, Any]]:
+    """Yield the person's receipts: under their pseudonym, and those of their sessions where nobody was named."""
+    receipts = Receipts(place.settings.receipts)
+    closed = {path.stem for path in receipts.sealed_segments()}
+    for path in receipts.open_segments():
+        if path.stem not in closed:
+            yield from (orjson.loads(payload) for payload in _open(path, who))
+    for path in receipts.sealed_segments():
+        numbers = _numbers(path, who)
+        for number in sorted(numbers):
+            payload = sealed.find(path, number)
+            if payload is not None:
+                yield orjson.loads(payload)
+
+
+def remove(place: Place, who: Who, commitment: str) -> None:
+    """Erase the person's receipts. An open segment is sealed first; a service of this home that writes to it is started anew.
+
+    ConflictError when a process that this home did not start writes to one of them.
+    """
+    receipts = Receipts(place.settings.receipts)
+    for half in place.settings.receipts.glob(f"*/*{sealed.SUFFIX}.new"):
+        half.unlink()
+    theirs = {
+        path.stem for path in receipts.open_segments() if _beside(path) or any(True for _ in _open(path, who))
+    }
+    if theirs:
+        with _quiet(place, receipts, theirs):
+            sealing.seal(place, quiet_seconds=0, only=theirs)
+    for path in receipts.sealed_segments():
+        if numbers := _numbers(path, who):
+            sealed.redact(path, numbers, commitment)
+
+
+def redacted(place: Place, commitment: str) -> dict[str, str]:
+    """Return the digest of each sealed segment from which receipts were taken out by this erasure."""
+    out = {}
+    for path in Receipts(place.settings.receipts).sealed_segments():
+        names = pq.read_schema(path).names
+        if "erased" in names and commitment in pq.read_table(path, columns=["erased"])["erased"].to_pylist():
+            out[path.stem] = sealed.of(path).sha256
+    return out
+
+
+def _beside(path: Path) -> bool:
+    """Say whether a sealing was cut off before the open segment went."""
+    return path.with_suffix(sealed.SUFFIX).exists()
+
+
+@contextmanager
+def _quiet(place: Place, receipts: Receipts, names: set[str]) -> Iterator[None]:
+    """Have nobody write to these segments meanwhile: the service that does is stopped, and started again at the end."""
+    paths = [path for path in receipts.open_segments() if path.stem in names]
+    service = Processes(place.settings.home).running().get("service")
+    if not _written_to(paths):
+        yield
+        return
+    if service is None:
+        raise ConflictError(
+            "a process that this home did not start writes to receipts of this person; stop it, then run this again"
+        )
+    release = place.catalog.get(service.detail)
+    assert isinstance(release, Release)
+    port = int(service.url.rpartition(":")[2])
+    Processes(place.settings.home).stop("service")
+    try:
+        if _written_to(paths):
+            raise ConflictError(
+                "another process writes to receipts of this person; stop it, then run this again"
+            )
+        yield
+    finally:
+        machine.serve(place, release, port)
+
+
+def _written_to(paths: list[Path]) -> bool:
+    for path in paths:
+        with segment.done_with(path, 0) as free:
+            if not free and path.exists():
+                return True
+    return False
+
+
+def _open(path: Path, who: Who) -> Iterator[bytes]:
+    try:
+        for payload in segment.payloads(path):
+            if _of(payload, who):
+                yield payload
+    except FileNotFoundError:  # sealed meanwhile
+        return
+
+
+def _numbers(path: Path, who: Who) -> set[int]:
+    """Return the numbers of the person's receipts in a sealed segment; payloads are read only where somebody was not named."""
+    with pq.ParquetFile(path) as file:
+        head = file.read(columns=["number", "person"])
+        found = set(head.filter(pc.equal(head["person"], who.pseudonym))["number"].to_pylist())
+        if who.answered and pc.any(pc.equal(head["person"], NOBODY)).as_py():
+            table = file.read(columns=["number", "person", "payload"]).filter(pc.field("person") == NOBODY)
+            pairs = zip(table["number"].to_pylist(), table["payload"].to_pylist(), strict=True)
+            found |= {number for number, payload in pairs if payload is not None and _of(payload, who)}
+    return found
+
+
+def _of(payload: bytes, who: Who) -> bool:
+    if b'"person":"%b"' % who.pseudonym.encode() in payload:
+        return True
+    listed = b"|".join(re.escape(one.encode()) for one in who.answered)
+    nobody = b'"person":"%b"' % NOBODY.encode() in payload
+    return bool(listed) and nobody and re.search(rb'"session":"(?:' + listed + rb')"', payload) is not None
