@@ -1,5 +1,6 @@
 """The archived bento of an answer, proven to be what was released, and the child process that its code runs in."""
 
+import importlib.metadata
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -47,3 +48,24 @@ def _require(place: Place, stub: Receipt, path: Path) -> None:
         raise NotArchived("bento altered", f"{stub.bento} is not what was released")
     if not has_replay(path):
         raise NotArchived("cannot replay", "code of that bento has no replay")
+
+
+def other_libraries(place: Place, tag: str) -> tuple[str, ...]:
+    """Say which libraries are here in another version than the bento was packaged with: its code is archived, they are not."""
+    wanted = bento_folder(place, tag) / "src" / "requirements.txt"
+    if not wanted.is_file():
+        return ()
+    named = (line.partition("==") for line in wanted.read_text().split())
+    there = ((name, version, _installed(name)) for name, _, version in named)
+    return tuple(
+        f"{tag} was packaged with {name} {version}, and is made anew with {found or 'none'}"
+        for name, version, found in there
+        if found != version
+    )
+
+
+def _installed(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name).partition("+")[0]
+    except importlib.metadata.PackageNotFoundError:
+        return None

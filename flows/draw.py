@@ -9,6 +9,15 @@ from counterfoil.errors import CounterfoilError, InputError, IntegrityError
 from counterfoil.receipts import Receipts, sealed, segment, store
 from counterfoil.types import Receipt
 
+UNREADABLE = (
+    IntegrityError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    IndexError,
+)  # what decoding raises
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Replayed:
@@ -26,7 +35,7 @@ def named(receipts: Receipts, id: str) -> Receipt | Replayed:
     """Return the receipt of that id, or that it was altered. UnknownError when there is none."""
     try:
         return receipts.find(id)
-    except IntegrityError as fault:
+    except UNREADABLE as fault:
         return Replayed(id=id, bento="", kind="receipt altered", detail=str(fault))
 
 
@@ -58,6 +67,8 @@ def _picked(path: Path, places: list[int]) -> Iterator[Receipt | Replayed]:
     """Yield the receipts at these places of a segment, or that the one there was altered."""
     if not places:
         return
+    if not path.is_file():  # it was sealed meanwhile
+        path = path.with_suffix(sealed.SUFFIX)
     try:
         lines = _lines(path)
     except (CounterfoilError, OSError) as fault:
@@ -66,7 +77,7 @@ def _picked(path: Path, places: list[int]) -> Iterator[Receipt | Replayed]:
     for at in places:
         try:
             yield store.decode(lines[at] if path.suffix == sealed.SUFFIX else _checked(path, lines[at], at))
-        except (CounterfoilError, ValueError, KeyError, TypeError, IndexError) as fault:
+        except UNREADABLE as fault:
             yield _odd(path, at, fault)
 
 

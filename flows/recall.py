@@ -137,6 +137,8 @@ class _Partition(_Source):
 
     def file(self) -> Path:
         path = build.partition(self.place.settings.features, online.VIEW, self.moment)
+        if not path.is_file():
+            raise FileNotFoundError(f"{path.name} is gone")
         if self.rows and canonical.file_digest(path) not in self.recorded():
             raise IntegrityError(f"{path.name} is not what the online store was filled from")
         return path

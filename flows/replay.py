@@ -17,7 +17,7 @@ from counterfoil.errors import CounterfoilError, InputError, IntegrityError, Una
 from counterfoil.terminal import Stages
 from counterfoil.types import Receipt
 from flows import agree, draw
-from flows.archived import NotArchived, archived
+from flows.archived import NotArchived, archived, other_libraries
 from flows.draw import Replayed
 from flows.place import Place, open_place
 from flows.recall import Recall
@@ -76,18 +76,20 @@ def recall(place: Place) -> Iterator[Recall]:
 
 
 def _of_bento(place: Place, tag: str, stubs: list[Receipt], remembered: Recall) -> Iterator[Replayed]:
+    libraries = other_libraries(place, tag)
     try:
         with archived(place, stubs[0]) as child:
             for stub in stubs:
-                yield _one(stub, child, remembered)
+                yield _one(stub, child, remembered, libraries)
     except NotArchived as fault:
         for stub in stubs:
             yield Replayed(id=stub.id, bento=tag, kind=fault.kind, detail=str(fault))
 
 
-def _one(stub: Receipt, child: Replayer, remembered: Recall) -> Replayed:
+def _one(stub: Receipt, child: Replayer, remembered: Recall, libraries: tuple[str, ...]) -> Replayed:
     person = remembered.person(stub)
-    said: dict[str, Any] = {"id": stub.id, "bento": stub.bento, "found": person.found, "notes": person.notes}
+    notes = (*libraries, *person.notes)
+    said: dict[str, Any] = {"id": stub.id, "bento": stub.bento, "found": person.found, "notes": notes}
     if person.missing is not None:
         kind, _, detail = person.missing.partition(": ")
         return Replayed(kind=kind, detail=detail, **said)

@@ -7,11 +7,13 @@ from counterfoil.errors import IntegrityError, UnavailableError, UnknownError
 from counterfoil.receipts import Receipts
 from counterfoil.terminal import Stages
 from counterfoil.types import Receipt
-from flows.archived import NotArchived, archived
-from flows.place import open_place
+from flows.archived import NotArchived, archived, other_libraries
+from flows.draw import Replayed, named
+from flows.place import Place, open_place
 from flows.replay import altered, recall
 from flows.sameness import SAME, judge
 
+HELD = "where history is left out, the person's totals (baskets, spend ...) are kept as they were"
 PARTS = 8  # of a score that are shown to a person, the largest
 
 
@@ -22,11 +24,8 @@ def why(receipt_id: str, item: str | None, stages: Stages) -> dict[str, Any]:
     when what is needed to ask is gone.
     """
     place = open_place()
-    stub = Receipts(place.settings.receipts).find(receipt_id)
+    stub = _sound(place, receipt_id)
     _require_item(stub, item)
-    odd = altered(place, [stub])
-    if odd:
-        raise IntegrityError(f"{stub.id} was altered: {odd[0].detail}; run `counterfoil verify`")
     with stages.stage("person"), recall(place) as remembered:
         person = remembered.person(stub)
     if person.missing is not None:
@@ -47,14 +46,19 @@ def why(receipt_id: str, item: str | None, stages: Stages) -> dict[str, Any]:
         "release": stub.release,
         "replayed": {"class": kind, "detail": detail, "same": kind == SAME},
         "found": person.found,
-        "notes": [*person.notes, *_held()],
+        "notes": [*other_libraries(place, stub.bento), *person.notes, HELD],
         "n": told["n"],
         "items": told["items"],
     }
 
 
-def _held() -> list[str]:
-    return ["where history is left out, the person's totals (baskets, spend ...) are kept as they were"]
+def _sound(place: Place, receipt_id: str) -> Receipt:
+    """Return a receipt that can be read, and is what was sealed. IntegrityError when not."""
+    stub = named(Receipts(place.settings.receipts), receipt_id)
+    odd = [stub] if isinstance(stub, Replayed) else altered(place, [stub])
+    if odd or isinstance(stub, Replayed):
+        raise IntegrityError(f"{receipt_id} was altered: {odd[0].detail}; run `counterfoil verify`")
+    return stub
 
 
 def _require_item(stub: Receipt, item: str | None) -> None:

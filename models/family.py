@@ -15,7 +15,10 @@ from models.data import Query, Ranking, TrainingSet
 
 
 class Model(Protocol):
-    """A fitted model. It answers from the question alone: what is fresh (history, features) comes with the query."""
+    """A fitted model. It answers from the question alone: what is fresh (history, features) comes with the query.
+
+    One whose score is a sum has `explain` too (models/explain.py).
+    """
 
     def recommend(self, query: Query, k: int) -> Ranking:
         """Return the best `k` items per person among those that the query allows; nothing is invented for padding."""

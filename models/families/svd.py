@@ -16,6 +16,7 @@ from models import artefact, recency
 from models.blas import one_thread
 from models.config import Checked, Span, bounds, build
 from models.data import Query, Ranking, TrainingSet
+from models.explain import Explanation
 from models.families import dense
 from models.families.prior import Prior
 from models.family import Family
@@ -52,6 +53,24 @@ class Svd:
     def recommend(self, query: Query, k: int) -> Ranking:
         """Return the `k` items whose vectors the history's projection meets best; InputError for a question that does not fit."""
         return recency.rank(query, k, SvdConfig.family, self.recency, self.prior, self._score)
+
+    def explain(self, query: Query, item_N: np.ndarray, k: int) -> tuple[Explanation, ...]:
+        """Return what each item of the history added to the scores: how near the two vectors are, as scaled."""
+        return recency.explain(
+            query,
+            item_N,
+            self.recency,
+            self.prior,
+            "how near it is to the person's items, what was taken itself, and a little for what sells",
+            self._score,
+            self._added,
+        )
+
+    def _added(self, taken_PI: csr_matrix, item: int) -> np.ndarray:
+        added_I = np.zeros(taken_PI.shape[1])
+        near_A = self.vector_IF[taken_PI.indices].astype(np.float64) @ self.vector_IF[item]
+        added_I[taken_PI.indices] = taken_PI.data * near_A
+        return added_I
 
     def save(self, folder: Path) -> None:
         """Write `config.json`, `vector.npy` and `buyers.npy`."""

@@ -29,6 +29,7 @@ from counterfoil.errors import UnavailableError
 from counterfoil.receipts import Receipts, segment
 from counterfoil.types import Bento, Receipt, Release
 from feature_repo import build
+from flows.archived import other_libraries
 from flows.draw import Replayed, sample
 from flows.place import Place
 from flows.recall import Recall
@@ -228,6 +229,14 @@ def test_a_model_that_was_swapped_with_its_manifests_is_not_what_was_released(
     manifest.write(spare / "src")
     found = shop.replay(shop.stub(shop.ids["first"][0]))[0]
     assert (found.kind, found.detail) == ("bento altered", f"{shop.first.tag} is not what was released")
+
+
+def test_libraries_of_another_version_are_told(shop: Shop, spare: Path) -> None:
+    assert other_libraries(shop.place, shop.first.tag) == ()
+    wanted = spare / "src" / "requirements.txt"
+    wanted.write_text(wanted.read_text().replace("orjson==", "orjson==0."))
+    [told] = other_libraries(shop.place, shop.first.tag)
+    assert told.startswith(f"{shop.first.tag} was packaged with orjson 0.")
 
 
 def test_a_bento_that_is_gone_ends_with_7(shop: Shop, spare: Path, counterfoil: Any) -> None:
