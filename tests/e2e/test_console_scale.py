@@ -54,6 +54,7 @@ def write_receipts(console: Console) -> list[str]:
             {
                 "number": np.arange(1, count + 1, dtype=np.int32), "time": [time] * count, "person": ["p"] * count,
                 "use_case": ["small"] * count, "release": [template["release"]] * count, "payload": payloads,
+                "feature_time": [None] * count, "items": [["i001"]] * count, "leaf": [None] * count, "erased": [None] * count,
             },
             schema=sealed.SCHEMA,
         )  # fmt: skip
