@@ -12,6 +12,7 @@ from counterfoil.errors import UnknownError
 from counterfoil.types import Noun
 
 SORTED = 1_000  # neighbours that are put in the order of their recording
+FEW = 10  # of more neighbours than that, so many are taken as they come: to sort them all would take long
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,7 +92,7 @@ def _some(
     first: int,
     most: int,
 ) -> list[tuple[str, str]]:
-    """Return (role, id), newest first; by id where they are so many that to ask when each was recorded would take long."""
+    """Return (role, id), newest first; where that would take long, by id, and a few of them just as they come."""
     query = select(tables.EDGE.c.role, far).where(
         near == noun_id, far.startswith(f"{kind}-", autoescape=True)
     )
@@ -100,5 +101,5 @@ def _some(
             tables.NOUN.c.recorded_at.desc(), far
         )
     else:
-        query = query.order_by(far)
+        query = query.order_by(far) if first or most > FEW else query
     return [(row[0], row[1]) for row in connection.execute(query.offset(first).limit(most))]

@@ -71,6 +71,7 @@ def _pages() -> Environment:
         undefined=StrictUndefined,
     )
     said = (
+        words.is_id,
         words.short, words.when, words.ago, words.number, words.signed, words.percent, words.size, words.kind_of,
         words.kind_words, words.counted, words.span,
     )  # fmt: skip

@@ -1,6 +1,7 @@
 """What people change by pages, for real, on a copy of a small shop: quarantine, approve, promote, roll back, export, forget."""
 
 import io
+import re
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,6 +38,12 @@ def test_a_model_is_promoted_and_taken_back_under_the_name_of_who_did_it(console
     assert isinstance(decision, Decision)
     assert decision.approved_by == "approver" and "the shelf is empty" in decision.sentences[0]
     assert after.id in person.get("/now", headers={"accept": "application/json"}).text
+    now = person.get("/now", headers={"accept": "text/html"}).text
+    assert re.search(r'class="lead">.*?<strong>[^<]*approver promotes popularity', now, re.DOTALL)
+    by_hand = person.get(f"/contenders/{decision.id}", headers={"accept": "text/html"})
+    assert by_hand.status_code == 200 and "decided by hand" in by_hand.text
+    compared = person.get("/contenders", headers={"accept": "text/html"}).text
+    assert f"/candidates/{loser.id}/promote" not in compared  # it serves
     back = person.post("/use-cases/small/rollback", data={"csrf": token(page), "reason": "a mistake"})
     assert back.status_code == 200
     again = catalog.champion("small")
