@@ -40,7 +40,7 @@ test-browser: setup
 	@command -v chromedriver >/dev/null || { echo 'no browser is here: install chromium and chromium-driver (Debian: apt-get install chromium chromium-driver)' >&2; exit 2; }
 	@test -f .axe/node_modules/axe-core/axe.min.js || npm install --prefix .axe --no-save --no-audit --no-fund --ignore-scripts axe-core@$(AXE) >/dev/null \
 	  || { echo 'axe-core cannot be fetched: it needs npm and a near registry' >&2; exit 2; }
-	$(BIN)/python -m pytest -m browser --timeout 600
+	$(BIN)/python -m pytest tests/e2e/test_console_browser.py -m browser --timeout 600
 
 bench: setup
 	$(BIN)/python -m bench
