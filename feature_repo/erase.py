@@ -12,6 +12,7 @@ from counterfoil.errors import UnavailableError
 from counterfoil.settings import Settings
 from feature_repo.build import replacing
 from feature_repo.light import import_feast
+from feature_repo.online import is_blank
 
 if TYPE_CHECKING:
     from feast import FeatureStore
@@ -58,7 +59,7 @@ def online_row(settings: Settings, person: str) -> dict[str, Any] | None:
         [(moment, values)] = _provider(store).online_read(store.config, _view(store), [_key(person)])
     except Exception as fault:
         raise _gone(fault) from fault
-    if moment is None or values is None:
+    if moment is None or values is None or is_blank(values):
         return None
     said = {name: _plain(value) for name, value in sorted(values.items())}
     return {"person": person, "event_timestamp": moment, **said}

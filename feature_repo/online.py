@@ -1,5 +1,6 @@
 """The online side: the newest rows of the people written to the online store, one person read from it. No transform here."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -96,11 +97,16 @@ class OnlineFeatures:
             raise UnavailableError(
                 f"the online store does not answer ({fault}); materialise features again"
             ) from fault
-        if event_time is None or values is None:
+        if event_time is None or values is None or is_blank(values):
             return _empty()
         if event_time > now or now - event_time > self._ttl:
             return _empty(event_time, expired=event_time <= now)
         return _decode(values, event_time)
+
+
+def is_blank(values: "Mapping[str, Value]") -> bool:
+    """Say whether a row holds nothing: what Redis answers for a key that it does not have, with the moment 1970."""
+    return all(value.WhichOneof("val") is None for value in values.values())
 
 
 def _empty(event_time: datetime | None = None, *, expired: bool = False) -> PersonView:

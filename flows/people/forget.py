@@ -204,6 +204,7 @@ def _remains(place: Place, begun: Begun) -> list[str]:
         said.append(
             f"{len(begun.events)} ids of their events are named in verdicts as samples of a broken rule: a verdict is never"
             " changed, and the events are gone"
+            + (f"; {begun.named} of them have the shop's name of the person in them" if begun.named else "")
         )
     if begun.bare:
         said.append(

@@ -40,6 +40,7 @@ class Begun:
     ] = ()  # bentos that hold rows of the person and answer: they go once they are replaced
     bare: int = 0  # receipts without a nonce
     nameless: bool = False  # only the pseudonym was known
+    named: int = 0  # of the events, those whose id has the shop's name of the person in it
 
 
 def commitment_of(nonce: str, person: str) -> str:
@@ -83,6 +84,7 @@ def planned(
         serves=_both(begun.serves, serves),
         bare=max(bare, begun.bare),
         nameless=who.name is None,
+        named=max(begun.named, sum(who.name is not None and who.name in one for one in who.events)),
     )
 
 

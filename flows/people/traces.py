@@ -3,6 +3,7 @@
 Found by marks that can stand for nobody else. Lines of logs go; elsewhere the mark is replaced, and the file stays readable.
 """
 
+import mmap
 import re
 import sqlite3
 from collections.abc import Iterator
@@ -23,7 +24,7 @@ INSTEAD = "forgotten"
 SQLITE = b"SQLite format 3\x00"
 BESIDE = ("-wal", "-shm", "-journal")
 CATALOG = "catalog.sqlite"
-BLOCK = 1 << 22
+SEEN = "marked(CAST({} AS BLOB))"
 
 
 def log_rows(place: Place, who: Who) -> Iterator[dict[str, Any]]:
@@ -98,37 +99,47 @@ def _is_database(path: Path) -> bool:
 
 
 def _count(path: Path, pattern: "re.Pattern[bytes]") -> int:
-    return len(pattern.findall(path.read_bytes()))
+    if not path.stat().st_size:
+        return 0
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return sum(1 for _ in pattern.finditer(content))
 
 
 def _database_count(path: Path, who: Who) -> int:
     """Return how many values of a database hold a mark; 1 where only its free pages or its log do."""
     pattern = who.pattern()
     total = 0
-    with closing(sqlite3.connect(path, timeout=30.0)) as db:
+    with closing(_opened(path, pattern)) as db:
         for table, column in _columns(db):
-            for mark in who.marks:
-                query = f"SELECT count(*) FROM {table} WHERE instr(CAST({column} AS BLOB), ?) > 0"
-                total += db.execute(query, (mark,)).fetchone()[0]
+            total += db.execute(f"SELECT count(*) FROM {table} WHERE {SEEN.format(column)}").fetchone()[0]
     if total:
         return total
     beside = [path.with_name(path.name + end) for end in BESIDE]
-    return int(any(pattern.search(one.read_bytes()) for one in [path, *beside] if one.is_file()))
+    return int(any(_count(one, pattern) for one in [path, *beside] if one.is_file()))
 
 
 def _database_clean(path: Path, who: Who) -> None:
     """Replace marks in every text, and write the file anew so that free pages hold none."""
-    with closing(sqlite3.connect(path, timeout=30.0, isolation_level=None)) as db:
+    with closing(_opened(path, who.pattern())) as db:
         db.execute("PRAGMA secure_delete = ON")
         db.execute("BEGIN IMMEDIATE")
         for table, column in _columns(db):
-            for mark in who.marks:
-                where = f"instr(CAST({column} AS BLOB), ?) > 0"
-                change = f"UPDATE {table} SET {column} = replace(CAST({column} AS TEXT), ?, ?) WHERE {where}"
-                db.execute(change, (mark.decode(), INSTEAD, mark))
+            db.execute(
+                f"UPDATE {table} SET {column} = cleaned(CAST({column} AS BLOB)) WHERE {SEEN.format(column)}"
+            )
         db.execute("COMMIT")
         db.execute("VACUUM")
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def _opened(path: Path, pattern: "re.Pattern[bytes]") -> sqlite3.Connection:
+    """Open a database with two functions: whether a value is `marked`, and the value `cleaned`, as text."""
+    db = sqlite3.connect(path, timeout=30.0, isolation_level=None)
+    db.create_function("marked", 1, lambda value: value is not None and pattern.search(value) is not None)
+    db.create_function(
+        "cleaned", 1, lambda value: pattern.sub(INSTEAD.encode(), value).decode(errors="replace")
+    )
+    return db
 
 
 def _columns(db: sqlite3.Connection) -> list[tuple[str, str]]:

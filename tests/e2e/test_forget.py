@@ -3,24 +3,29 @@
 import base64
 import multiprocessing
 import shutil
+import socket
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import httpx
 import orjson
 import pyarrow.parquet as pq
 import pytest
 from filelock import FileLock
 
+from counterfoil import cli
 from counterfoil.catalog.erased import erased
 from counterfoil.errors import ConflictError, InputError, IntegrityError, UnknownError
 from counterfoil.ledger import verifier
-from counterfoil.receipts import Receipts, segment
+from counterfoil.processes import Processes
+from counterfoil.receipts import Erased, Receipts, segment
 from counterfoil.store import manifest_of
 from counterfoil.types import Bento, Candidate, Dataset, Erasure, Evaluation
-from flows import commands
+from flows import commands, machine
 from flows.people import certificate, places, retrain
 from flows.people.export import export
 from flows.people.forget import forget
@@ -375,3 +380,71 @@ def test_what_is_found_afterwards_all_the_same_is_never_certified(
     with pytest.raises(IntegrityError, match="still in: logs"):
         forget(planted.place, NAME, "tester", planted.root / "certificate.json")
     assert erased(planted.place.catalog).erasures == ()
+
+
+def said(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *arguments: str
+) -> tuple[int, Any]:
+    """Run the command line in this process; return its exit code and its answer."""
+    monkeypatch.setattr("sys.argv", ["counterfoil", *arguments, "--json"])
+    try:
+        cli.main()
+        code = 0
+    except SystemExit as ended:
+        code = int(ended.code or 0)
+    return code, orjson.loads(capsys.readouterr().out)
+
+
+def test_the_commands_end_with_one_object_and_the_right_code(
+    forgotten: Forgotten, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("COUNTERFOIL_HOME", str(forgotten.home.place.settings.home))
+    key = tmp_path / "key.pem"
+    key.write_bytes(verifier.pem_of(forgotten.home.place.catalog.notary.public()))
+    path = forgotten.home.root / "certificate.json"
+    code, told = said(capsys, monkeypatch, "forget", "--check", str(path), "--key", str(key))
+    assert (code, told["genuine"]) == (0, True)
+    false = tmp_path / "false.json"
+    false.write_bytes(path.read_bytes().replace(b"tester", b"another"))
+    code, told = said(capsys, monkeypatch, "forget", "--check", str(false), "--key", str(key))
+    assert (code, told["genuine"]) == (5, False)
+    code, told = said(capsys, monkeypatch, "export", "Nobody Knows-Me", "--out", str(tmp_path / "none"))
+    assert code == 0 and not any(told["held"].values())
+    code, told = said(capsys, monkeypatch, "forget", NAME, "--certificate", str(tmp_path / "again.json"))
+    assert (code, told["erasure"], told["removed"]) == (0, None, {}), "she was forgotten already"
+    for wrong in (
+        ["forget"],
+        ["forget", "--check", str(path)],
+        ["forget", " "],
+        ["forget", NAME, "--key", str(key)],
+    ):
+        code, told = said(capsys, monkeypatch, *wrong)
+        assert (code, told["kind"]) == (2, "InputError")
+
+
+@pytest.mark.slow
+def test_a_service_that_is_writing_her_receipts_is_started_anew_and_answers_as_for_a_stranger(
+    planted: Home,
+) -> None:
+    place = planted.place
+    release = place.catalog.champion("small")
+    with closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    first = machine.serve(place, release, port)
+    try:
+        asked = {"person": NAME, "n": 3, "context": {"time": "2024-01-25T00:00:00Z", "session": SESSION}}
+        known = httpx.post(f"{first.url}/recommend", json=asked).json()
+        assert Receipts(place.settings.receipts).find(known["receipt"]).person == planted.alias
+        told = forget(place, NAME, "tester", planted.root / "certificate.json")
+        assert told["removed"]["receipts"] == 5
+        second = Processes(place.settings.home).running()["service"]
+        assert second.pid != first.pid and (second.detail, second.url) == (release.id, first.url)
+        assert scan(planted.root / "home", *planted.needles) == {} and verify(place)["faults"] == []
+        with pytest.raises(Erased):
+            Receipts(place.settings.receipts).find(known["receipt"])
+        stranger = httpx.post(f"{second.url}/recommend", json=asked).json()
+        kept = Receipts(place.settings.receipts).find(stranger["receipt"])
+        assert (kept.feature_time, kept.features["history"]["rows"]) == (None, 0) and len(kept.nonce) == 32
+    finally:
+        machine.down(place)

@@ -13,7 +13,7 @@ import pytest
 from counterfoil import canonical
 from counterfoil.errors import InputError, IntegrityError, UnavailableError, UnknownError
 from counterfoil.ledger import tree, verifier
-from counterfoil.receipts import Receipts, sealed, segment
+from counterfoil.receipts import Erased, Receipts, sealed, segment
 from flows import agree, book, sealing, witness
 from flows.place import Place
 from tests.ledger_home import faults, opened
@@ -256,3 +256,59 @@ def test_a_receipt_is_proven_up_to_a_signed_head(place: Place) -> None:
     for missing in ("receipt-20260412T120003-00000000-1", ids[0].rpartition("-")[0] + "-9"):
         with pytest.raises(UnknownError):
             book.prove(missing)
+
+
+def test_an_erased_receipt_leaves_its_hash_and_every_other_one_stays(place: Place) -> None:
+    ids = answered(place, 5)
+    sealing.seal(place, quiet_seconds=0)
+    receipts = Receipts(place.settings.receipts)
+    [path] = receipts.sealed_segments()
+    before, others = sealed.of(path), [receipts.find(id) for id in ids if id != ids[2]]
+    whole = sealed.proof(path, 3)
+    made = sealed.redact(path, {3}, "c" * 64)
+    assert (made.root, made.receipts) == (before.root, 5) and made.sha256 != before.sha256
+    with pytest.raises(Erased) as gone:
+        receipts.find(ids[2])
+    assert gone.value.person == "c" * 64
+    assert [receipts.find(id) for id in ids if id != ids[2]] == others == list(receipts.all())
+    left = sealed.proof(path, 3)
+    assert (left.payload, left.leaf, left.steps) == (
+        None,
+        verifier.leaf_hash(whole.payload or b""),
+        whole.steps,
+    )
+    table = pq.read_table(path).to_pylist()
+    assert {name for name, value in table[2].items() if value is not None} == {
+        "number",
+        "use_case",
+        "release",
+        "leaf",
+        "erased",
+    }
+    assert sealed.redact(path, {3}, "d" * 64) == made, "who was erased stays erased, under the same name"
+    assert named(place) == [
+        f"{path.name} is not what was sealed: a receipt in it was altered, taken out or put in"
+    ]
+
+
+def test_a_segment_that_was_sealed_before_there_were_erasures_can_be_read_and_erased(place: Place) -> None:
+    ids = answered(place, 3)
+    sealing.seal(place, quiet_seconds=0)
+    [path] = Receipts(place.settings.receipts).sealed_segments()
+    root = sealed.of(path).root
+    pq.write_table(pq.read_table(path).drop_columns(["leaf", "erased"]), path)
+    assert sealed.of(path).root == root and sealed.erased(path, 1) is None
+    assert Receipts(place.settings.receipts).find(ids[0]).id == ids[0]
+    assert sealed.redact(path, {1}, "c" * 64).root == root
+    assert sealed.erased(path, 1) == "c" * 64 and sealed.find(path, 1) is None
+
+
+def test_a_receipt_that_is_neither_there_nor_erased_is_a_fault(place: Place) -> None:
+    answered(place, 2)
+    sealing.seal(place, quiet_seconds=0)
+    [path] = Receipts(place.settings.receipts).sealed_segments()
+    rows = pq.read_table(path).to_pylist()
+    rows[0]["payload"] = None
+    pq.write_table(pa.Table.from_pylist(rows, sealed.SCHEMA), path)
+    with pytest.raises(IntegrityError, match="neither there nor erased"):
+        sealed.of(path)
