@@ -10,7 +10,7 @@ PEERS  := .venv-peers
 export DO_NOT_TRACK := 1
 export PYTHONHASHSEED := 0
 
-.PHONY: setup check test test-slow bench bench-models bench-growth demo up down clean lock tree
+.PHONY: setup check test test-slow test-browser bench bench-models bench-growth demo up down clean lock tree
 setup: $(STAMP)
 
 $(STAMP): requirements.lock pyproject.toml
@@ -33,6 +33,14 @@ test: setup
 
 test-slow: setup
 	$(BIN)/python -m pytest -m slow --timeout 3600
+
+# The console in a real browser, audited by axe-core, which is fetched for this alone and part of nothing that is shipped.
+AXE := 4.14.1
+test-browser: setup
+	@command -v chromedriver >/dev/null || { echo 'no browser is here: install chromium and chromium-driver (Debian: apt-get install chromium chromium-driver)' >&2; exit 2; }
+	@test -f .axe/node_modules/axe-core/axe.min.js || npm install --prefix .axe --no-save --no-audit --no-fund --ignore-scripts axe-core@$(AXE) >/dev/null \
+	  || { echo 'axe-core cannot be fetched: it needs npm and a near registry' >&2; exit 2; }
+	$(BIN)/python -m pytest tests/e2e/test_console_browser.py -m browser --timeout 600
 
 bench: setup
 	$(BIN)/python -m bench

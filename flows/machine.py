@@ -212,6 +212,7 @@ def _console(place: Place, processes: Processes) -> Running:
     command = [sys.executable, "-m", "counterfoil.console", "--port", str(port)]
     env = settings.of_children(place.settings)
     started = processes.start("console", command, url=f"http://127.0.0.1:{port}", detail="pages", env=env)
+    Path(started.log).chmod(0o600)  # it will hold the link of the first login
     try:
         processes.await_answer(started, "/healthz", CONSOLE_SECONDS, lambda answer: answer.status_code == 200)
     except UnavailableError:

@@ -1,4 +1,4 @@
-"""What lies around one noun: its parents and its children, so many of each kind, read by index and never the whole graph."""
+"""What lies around one noun: parents and children, so many of each kind, read by index."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,10 +11,13 @@ from counterfoil.catalog.catalog import Catalog
 from counterfoil.errors import UnknownError
 from counterfoil.types import Noun
 
+SORTED = 1_000  # neighbours that are put in the order of their recording
+FEW = 10  # of more neighbours than that, so many are taken as they come: to sort them all would take long
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Kin:
-    """Neighbours of one kind on one side: how many there are, and the first of them as (role, id), newest first."""
+    """Neighbours of one kind on one side: how many there are, and the first of them as (role, id)."""
 
     kind: str
     count: int
@@ -51,36 +54,52 @@ def around(catalog: Catalog, noun_id: str, most: int) -> Around:
 
 def neighbours(
     catalog: Catalog, noun_id: str, side: str, kind: str, first: int, most: int
-) -> list[tuple[str, str]]:
-    """Return (role, id) of neighbours of one kind on one side (`parents` or `children`), newest first, from `first` on."""
+) -> tuple[int, list[tuple[str, str]]]:
+    """Return how many neighbours of one kind there are on one side (`parents` or `children`), and (role, id) from `first` on."""
     near, far = (tables.EDGE.c.child, tables.EDGE.c.parent)[:: 1 if side == "parents" else -1]
     with catalog.reader.connect() as connection:
-        return _some(connection, near, far, noun_id, kind, first, most)
+        count = dict(_counts(connection, near, far, noun_id)).get(kind, 0)
+        return count, _some(connection, near, far, noun_id, kind, count, first, most)
 
 
 def _kin(connection: Connection, near: Any, far: Any, noun_id: str, most: int) -> tuple[Kin, ...]:
-    counted = (
-        select(tables.NOUN.c.kind, func.count())
-        .select_from(tables.EDGE.join(tables.NOUN, tables.NOUN.c.id == far))
-        .where(near == noun_id)
-        .group_by(tables.NOUN.c.kind)
-        .order_by(tables.NOUN.c.kind)
-    )
     return tuple(
-        Kin(kind=kind, count=count, shown=tuple(_some(connection, near, far, noun_id, kind, 0, most)))
-        for kind, count in connection.execute(counted).all()
+        Kin(
+            kind=kind,
+            count=count,
+            shown=tuple(_some(connection, near, far, noun_id, kind, count, 0, most)),
+        )
+        for kind, count in _counts(connection, near, far, noun_id)
     )
+
+
+def _counts(connection: Connection, near: Any, far: Any, noun_id: str) -> list[tuple[str, int]]:
+    """Return (kind, count), from the edges alone: an id begins with its kind, and bodies of nouns are long."""
+    kind: Any = func.split_part(far, "-", 1)
+    if connection.dialect.name == "sqlite":
+        kind = func.substr(far, 1, func.instr(far, "-") - 1)
+    counted = select(kind, func.count()).where(near == noun_id).group_by(kind).order_by(kind)
+    return [(row[0], row[1]) for row in connection.execute(counted)]
 
 
 def _some(
-    connection: Connection, near: Any, far: Any, noun_id: str, kind: str, first: int, most: int
+    connection: Connection,
+    near: Any,
+    far: Any,
+    noun_id: str,
+    kind: str,
+    count: int,
+    first: int,
+    most: int,
 ) -> list[tuple[str, str]]:
-    query = (
-        select(tables.EDGE.c.role, far)
-        .select_from(tables.EDGE.join(tables.NOUN, tables.NOUN.c.id == far))
-        .where(near == noun_id, tables.NOUN.c.kind == kind)
-        .order_by(tables.NOUN.c.recorded_at.desc(), tables.NOUN.c.id)
-        .offset(first)
-        .limit(most)
+    """Return (role, id), newest first; where that would take long, by id, and a few of them just as they come."""
+    query = select(tables.EDGE.c.role, far).where(
+        near == noun_id, far.startswith(f"{kind}-", autoescape=True)
     )
-    return [(row[0], row[1]) for row in connection.execute(query)]
+    if count <= SORTED:
+        query = query.join(tables.NOUN, tables.NOUN.c.id == far).order_by(
+            tables.NOUN.c.recorded_at.desc(), far
+        )
+    else:
+        query = query.order_by(far) if first or most > FEW else query
+    return [(row[0], row[1]) for row in connection.execute(query.offset(first).limit(most))]

@@ -1,4 +1,4 @@
-"""Everything by which the console changes anything, behind one door: the verbs of other rooms, called by name.
+"""Everything by which the console changes anything: verbs of other rooms, called by name.
 
 A verb whose room is not part of this installation is not there, and is said to be so: nothing is pretended.
 """

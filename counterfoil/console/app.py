@@ -1,4 +1,4 @@
-"""The application: routes, who may ask for it by which name, and how every error is said, as a page or as JSON."""
+"""The application: its routes, its names, and how every error is said, as a page or as JSON."""
 
 from urllib.parse import quote
 

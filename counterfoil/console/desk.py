@@ -1,4 +1,4 @@
-"""What the console holds while it runs: the installation, opened once, who may come in, and what is being verified."""
+"""What the console holds while it runs: the installation, who may come in, what is verified."""
 
 import threading
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Who asks, and whether they may: sessions of people, keys of machines, and the token that every form carries."""
+"""Who asks, and whether they may: sessions, keys, and the token that every form carries."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What every answer of the console says to a browser, and the two things that are settled before a route is looked for.
+"""What every answer of the console says to a browser, and how a path asks for data.
 
 A path that ends with `.json` means the same page as data. Policies after the OWASP Secure Headers Project.
 """

@@ -1,4 +1,4 @@
-"""Verifying everything from a page: it takes longer than a page may, so it runs beside, one at a time, and says how far it is."""
+"""Verifying everything from a page: beside it, one at a time, telling how far it is."""
 
 import threading
 import time

@@ -1,4 +1,7 @@
-"""One value as a page for people or as JSON for machines, who get the very value that the page is filled with."""
+"""One value as a page for people, or as JSON for machines.
+
+A machine gets the very value that the page is filled with, so that both cannot say different things.
+"""
 
 from collections.abc import Mapping
 from functools import cache
@@ -68,6 +71,7 @@ def _pages() -> Environment:
         undefined=StrictUndefined,
     )
     said = (
+        words.is_id,
         words.short, words.when, words.ago, words.number, words.signed, words.percent, words.size, words.kind_of,
         words.kind_words, words.counted, words.span,
     )  # fmt: skip

@@ -1,5 +1,7 @@
-"""The console as a process: in the foreground for a person, or started by `counterfoil up` beside the service."""
+"""The console as a process: in the foreground, or started by `counterfoil up`."""
 
+import contextlib
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,8 @@ from counterfoil import terminal
 from counterfoil.console.accounts import Accounts
 from counterfoil.console.app import create
 from counterfoil.console.desk import Desk, desk_of
-from counterfoil.errors import ConfigError, UnknownError
+from counterfoil.console.read import verdicts
+from counterfoil.errors import ConfigError, CounterfoilError, UnknownError
 from counterfoil.files import write_durably
 from flows.place import Place
 
@@ -27,6 +30,7 @@ def serve(place: Place, port: int, say: Say) -> None:
     """
     desk = desk_of(place)
     announce(desk, port, say)
+    threading.Thread(target=_warm, args=(place,), name="warm", daemon=True).start()
     uvicorn.run(
         create(desk),
         host=place.settings.console_address,
@@ -36,6 +40,12 @@ def serve(place: Place, port: int, say: Say) -> None:
         server_header=False,
         timeout_graceful_shutdown=5,
     )
+
+
+def _warm(place: Place) -> None:
+    """Read the verdicts of all days once, so that nobody waits for it."""
+    with contextlib.suppress(CounterfoilError):  # the page says what is wrong
+        verdicts.newest(place)
 
 
 def announce(desk: Desk, port: int, say: Say) -> None:

@@ -1,4 +1,4 @@
-"""Sessions of people who are logged in: a signed cookie on their side, and on ours who it is and until when.
+"""Sessions of people who are logged in: a signed cookie there, here whose it is and until when.
 
 The key lives as long as the process: after a restart everybody logs in anew. A session also ends when its account changes.
 """

@@ -33,6 +33,11 @@ def kind_words(kind: str) -> str:
     return KINDS.get(kind, kind)
 
 
+def is_id(text: str) -> bool:
+    """Say whether a text is the id of something on record."""
+    return NOUN.fullmatch(text) is not None or RECEIPT.fullmatch(text) is not None
+
+
 def short(id: str, digits: int = 8) -> str:
     """Return an id that fits into a line: its kind and the first digits, a receipt by its time and number."""
     noun = NOUN.fullmatch(id)

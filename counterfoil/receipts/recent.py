@@ -63,5 +63,5 @@ def _end_of_sealed(path: Path, count: int) -> list[bytes]:
             last = file.read_row_group(file.num_row_groups - 1, columns=["payload"])
     except (pa.ArrowException, ValueError) as fault:
         raise IntegrityError(f"{path.name} cannot be read ({fault}): it was altered; restore it") from fault
-    payloads: list[bytes] = last["payload"].to_pylist()
-    return payloads[-count:]
+    # of a receipt that was erased there is none
+    return [payload for payload in last["payload"].to_pylist() if payload is not None][-count:]

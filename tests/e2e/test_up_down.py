@@ -2,6 +2,7 @@
 
 import json
 import os
+import stat
 import subprocess
 import sys
 import time
@@ -20,7 +21,7 @@ from tests.loop_shop import END, land_shop, place_of, small_case, turn, write_sh
 from tests.unit.test_processes import SLEEP, free_port, until
 
 ROOT = Path(__file__).resolve().parents[2]
-NAMES = ["service", "prefect-worker", "prefect-server"]
+NAMES = ["console", "service", "prefect-worker", "prefect-server"]
 pytestmark = pytest.mark.slow
 
 
@@ -59,7 +60,7 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
         for name, value in os.environ.items()
         if name not in ("PREFECT_HOME", "BENTOML_HOME", "PREFECT_API_URL")
     }
-    ports = {"COUNTERFOIL_PREFECT_PORT": str(free_port()), "COUNTERFOIL_SERVICE_PORT": str(free_port())}
+    ports = {f"COUNTERFOIL_{name}_PORT": str(free_port()) for name in ("PREFECT", "SERVICE", "CONSOLE")}
     env = {**inherited, **QUIET, **ports, "COUNTERFOIL_HOME": "home", "PYTHONPATH": str(ROOT)}
     made = Installation(folder, env, advanced.release.id)
     yield made
@@ -87,6 +88,24 @@ def test_up_starts_server_worker_and_the_champions_service(
     ready = httpx.get(f"{up['service']['url']}/readyz", timeout=10).json()
     assert (ready["release"], ready["use_case"]) == (installation.release, "recommendation")
     assert up["service"]["url"].endswith(installation.env["COUNTERFOIL_SERVICE_PORT"])
+
+
+def test_the_console_is_up_and_shows_nothing_to_strangers(
+    installation: Installation, up: dict[str, Any]
+) -> None:
+    assert up["console"]["url"].endswith(installation.env["COUNTERFOIL_CONSOLE_PORT"])
+    asked = httpx.get(f"{up['console']['url']}/now.json", timeout=10)
+    assert asked.status_code == 401
+    log = installation.home / "logs" / "console.log"
+    assert stat.S_IMODE(log.stat().st_mode) == 0o600  # it holds the link of the first login
+    assert "this link logs in once" in log.read_text()
+    key = installation.run("console", "key", "add", "probe", "--role", "viewer")["key"]
+    told = httpx.get(
+        f"{up['console']['url']}/now.json", headers={"authorization": f"Bearer {key}"}, timeout=10
+    )
+    assert told.json()["health"]["state"] == "ready"
+    assert told.json()["use_cases"][0]["serving"][0]["release"] == installation.release
+    assert told.json()["next_runs"]["runs"][0]["at"].endswith("03:15:00Z")
 
 
 def test_status_says_what_up_said(installation: Installation, up: dict[str, Any]) -> None:

@@ -8,6 +8,7 @@ import pytest
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
+from counterfoil.console import accounts
 from counterfoil.console.door import COOKIE
 from counterfoil.console.roles import Right, Role, may
 from counterfoil.types import Decision
@@ -134,7 +135,10 @@ def test_logout_ends_the_session_for_whoever_holds_the_cookie(console: Console) 
     assert thief.get("/now").status_code in (303, 401)
 
 
-def test_login_by_password_and_a_limit_to_guessing(console: Console) -> None:
+def test_login_by_password_and_a_limit_to_guessing(console: Console, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        accounts, "COST", {**accounts.COST, "n": 2**4}
+    )  # what a password costs is another test
     console.desk.accounts.add_person("ada", "engineer", "correct horse battery")
     browser = console.stranger()
     browser.headers["accept"] = "text/html"

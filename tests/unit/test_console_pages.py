@@ -123,7 +123,7 @@ def test_contenders_show_what_was_measured(console: Console) -> None:
     assert values == {one.family: one.value for one in decision.comparisons}
     assert told["winner"] == decision.winner and told["report"] is None
     page = read(console, f"/contenders/{decision.id}").text
-    assert page.count('class="plot"') == 2 and "%.4f" % max(values.values()) in page
+    assert page.count('class="plot"') == 2 and f"{max(values.values()):.4f}" in page
     release = console.place.catalog.find(Release)[0]
     read(console, f"/contenders/{release.id}", 400)
     read(console, "/contenders/decision-0000000000000000", 404)
@@ -283,7 +283,8 @@ def test_names_from_outside_are_text_and_nothing_else(console: Console) -> None:
     finally:
         items.write_bytes(before)
     for path in (f"/answers/{EVIL}", f"/lineage/{EVIL}", f"/data/{EVIL}", f"/data?month={EVIL}", f"/answers?id={EVIL}",
-                 f"/login?next={EVIL}&token={EVIL}", f"/time?at={EVIL}", f"/ledger?before={EVIL}", f"/reports/{EVIL}"):  # fmt: skip
+                 f"/login?next={EVIL}&token={EVIL}", f"/time?at={EVIL}", f"/ledger?before={EVIL}",
+                 f"/reports/{EVIL}"):  # fmt: skip
         text = console.machine("approver").get(path, headers={"accept": "text/html"}).text
         assert "<script>alert" not in text and "<img" not in text, path
 

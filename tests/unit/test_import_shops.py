@@ -312,7 +312,7 @@ def test_behaviours_without_times(tmp_path: Path, settings: Settings):
             (hashed("buy_train", "0:1"), day("2019-12-30"), "purchase", "7"),
             (hashed("buy_train", "0:2"), day("2019-12-31"), "purchase", "7"),
             (hashed("buy_train", "1:1"), day("2019-12-31"), "purchase", "8"),
-            ("cart:0:1", day("2019-12-31"), "cart", "7"),
+            (hashed("cart", "0:1"), day("2019-12-31"), "cart", "7"),
         ]
     )
 

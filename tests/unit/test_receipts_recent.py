@@ -49,6 +49,14 @@ def test_sealed_and_open_ends_are_read_alike(tmp_path: Path) -> None:
     assert [one.id for one in newest(Receipts(tmp_path), 3)] == [*later, ids[5], ids[4]]
 
 
+def test_erased_receipts_are_passed_over(tmp_path: Path) -> None:
+    ids = write(tmp_path, [START + timedelta(seconds=n) for n in range(4)])
+    [path] = Receipts(tmp_path).open_segments()
+    seal(path)
+    sealed.redact(path.with_suffix(sealed.SUFFIX), [4, 2], "a commitment")
+    assert [one.id for one in newest(Receipts(tmp_path), 5)] == [ids[2], ids[0]]
+
+
 def test_only_the_end_of_a_long_segment_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ids = write(tmp_path, [START + timedelta(milliseconds=n) for n in range(40)])
     monkeypatch.setattr("counterfoil.receipts.recent.TAIL_BYTES", 1000)

@@ -1,4 +1,7 @@
-"""Days as a calendar: a block per month, a cell per day, coloured by its verdict, fuller the more rows; and sparklines."""
+"""Days as a calendar: a block per month, a cell per day, coloured by its verdict; and sparklines.
+
+A cell is the fuller the more rows its day has.
+"""
 
 import calendar
 from collections.abc import Iterator, Sequence

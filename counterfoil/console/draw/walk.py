@@ -1,6 +1,7 @@
-"""One thing and its neighbours as a picture whose boxes are links: what it was made from on one side, what was made on the other.
+"""One thing and its neighbours as a picture whose boxes are links.
 
-Drawn twice, wide for screens and narrow for phones; the style sheet shows the one that fits.
+What it was made from is on one side, what was made from it on the other. Drawn twice, wide for screens and narrow for phones;
+the style sheet shows the one that fits.
 """
 
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""The page Answer: one receipt in words, and its chain from the answer down to the rows that the model learned from."""
+"""The page Answer: one receipt in words, and its chain down to the rows."""
 
 from typing import Any
 

@@ -4,6 +4,7 @@ from typing import Any
 
 from counterfoil.errors import InputError
 from counterfoil.types import Decision, Quarantine
+from flows import champion
 from flows.champion import approvers
 from flows.place import Place
 from flows.report import turn
@@ -14,13 +15,13 @@ COSTS = ("fit_seconds", "peak_bytes", "artefact_bytes", "score_ms")
 
 
 def contenders(place: Place, decision_id: str | None = None) -> dict[str, Any]:
-    """Return a decision, by default the newest, with its contenders; None where nothing was decided yet.
+    """Return a decision with its contenders, by default the newest that compared any; None where nothing was decided yet.
 
     UnknownError when there is no such decision, InputError when the id names something else.
     """
     newest = place.catalog.find(Decision, limit=LISTED)
     if decision_id is None:
-        chosen = newest[0] if newest else None
+        chosen = next((one for one in newest if one.comparisons), newest[0] if newest else None)
     else:
         found = place.catalog.get(decision_id)
         if not isinstance(found, Decision):
@@ -49,6 +50,8 @@ def _told(place: Place, decision: Decision) -> dict[str, Any]:
         "facts": dict(found.facts),
         "record": dict(found.record),
         "winner": decision.winner,
+        "approved_by": decision.approved_by,
+        "serving": champion.serving(place, decision.use_case),
         "release": release,
         "approvers": sorted(approvers(place, decision)),
         "report": f"/reports/{decision.use_case}/{decision.id}/index.html"

@@ -1,4 +1,4 @@
-"""The page Data: the days that landed with their verdicts, the rows kept out by reason, and how far days drift."""
+"""The page Data: days with their verdicts, rows kept out by reason, and how far days drift."""
 
 from collections import Counter
 from functools import lru_cache

@@ -3,7 +3,7 @@
 from typing import Any
 
 from counterfoil import canonical
-from counterfoil.catalog.around import Around, Kin, around, neighbours
+from counterfoil.catalog.around import Kin, around, neighbours
 from counterfoil.console import words
 from counterfoil.receipts.recent import newest
 from counterfoil.types import Decision, Noun, OnlineRows, Receipt, Release
@@ -58,9 +58,8 @@ def _side(place: Place, kin: Kin) -> dict[str, Any]:
 
 def kin(place: Place, id: str, side: str, kind: str, first: int) -> dict[str, Any]:
     """Return a page of the neighbours of one kind, of which a picture shows only the first."""
-    found = around(place.catalog, id, 1)
-    count = next((one.count for one in _sides(found, side) if one.kind == kind), 0)
-    rows = neighbours(place.catalog, id, side, kind, first, PAGE)
+    place.catalog.get(id)
+    count, rows = neighbours(place.catalog, id, side, kind, first, PAGE)
     return {
         "id": id,
         "kind": kind,
@@ -70,10 +69,6 @@ def kin(place: Place, id: str, side: str, kind: str, first: int) -> dict[str, An
         "page": PAGE,
         "rows": [{"role": role, "id": name, "says": say(place.catalog.get(name))} for role, name in rows],
     }
-
-
-def _sides(found: Around, side: str) -> tuple[Kin, ...]:
-    return found.parents if side == "parents" else found.children
 
 
 def start(place: Place) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The page Time: what served at a moment, on whose decision; and all changes, so that one knows where to look."""
+"""The page Time: what served at a moment, on whose decision; and all changes."""
 
 from datetime import datetime, timedelta
 from typing import Any

@@ -1,4 +1,4 @@
-"""What the console asks of other processes: whether the service is well, when the next run is, where other pages lie.
+"""What the console asks of other processes: the service's health, the next run, addresses.
 
 Each is asked briefly: a process that hangs makes no page hang.
 """

@@ -1,4 +1,4 @@
-"""Verdicts as the pages need them: what a day is like in a word, and how far it is from the days before. Read once each.
+"""Verdicts as the pages need them: a day's state in a word, its drift in numbers.
 
 A verdict never changes, so what was read of it stays in memory, of bounded number.
 """

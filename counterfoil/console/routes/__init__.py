@@ -1,1 +1,1 @@
-"""What can be asked of the console: a module per part, each a router whose routes name the right that they take."""
+"""What can be asked of the console: a module per part, a router each."""

@@ -1,4 +1,4 @@
-"""Files: the console's own styles and scripts for everybody, and the folder of reports for whoever may read, never written."""
+"""Files: the console's own styles and scripts, and the reports, which are only read."""
 
 from pathlib import Path
 from typing import Annotated

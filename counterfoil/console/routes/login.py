@@ -1,4 +1,4 @@
-"""Coming in and going out: a name with its password, or the link of the first login while there is no account."""
+"""Coming in and going out: a name with its password, or the link of the first login."""
 
 import secrets
 from typing import Annotated
@@ -14,7 +14,7 @@ from counterfoil.errors import AccessError, InputError
 
 router = APIRouter()
 BEFORE = "counterfoil_before"  # who has the form open, before anybody is known
-PATIENCE_SECONDS = 10.0
+PATIENCE_SECONDS = 3.0
 Reader = Annotated[Visitor, Depends(may(Right.READ))]
 
 

@@ -1,4 +1,4 @@
-"""What changes something: each takes a right, a form with its token, and somebody's reason; the doing is in actions.py."""
+"""What changes something: each takes a right, a form with its token, and a reason."""
 
 from typing import Annotated, Any
 

@@ -30,6 +30,15 @@ addEventListener("pageshow", (event) => {
   for (const button of document.querySelectorAll("button[aria-busy]")) { button.disabled = false; button.removeAttribute("aria-busy"); }
 });
 
+/* A step of a walk swaps the page's main part. htmx itself takes no links within SVG. */
+document.addEventListener("click", (event) => {
+  const link = event.target.closest(".walk a");
+  if (!link || !window.htmx || event.button || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
+  event.preventDefault();
+  const source = link.closest("[data-walk]");
+  htmx.ajax("GET", link.getAttribute("href"), { source, target: "#main", select: "#main", swap: "outerHTML" });
+});
+
 /* A walk goes on by keyboard where it was: the new page's heading is read, the focus is on the page. */
 document.addEventListener("htmx:afterSettle", (event) => {
   if (event.detail.target.id === "main") {
