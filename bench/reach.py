@@ -60,7 +60,7 @@ WINDOW, LATE_DAY, LATE_FROM = (
     125,
 )  # days of a dataset; the day of the late lines, and the first dataset after them
 MODELS, PEOPLE, CATALOGUE, ROWS = 12, 2_500, 5_000, 20_000
-FEATURES = 40
+FEATURES, MANY = 40, 4_001
 BATCH = "contract-0123456789abcdef"
 
 
@@ -109,7 +109,7 @@ def files_of(number: int) -> dict[str, str]:
     return days
 
 
-def dataset(place: Place, number: int, verdicts: dict[tuple[str, str], Verdict]) -> Dataset:
+def dataset(place: Place, number: int, verdicts: dict[tuple[str, str], str]) -> Dataset:
     """Write a dataset into the store and record it with its verdicts."""
     folder = place.folder("bench", "dataset")
     shutil.rmtree(folder, ignore_errors=True)
@@ -160,15 +160,15 @@ def dataset(place: Place, number: int, verdicts: dict[tuple[str, str], Verdict])
         first_time=START + timedelta(days=number),
         last_time=as_of,
         feature_service="recommendation_v1",
-        verdicts=tuple(one.id for one in behind),
+        verdicts=tuple(behind),
         code_version=f"git:{number // 50:012x} source:{number // 50:016x}",
     )
-    place.catalog.record("snapshot", made.id, [made], [("verdict", one.id) for one in behind], [stored], 1.0)
+    place.catalog.record("snapshot", made.id, [made], [("verdict", one) for one in behind], [stored], 1.0)
     return made
 
 
-def judged(place: Place, verdicts: dict[tuple[str, str], Verdict], day: str, sha256: str) -> Verdict:
-    """Record the verdict on a day's file; with as many checks as the gate has."""
+def judged(place: Place, verdicts: dict[tuple[str, str], str], day: str, sha256: str) -> str:
+    """Record the verdict on a day's file, with as many checks as the gate has; return its id."""
     checks = tuple(
         Check(
             expectation=f"expectation {one}", column="price", severity="critical", success=True, observed="so"
@@ -179,8 +179,8 @@ def judged(place: Place, verdicts: dict[tuple[str, str], Verdict], day: str, sha
         subject=f"day:{day}", sha256=sha256, rows=4_000, passed=True, checks=checks, suite="bench#96@0"
     )
     place.catalog.record("validate", made.id, [made], [], [], 1.0)
-    verdicts[day, sha256] = made
-    return made
+    verdicts[day, sha256] = made.id
+    return verdicts[day, sha256]
 
 
 def turn(place: Place, data: Dataset, champion: Candidate | None, epoch: int) -> tuple[Candidate, Release]:
@@ -265,44 +265,53 @@ def turn(place: Place, data: Dataset, champion: Candidate | None, epoch: int) ->
 
 
 def answers(place: Place, releases: list[tuple[Release, datetime]], count: int) -> Iterator[int]:
-    """Write receipts into open segments as services do, one release after another, and seal them as the flow does."""
+    """Write receipts into open segments as services do, one release after another.
+
+    Bodies are dealt from a pile of MANY that were encoded as a service encodes its answers; id, person and release are each
+    receipt's own.
+    """
     receipts, random = Receipts(place.settings.receipts), np.random.default_rng(1)
+    pile = [canonical.encode(receipt(random)) for _ in range(MANY)]
     written = 0
     while written < count:
         release, as_of = releases[written * len(releases) // count]
         at = release.valid_from + timedelta(seconds=written % 80_000)
-        some = min(SEGMENT_RECEIPTS, count - written)
-        lines = [
-            segment.line(canonical.encode(receipt(receipts.new_id(at), at, release, as_of, random)))
-            for _ in range(some)
-        ]
-        by_segment: dict[str, list[bytes]] = {}
-        for line in lines:
-            name = orjson.loads(line[9:])["id"].removeprefix("receipt-").rpartition("-")[0]
-            by_segment.setdefault(name, []).append(line)
-        for name, held in by_segment.items():
+        own = {
+            b'"release-0"': release.id,
+            b'"bench:0"': release.tag,
+            b'"2000-01-01T00:00:00Z"': canonical.utc_text(at),
+            b'"2000-01-02T00:00:00Z"': canonical.utc_text(as_of),
+        }
+        lines = []
+        for number in range(min(SEGMENT_RECEIPTS, count - written)):
+            body = pile[(written + number * 7) % MANY]
+            for old, new in own.items():
+                body = body.replace(old, b'"%b"' % new.encode())
+            name = receipts.new_id(at)
+            body = body.replace(b'"receipt-0"', b'"%b"' % name.encode())
+            body = body.replace(b'"nobody"', b'"%b"' % person(int(random.integers(0, 100_000))).encode())
+            lines.append((name.removeprefix("receipt-").rpartition("-")[0], segment.line(body)))
+        for name in {name for name, _ in lines}:
             path = place.settings.receipts / f"{name[:4]}-{name[4:6]}-{name[6:8]}" / f"{name}.jsonl"
             path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("ab") as file:
-                file.write(b"".join(held))
-        written += some
+                file.write(b"".join(line for own_name, line in lines if own_name == name))
+        written += len(lines)
         yield written
 
 
-def receipt(
-    name: str, at: datetime, release: Release, as_of: datetime, random: np.random.Generator
-) -> Receipt:
-    """Return one answer with ten items and forty features."""
+def receipt(random: np.random.Generator) -> Receipt:
+    """Return the body of an answer with ten items and forty features."""
     values = random.random(FEATURES + 10).round(6).tolist()
     items = random.zipf(1.3, 10) % CATALOGUE
     return Receipt(
-        id=name,
-        time=at,
+        id="receipt-0",
+        time=datetime(2000, 1, 1, tzinfo=UTC),
         use_case="bench",
-        release=release.id,
-        bento=release.tag,
-        epoch=release.epoch,
-        person=person(int(random.integers(0, 100_000))),
+        release="release-0",
+        bento="bench:0",
+        epoch=1,
+        person="nobody",
         request={"n": 10, "filters": {"in_stock": True}},
         items=tuple(
             ReceiptItem(
@@ -315,7 +324,7 @@ def receipt(
         ),
         rules=("only what is in stock",),
         features={"person": {f"feature_{one}": values[one] for one in range(FEATURES)}},
-        feature_time=as_of,
+        feature_time=datetime(2000, 1, 2, tzinfo=UTC),
         degraded=(),
         stages_ms={"model": 1.25},
     )
@@ -326,7 +335,7 @@ def make(home: Path, receipts: int, datasets: int) -> None:
     home.mkdir(parents=True)
     place = place_of(Settings(home=home))
     landing(place, datasets + WINDOW)
-    verdicts: dict[tuple[str, str], Verdict] = {}
+    verdicts: dict[tuple[str, str], str] = {}
     champion, releases = None, []
     for number in range(datasets):
         data = dataset(place, number, verdicts)
