@@ -106,8 +106,12 @@ class Library:
         return {name: kinds for name, kinds in found.items() if kinds}
 
     def by_person(self, pseudonym: str) -> Held:
-        """Return who holds events of a person."""
-        return self._by_id("people.parquet", pseudonym, lambda one: set(one.kinds))
+        """Return who holds events of a person, and of which kinds."""
+        found = self._by_id("people.parquet", pseudonym, lambda one: set(one.kinds))
+        for one in self.contents:
+            if one.name in found and one.files is not None and one.kinds != one.history_kinds:
+                found[one.name] = self._kinds_of(one.files, pseudonym)
+        return found
 
     def by_item(self, item: str) -> Held:
         """Return whose catalogue has an item, sold or not."""
@@ -184,6 +188,12 @@ class Library:
             for (file,) in self._rows(query, {"files": list(holding), "id": id}):
                 found.update({name: kinds(by_name[name]) for name in holding[file]})
         return found
+
+    def _kinds_of(self, files: Mapping[str, Path], pseudonym: str) -> set[str]:
+        query = """SELECT DISTINCT kind FROM read_parquet($interactions) WHERE person IN (
+            SELECT file_row_number FROM read_parquet($people, file_row_number = true) WHERE id = $id)"""
+        asked = {name: str(files[f"{name}.parquet"]) for name in ("interactions", "people")}
+        return {kind for (kind,) in self._rows(query, {**asked, "id": pseudonym})}
 
     def _by_file(self, table: str) -> dict[str, list[str]]:
         """Return the stored files of one table with the datasets that have each; equal ones are one file."""
