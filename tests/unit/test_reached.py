@@ -124,6 +124,6 @@ def test_a_segment_that_cannot_be_read_is_said(answered: tuple[Place, list[Recei
     folder = shutil.copytree(place.settings.receipts, tmp_path / "receipts")
     path = sorted(folder.glob("*/*"))[0]
     held = path.read_bytes()
-    path.write_bytes(held[:-400] + b"x" * 300 + held[-100:])
+    path.write_bytes(held[:500] if path.suffix == sealed.SUFFIX else held[:200] + b"x" + held[201:])
     with pytest.raises(IntegrityError):
         count(Receipts(folder), SOUGHT["all of it"])
