@@ -5,7 +5,7 @@ Every function here answers which datasets hold something, and of which kinds of
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,8 @@ Versions = Mapping[str, Collection[str]]  # day -> SHA-256 of its files that cou
 class Contents:
     """A dataset with what it was written from: days with the SHA-256 of their files, kinds of event, feature views, files.
 
-    When the version is no longer in the store, its verdicts alone tell its days; then `files` is None, and the rest empty.
+    `files` are those that are in the store: an erasure takes some away. Without any (`told` is False), the verdicts alone
+    tell the days, and nobody the rest.
     """
 
     dataset: Dataset
@@ -37,7 +38,8 @@ class Contents:
     kinds: frozenset[str] = frozenset()
     history_kinds: frozenset[str] = frozenset()
     views: frozenset[str] = frozenset()
-    files: Mapping[str, Path] | None = None
+    files: Mapping[str, Path] = field(default_factory=dict)
+    told: bool = True
 
     @property
     def name(self) -> str:
@@ -46,7 +48,11 @@ class Contents:
 
     def held(self, kinds: Iterable[str]) -> set[str]:
         """Return those of these kinds that the dataset takes; all of them when nobody can tell."""
-        return set(kinds) & self.kinds if self.files is not None else set(kinds)
+        return set(kinds) & self.kinds if self.told else set(kinds)
+
+    def has(self, *tables: str) -> bool:
+        """Say whether these tables are in the store."""
+        return all(f"{table}.parquet" in self.files for table in tables)
 
 
 class Library:
@@ -54,7 +60,6 @@ class Library:
 
     def __init__(self, place: Place, datasets: Sequence[Dataset]) -> None:
         self.contents = [_read(place, dataset) for dataset in datasets]
-        self.unreadable = {one.name for one in self.contents if one.files is None}
         self._con: duckdb.DuckDBPyConnection | None = None
 
     def by_versions(self, days: Mapping[str, Mapping[str, Collection[str]]]) -> Held:
@@ -90,16 +95,17 @@ class Library:
         """
         found: Held = defaultdict(set)
         known: dict[tuple[str, str, frozenset[str]], set[str]] = {}
-        for one in sorted(self.contents, key=lambda one: one.dataset.as_of, reverse=True):
+        order = {one.name: (one.has("interactions"), one.dataset.as_of) for one in self.contents}
+        for one in sorted(self.contents, key=lambda one: order[one.name], reverse=True):
             wanted = [
                 (day, sha256, one.kinds)
                 for day, sha256 in one.days.items()
                 if _overlaps(day, since, until) and (versions is None or sha256 in versions.get(day, ()))
             ]
-            if one.files is None:
-                found[one.name] |= {UNREADABLE} if wanted else set()
-                continue
-            if any(key not in known for key in wanted):
+            if not all(key in known for key in wanted):
+                if not one.has("interactions"):
+                    found[one.name].add(UNREADABLE)
+                    continue
                 by_day = self._kinds_by_day(one.files["interactions.parquet"], since, until)
                 known.update({key: by_day.get(key[0], set()) for key in wanted})
             found[one.name] |= set().union(*(known[key] for key in wanted))
@@ -109,7 +115,8 @@ class Library:
         """Return who holds events of a person, and of which kinds."""
         found = self._by_id("people.parquet", pseudonym, lambda one: set(one.kinds))
         for one in self.contents:
-            if one.name in found and one.files is not None and one.kinds != one.history_kinds:
+            mixed = one.name in found and one.kinds != one.history_kinds
+            if mixed and one.has("people", "interactions"):
                 found[one.name] = self._kinds_of(one.files, pseudonym)
         return found
 
@@ -131,7 +138,7 @@ class Library:
         columns = "id, title, text, category, brand, image, price, available_from, in_stock"
         query = f"""SELECT 1 FROM (SELECT {columns} FROM read_parquet($brought) INTERSECT
                     SELECT {columns} FROM read_parquet($file)) LIMIT 1"""
-        found: Held = {name: {UNREADABLE} for name in self.unreadable}
+        found = self._without("items.parquet")
         for file, names in holding.items():
             if self._rows(query, {"brought": str(brought), "file": file}):
                 found.update({name: {ITEMS} for name in names})
@@ -139,7 +146,7 @@ class Library:
 
     def by_view(self, view: str) -> Held:
         """Return who holds frames of a feature view."""
-        return {one.name: {view} for one in self.contents if view in one.views or one.files is None}
+        return {one.name: {view} for one in self.contents if view in one.views or not one.told}
 
     def replaced(self, older: str, newer: str) -> bool:
         """Say whether the online rows of one dataset were all replaced by those of another at the same moment.
@@ -154,7 +161,7 @@ class Library:
     def _counted(self, name: str) -> dict[str, int] | None:
         """Return how many events the features of each person count; None when nobody can tell."""
         one = next(one for one in self.contents if one.name == name)
-        if one.files is None:
+        if not one.has("interactions", "people"):
             return None
         query = """SELECT p.id, count(*) FROM read_parquet($interactions) r
             JOIN (SELECT id, file_row_number AS number FROM read_parquet($people, file_row_number = true)) p
@@ -165,7 +172,7 @@ class Library:
 
     def has_event(self, one: Contents, event: Mapping[str, Any]) -> bool:
         """Say whether a dataset holds a row that is just this event's: person, item, time, kind, quantity, price."""
-        if one.files is None:
+        if not one.has("interactions", "people", "items"):
             return True
         query = """
             SELECT 1 FROM read_parquet($interactions) r
@@ -182,7 +189,7 @@ class Library:
     def _by_id(self, table: str, id: str, kinds: Any) -> Held:
         holding = self._by_file(table)
         by_name = {one.name: one for one in self.contents}
-        found: Held = {name: {UNREADABLE} for name in self.unreadable}
+        found = self._without(table)
         if holding:
             query = "SELECT DISTINCT filename FROM read_parquet($files, filename = true) WHERE id = $id"
             for (file,) in self._rows(query, {"files": list(holding), "id": id}):
@@ -195,11 +202,15 @@ class Library:
         asked = {name: str(files[f"{name}.parquet"]) for name in ("interactions", "people")}
         return {kind for (kind,) in self._rows(query, {**asked, "id": pseudonym})}
 
+    def _without(self, table: str) -> Held:
+        """Return the datasets of which nobody can tell, since that table is not in the store any more."""
+        return {one.name: {UNREADABLE} for one in self.contents if table not in one.files}
+
     def _by_file(self, table: str) -> dict[str, list[str]]:
         """Return the stored files of one table with the datasets that have each; equal ones are one file."""
         holding: dict[str, list[str]] = defaultdict(list)
         for one in self.contents:
-            if one.files is not None:
+            if table in one.files:
                 holding[str(one.files[table])].append(one.name)
         return holding
 
@@ -243,7 +254,7 @@ def _read(place: Place, dataset: Dataset) -> Contents:
         days = {
             one.subject.removeprefix("day:"): one.sha256 for one in judged if one.subject.startswith("day:")
         }
-        return Contents(dataset=dataset, days=days)
+        return Contents(dataset=dataset, days=days, told=False)
     history = frozenset(about["history_kinds"])
     return Contents(
         dataset=dataset,

@@ -269,13 +269,12 @@ def _occurs(place: Place, subject: Subject) -> bool:
     from counterfoil.receipts import Receipts
     from counterfoil.receipts.reached import Sought, count
     from counterfoil.types import Dataset
-    from flows.contents import Library
+    from flows.contents import UNREADABLE, Library
 
-    library = Library(place, place.catalog.find(Dataset))
+    library = Library(place, place.catalog.find(Dataset, limit=1_000_000))
     value = subject.values[0]
-    if (
-        library.by_person(value) if subject.kind == "person" else library.by_item(value)
-    ).keys() - library.unreadable:
+    held = library.by_person(value) if subject.kind == "person" else library.by_item(value)
+    if any(UNREADABLE not in kinds for kinds in held.values()):
         return True
     if in_landing(place, subject):
         return True
