@@ -95,12 +95,14 @@ class Library:
         """
         found: Held = defaultdict(set)
         known: dict[tuple[str, str, frozenset[str]], set[str]] = {}
+        every = {day for one in self.contents for day in one.days}
+        days = {day for day in every if _overlaps(day, since, until)}
         order = {one.name: (one.has("interactions"), one.dataset.as_of) for one in self.contents}
         for one in sorted(self.contents, key=lambda one: order[one.name], reverse=True):
             wanted = [
                 (day, sha256, one.kinds)
                 for day, sha256 in one.days.items()
-                if _overlaps(day, since, until) and (versions is None or sha256 in versions.get(day, ()))
+                if day in days and (versions is None or sha256 in versions.get(day, ()))
             ]
             if not all(key in known for key in wanted):
                 if not one.has("interactions"):
@@ -241,8 +243,7 @@ def microseconds(moment: datetime) -> int:
 
 
 def _overlaps(day: str, since: datetime, until: datetime) -> bool:
-    begins = datetime.fromisoformat(day).replace(tzinfo=UTC)
-    return begins < until and since < begins + timedelta(days=1)
+    return since.date().isoformat() <= day <= (until - timedelta(microseconds=1)).date().isoformat()
 
 
 def _read(place: Place, dataset: Dataset) -> Contents:
