@@ -57,11 +57,7 @@ def reached(
     place: Place, subject: Subject, known: Landed, progress: Progress = lambda what, count: None
 ) -> Reached:
     """Return what a subject has reached, answers included."""
-    library = (
-        Library(place, place.catalog.find(Dataset, limit=1_000_000))
-        if subject.kind not in ("code", "noun")
-        else None
-    )
+    library = None if subject.kind in ("code", "noun") else known.library(place)
     if library is None:
         held: Held = {}
         sources: dict[str, set[str]] = {}

@@ -61,6 +61,9 @@ class Library:
     def __init__(self, place: Place, datasets: Sequence[Dataset]) -> None:
         self.contents = [_read(place, dataset) for dataset in datasets]
         self._con: duckdb.DuckDBPyConnection | None = None
+        self._where: dict[
+            tuple[str, str], list[str]
+        ] = {}  # files of a table that hold an id, once it was asked for
 
     def by_versions(self, days: Mapping[str, Mapping[str, Collection[str]]]) -> Held:
         """Return who was written from these files: `days` says, by day and SHA-256, the kinds of event that are asked about."""
@@ -192,10 +195,12 @@ class Library:
         holding = self._by_file(table)
         by_name = {one.name: one for one in self.contents}
         found = self._without(table)
-        if holding:
+        if holding and (table, id) not in self._where:
             query = "SELECT DISTINCT filename FROM read_parquet($files, filename = true) WHERE id = $id"
-            for (file,) in self._rows(query, {"files": list(holding), "id": id}):
-                found.update({name: kinds(by_name[name]) for name in holding[file]})
+            rows = self._rows(query, {"files": list(holding), "id": id})
+            self._where[table, id] = [file for (file,) in rows]
+        for file in self._where.get((table, id), ()):
+            found.update({name: kinds(by_name[name]) for name in holding[file]})
         return found
 
     def _kinds_of(self, files: Mapping[str, Path], pseudonym: str) -> set[str]:

@@ -4,7 +4,7 @@ Open segments, and those that were sealed before there were such columns, are re
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -72,7 +72,8 @@ def count(
         whole, slow = _cut(con, receipts.segments(), sought)
         try:
             for rows, files in whole.items():
-                con.execute(*_counting(rows, sought, files))
+                for part, some in _by_releases(con, sought, files):
+                    con.execute(*_counting(rows, part, some))
         except duckdb.Error as fault:
             raise IntegrityError(
                 f"the receipts cannot be counted ({str(fault).splitlines()[0]}); run `counterfoil verify`"
@@ -118,6 +119,20 @@ def _ask(con: duckdb.DuckDBPyConnection, sought: Sought) -> None:
         "INSERT INTO sought_moment SELECT unnest($1::BIGINT[]), unnest($2::BIGINT[]), unnest($3::BIGINT[])",
         [[span[column] for span in spans] for column in range(3)],
     )
+
+
+def _by_releases(
+    con: duckdb.DuckDBPyConnection, sought: Sought, files: list[str]
+) -> list[tuple[Sought, list[str]]]:
+    """Return what is to be sought in which files: where all answers are by sought releases, their items need not be read."""
+    if sought.item is None or not sought.releases:
+        return [(sought, files)]
+    query = """SELECT DISTINCT filename FROM read_parquet($files, filename = true, hive_partitioning = false) r
+               LEFT JOIN sought_release s ON s.release = r.release WHERE s.release IS NULL"""
+    others = {file for (file,) in con.execute(query, {"files": files}).fetchall()}
+    known = [file for file in files if file not in others]
+    parts = ((replace(sought, item=None, moments={}, person=None), known), (sought, sorted(others)))
+    return [(part, some) for part, some in parts if some]
 
 
 def _counting(rows: str, sought: Sought, files: list[str] | None = None) -> tuple[str, dict[str, Any]]:

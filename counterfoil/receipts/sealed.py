@@ -9,10 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import orjson
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from counterfoil import canonical
 from counterfoil.errors import IntegrityError
@@ -21,20 +20,12 @@ from counterfoil.ledger import tree
 from counterfoil.ledger.verifier import leaf_hash
 from counterfoil.receipts import segment
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
 SUFFIX = segment.SEALED
 GROUP_ROWS = 256
-SCHEMA = pa.schema(
-    [
-        ("number", pa.int32()),
-        ("time", pa.timestamp("us", tz="UTC")),
-        ("person", pa.string()),
-        ("use_case", pa.string()),
-        ("release", pa.string()),
-        ("feature_time", pa.timestamp("us", tz="UTC")),
-        ("items", pa.list_(pa.string())),
-        ("payload", pa.binary()),
-    ]
-)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,6 +58,24 @@ class Proof:
     steps: tuple[bytes, ...]
 
 
+def schema() -> "pa.Schema":
+    """Return the columns of a sealed segment."""
+    import pyarrow as pa  # not above: most commands touch no sealed segment, and it brings NumPy
+
+    return pa.schema(
+        [
+            ("number", pa.int32()),
+            ("time", pa.timestamp("us", tz="UTC")),
+            ("person", pa.string()),
+            ("use_case", pa.string()),
+            ("release", pa.string()),
+            ("feature_time", pa.timestamp("us", tz="UTC")),
+            ("items", pa.list_(pa.string())),
+            ("payload", pa.binary()),
+        ]
+    )
+
+
 def read(open_segment: Path) -> Rows:
     """Return what an open segment holds; IntegrityError when a line of it was altered."""
     rows = sorted((_number(payload), payload) for payload in segment.payloads(open_segment))
@@ -80,6 +89,9 @@ def read(open_segment: Path) -> Rows:
 
 def write(rows: Rows, path: Path) -> Seal:
     """Write the Parquet file of a segment, durably, in place of one that was not finished; return its seal."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     plain = [orjson.loads(payload) for payload in rows.payloads]
     table = pa.table(
         {
@@ -93,7 +105,7 @@ def write(rows: Rows, path: Path) -> Seal:
             "items": [[item["item"] for item in one["items"]] for one in plain],
             "payload": rows.payloads,
         },
-        schema=SCHEMA,
+        schema=schema(),
     )
     sink = pa.BufferOutputStream()
     pq.write_table(
@@ -148,7 +160,10 @@ def find(path: Path, number: int) -> bytes | None:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[pq.ParquetFile]:
+def _opened(path: Path) -> "Iterator[pq.ParquetFile]":
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     try:
         with pq.ParquetFile(path) as file:
             yield file
