@@ -10,7 +10,7 @@ PEERS  := .venv-peers
 export DO_NOT_TRACK := 1
 export PYTHONHASHSEED := 0
 
-.PHONY: setup check test test-slow test-browser bench bench-models bench-growth demo up down clean lock tree
+.PHONY: setup check test test-slow test-browser bench bench-models bench-growth bench-reach demo up down clean lock tree
 setup: $(STAMP)
 
 $(STAMP): requirements.lock pyproject.toml
@@ -58,6 +58,10 @@ bench-models: $(PEERS)/.ready
 # How the cost of a fit grows with the events; make bench-growth FAMILIES=als,sasrec
 bench-growth: setup
 	$(BIN)/python -m bench.growth $(if $(FAMILIES),--families $(FAMILIES))
+
+# How long blast-radius and lineage take over a million receipts; minutes to make the home; make bench-reach RECEIPTS=100000
+bench-reach: setup
+	$(BIN)/python -m bench.reach $(if $(RECEIPTS),--receipts $(RECEIPTS))
 
 $(PEERS)/.ready: bench/peers/requirements.lock | setup
 	test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)

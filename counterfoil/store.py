@@ -120,11 +120,11 @@ class Store:
         return sorted(faults)
 
     def files(self, address: str) -> dict[str, Path]:
-        """Return where each file of a stored folder lies, to be read and never written; their bytes are not checked.
+        """Return where each file of a stored folder lies that is there, to be read and never written; bytes are not checked.
 
-        Equal files of many versions are one. UnknownError when one is missing, IntegrityError when the list was altered.
+        Equal files of many versions are one. UnknownError when the list is missing, IntegrityError when it was altered.
         """
-        return self._files(address)
+        return {name: path for name, path in self._listed(address).items() if path.is_file()}
 
     def has(self, address: str) -> bool:
         """Say whether every file of the stored folder is in the cache (by name only; `check` reads the bytes)."""
@@ -135,23 +135,24 @@ class Store:
         return True
 
     def _files(self, address: str, erased: Collection[str] = ()) -> dict[str, Path]:
-        """Return the cache's file per relative path, read from the tree object alone: no DVC import on this hot way.
-
-        UnknownError when one of them is lost that was not erased.
-        """
-        tree = self._object(address)
-        if not tree.is_file():
-            raise UnknownError(f"the store has no {address}; pull it (`dvc pull`) or run the loop again")
-        raw = tree.read_bytes()
-        if _md5(raw) != address.removesuffix(".dir"):
-            raise IntegrityError(f"the file list of {address} was altered; restore it from a remote")
-        files = {_inside(entry["relpath"]): self._object(entry["md5"]) for entry in _json(raw)}
+        """Return the cache's file per relative path. UnknownError when one is lost that was not erased."""
+        files = self._listed(address)
         for name, path in files.items():
             if not path.is_file() and name not in erased:
                 raise UnknownError(
                     f"the store lost {name} of {address}; pull it (`dvc pull`) or run the loop again"
                 )
         return files
+
+    def _listed(self, address: str) -> dict[str, Path]:
+        """Return the cache's file per relative path, read from the tree object alone: no DVC import on this hot way."""
+        tree = self._object(address)
+        if not tree.is_file():
+            raise UnknownError(f"the store has no {address}; pull it (`dvc pull`) or run the loop again")
+        raw = tree.read_bytes()
+        if _md5(raw) != address.removesuffix(".dir"):
+            raise IntegrityError(f"the file list of {address} was altered; restore it from a remote")
+        return {_inside(entry["relpath"]): self._object(entry["md5"]) for entry in _json(raw)}
 
     def _transfer(self, folder: Path, manifest: dict[str, str]) -> str:
         """Have DVC address the folder and copy what is missing into its cache; returns the address."""

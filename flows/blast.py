@@ -57,11 +57,7 @@ def reached(
     place: Place, subject: Subject, known: Landed, progress: Progress = lambda what, count: None
 ) -> Reached:
     """Return what a subject has reached, answers included."""
-    library = (
-        Library(place, place.catalog.find(Dataset, limit=1_000_000))
-        if subject.kind not in ("code", "noun")
-        else None
-    )
+    library = None if subject.kind in ("code", "noun") else known.library(place)
     if library is None:
         held: Held = {}
         sources: dict[str, set[str]] = {}
@@ -84,7 +80,7 @@ def reached(
         held=held,
         sources=sources,
         answers=answers,
-        notes=tuple(_notes(subject, known, held, library)),
+        notes=tuple(_notes(subject, known, held)),
     )
 
 
@@ -241,7 +237,7 @@ def _in_online_rows(subject: Subject, held: Held, library: Library) -> list[str]
     if subject.kind == "view":
         return list(held) if subject.values[0] == "person" else []
     history = {one.name: {*one.history_kinds, ITEMS, UNREADABLE} for one in library.contents}
-    return [name for name, kinds in held.items() if kinds & history[name] or name in library.unreadable]
+    return [name for name, kinds in held.items() if kinds & history[name]]
 
 
 def _moments(place: Place, made: frozenset[str]) -> dict[datetime, list[Span]]:
@@ -297,13 +293,12 @@ def _seconds(place: Place) -> dict[str, float]:
         return {name: seconds for names, seconds in connection.execute(query) for name in orjson.loads(names)}
 
 
-def _notes(subject: Subject, known: Landed, held: Held, library: Library | None) -> Iterable[str]:
+def _notes(subject: Subject, known: Landed, held: Held) -> Iterable[str]:
     """Yield what could not be told exactly."""
     if subject.kind == "batch" and any(not record.known for record in known.of(subject.values[0])):
         yield (
             f"{subject.values[0]} landed before its files were kept account of: every dataset with one of its days counts,"
             " and its items are not followed"
         )
-    lost = sorted(library.unreadable & held.keys()) if library is not None else []
-    if lost:
+    if lost := sorted(name for name, kinds in held.items() if UNREADABLE in kinds):
         yield f"{', '.join(lost)} cannot be read from the store any more, and counts as reached"

@@ -5,7 +5,7 @@ Every function here answers which datasets hold something, and of which kinds of
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,8 @@ Versions = Mapping[str, Collection[str]]  # day -> SHA-256 of its files that cou
 class Contents:
     """A dataset with what it was written from: days with the SHA-256 of their files, kinds of event, feature views, files.
 
-    When the version is no longer in the store, its verdicts alone tell its days; then `files` is None, and the rest empty.
+    `files` are those that are in the store: an erasure takes some away. Without any (`told` is False), the verdicts alone
+    tell the days, and nobody the rest.
     """
 
     dataset: Dataset
@@ -37,7 +38,8 @@ class Contents:
     kinds: frozenset[str] = frozenset()
     history_kinds: frozenset[str] = frozenset()
     views: frozenset[str] = frozenset()
-    files: Mapping[str, Path] | None = None
+    files: Mapping[str, Path] = field(default_factory=dict)
+    told: bool = True
 
     @property
     def name(self) -> str:
@@ -46,7 +48,11 @@ class Contents:
 
     def held(self, kinds: Iterable[str]) -> set[str]:
         """Return those of these kinds that the dataset takes; all of them when nobody can tell."""
-        return set(kinds) & self.kinds if self.files is not None else set(kinds)
+        return set(kinds) & self.kinds if self.told else set(kinds)
+
+    def has(self, *tables: str) -> bool:
+        """Say whether these tables are in the store."""
+        return all(f"{table}.parquet" in self.files for table in tables)
 
 
 class Library:
@@ -54,8 +60,10 @@ class Library:
 
     def __init__(self, place: Place, datasets: Sequence[Dataset]) -> None:
         self.contents = [_read(place, dataset) for dataset in datasets]
-        self.unreadable = {one.name for one in self.contents if one.files is None}
         self._con: duckdb.DuckDBPyConnection | None = None
+        self._where: dict[
+            tuple[str, str], list[str]
+        ] = {}  # files of a table that hold an id, once it was asked for
 
     def by_versions(self, days: Mapping[str, Mapping[str, Collection[str]]]) -> Held:
         """Return who was written from these files: `days` says, by day and SHA-256, the kinds of event that are asked about."""
@@ -90,24 +98,32 @@ class Library:
         """
         found: Held = defaultdict(set)
         known: dict[tuple[str, str, frozenset[str]], set[str]] = {}
-        for one in sorted(self.contents, key=lambda one: one.dataset.as_of, reverse=True):
+        every = {day for one in self.contents for day in one.days}
+        days = {day for day in every if _overlaps(day, since, until)}
+        order = {one.name: (one.has("interactions"), one.dataset.as_of) for one in self.contents}
+        for one in sorted(self.contents, key=lambda one: order[one.name], reverse=True):
             wanted = [
                 (day, sha256, one.kinds)
                 for day, sha256 in one.days.items()
-                if _overlaps(day, since, until) and (versions is None or sha256 in versions.get(day, ()))
+                if day in days and (versions is None or sha256 in versions.get(day, ()))
             ]
-            if one.files is None:
-                found[one.name] |= {UNREADABLE} if wanted else set()
-                continue
-            if any(key not in known for key in wanted):
+            if not all(key in known for key in wanted):
+                if not one.has("interactions"):
+                    found[one.name].add(UNREADABLE)
+                    continue
                 by_day = self._kinds_by_day(one.files["interactions.parquet"], since, until)
                 known.update({key: by_day.get(key[0], set()) for key in wanted})
             found[one.name] |= set().union(*(known[key] for key in wanted))
         return {name: kinds for name, kinds in found.items() if kinds}
 
     def by_person(self, pseudonym: str) -> Held:
-        """Return who holds events of a person."""
-        return self._by_id("people.parquet", pseudonym, lambda one: set(one.kinds))
+        """Return who holds events of a person, and of which kinds."""
+        found = self._by_id("people.parquet", pseudonym, lambda one: set(one.kinds))
+        for one in self.contents:
+            mixed = one.name in found and one.kinds != one.history_kinds
+            if mixed and one.has("people", "interactions"):
+                found[one.name] = self._kinds_of(one.files, pseudonym)
+        return found
 
     def by_item(self, item: str) -> Held:
         """Return whose catalogue has an item, sold or not."""
@@ -127,7 +143,7 @@ class Library:
         columns = "id, title, text, category, brand, image, price, available_from, in_stock"
         query = f"""SELECT 1 FROM (SELECT {columns} FROM read_parquet($brought) INTERSECT
                     SELECT {columns} FROM read_parquet($file)) LIMIT 1"""
-        found: Held = {name: {UNREADABLE} for name in self.unreadable}
+        found = self._without("items.parquet")
         for file, names in holding.items():
             if self._rows(query, {"brought": str(brought), "file": file}):
                 found.update({name: {ITEMS} for name in names})
@@ -135,7 +151,7 @@ class Library:
 
     def by_view(self, view: str) -> Held:
         """Return who holds frames of a feature view."""
-        return {one.name: {view} for one in self.contents if view in one.views or one.files is None}
+        return {one.name: {view} for one in self.contents if view in one.views or not one.told}
 
     def replaced(self, older: str, newer: str) -> bool:
         """Say whether the online rows of one dataset were all replaced by those of another at the same moment.
@@ -150,7 +166,7 @@ class Library:
     def _counted(self, name: str) -> dict[str, int] | None:
         """Return how many events the features of each person count; None when nobody can tell."""
         one = next(one for one in self.contents if one.name == name)
-        if one.files is None:
+        if not one.has("interactions", "people"):
             return None
         query = """SELECT p.id, count(*) FROM read_parquet($interactions) r
             JOIN (SELECT id, file_row_number AS number FROM read_parquet($people, file_row_number = true)) p
@@ -161,7 +177,7 @@ class Library:
 
     def has_event(self, one: Contents, event: Mapping[str, Any]) -> bool:
         """Say whether a dataset holds a row that is just this event's: person, item, time, kind, quantity, price."""
-        if one.files is None:
+        if not one.has("interactions", "people", "items"):
             return True
         query = """
             SELECT 1 FROM read_parquet($interactions) r
@@ -178,18 +194,30 @@ class Library:
     def _by_id(self, table: str, id: str, kinds: Any) -> Held:
         holding = self._by_file(table)
         by_name = {one.name: one for one in self.contents}
-        found: Held = {name: {UNREADABLE} for name in self.unreadable}
-        if holding:
+        found = self._without(table)
+        if holding and (table, id) not in self._where:
             query = "SELECT DISTINCT filename FROM read_parquet($files, filename = true) WHERE id = $id"
-            for (file,) in self._rows(query, {"files": list(holding), "id": id}):
-                found.update({name: kinds(by_name[name]) for name in holding[file]})
+            rows = self._rows(query, {"files": list(holding), "id": id})
+            self._where[table, id] = [file for (file,) in rows]
+        for file in self._where.get((table, id), ()):
+            found.update({name: kinds(by_name[name]) for name in holding[file]})
         return found
+
+    def _kinds_of(self, files: Mapping[str, Path], pseudonym: str) -> set[str]:
+        query = """SELECT DISTINCT kind FROM read_parquet($interactions) WHERE person IN (
+            SELECT file_row_number FROM read_parquet($people, file_row_number = true) WHERE id = $id)"""
+        asked = {name: str(files[f"{name}.parquet"]) for name in ("interactions", "people")}
+        return {kind for (kind,) in self._rows(query, {**asked, "id": pseudonym})}
+
+    def _without(self, table: str) -> Held:
+        """Return the datasets of which nobody can tell, since that table is not in the store any more."""
+        return {one.name: {UNREADABLE} for one in self.contents if table not in one.files}
 
     def _by_file(self, table: str) -> dict[str, list[str]]:
         """Return the stored files of one table with the datasets that have each; equal ones are one file."""
         holding: dict[str, list[str]] = defaultdict(list)
         for one in self.contents:
-            if one.files is not None:
+            if table in one.files:
                 holding[str(one.files[table])].append(one.name)
         return holding
 
@@ -220,8 +248,7 @@ def microseconds(moment: datetime) -> int:
 
 
 def _overlaps(day: str, since: datetime, until: datetime) -> bool:
-    begins = datetime.fromisoformat(day).replace(tzinfo=UTC)
-    return begins < until and since < begins + timedelta(days=1)
+    return since.date().isoformat() <= day <= (until - timedelta(microseconds=1)).date().isoformat()
 
 
 def _read(place: Place, dataset: Dataset) -> Contents:
@@ -233,7 +260,7 @@ def _read(place: Place, dataset: Dataset) -> Contents:
         days = {
             one.subject.removeprefix("day:"): one.sha256 for one in judged if one.subject.startswith("day:")
         }
-        return Contents(dataset=dataset, days=days)
+        return Contents(dataset=dataset, days=days, told=False)
     history = frozenset(about["history_kinds"])
     return Contents(
         dataset=dataset,

@@ -5,9 +5,10 @@ A batch, a landed file, a day, a range of moments, events, a person, an item, a 
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import orjson
 
@@ -17,6 +18,9 @@ from counterfoil.errors import ContractError, InputError, UnavailableError, Unkn
 from counterfoil.landing import Manifest, Origin, origins, read_manifest
 from counterfoil.pseudonym import pseudonym
 from flows.place import Place
+
+if TYPE_CHECKING:
+    from flows.contents import Library
 
 VIEWS = ("person", "item", "pair")
 PREFIXES = ("batch", "file", "day", "event", "person", "item", "view", "code")
@@ -63,10 +67,22 @@ class Landed:
 
     manifest: Manifest
     records: list[Origin]
+    shelf: list["Library"] = field(
+        default_factory=list
+    )  # at most one: the datasets' contents, once they were asked for
 
     def of(self, batch: str) -> list[Origin]:
         """Return the records of a batch; more than one when it landed into several landing folders."""
         return [record for record in self.records if record.batch == batch]
+
+    def library(self, place: Place) -> "Library":
+        """Return the contents of all datasets; read once."""
+        from counterfoil.types import Dataset
+        from flows.contents import Library
+
+        if not self.shelf:
+            self.shelf.append(Library(place, place.catalog.find(Dataset, limit=1_000_000)))
+        return self.shelf[0]
 
 
 def recalled(text: str) -> Subject | None:
@@ -128,7 +144,7 @@ def _bare(place: Place, word: str, known: Landed) -> Subject:
     found += [
         subject
         for subject in (_person(place, word), Subject(kind="item", values=(word,)))
-        if _occurs(place, subject)
+        if _occurs(place, subject, known)
     ]
     if len(found) > 1:
         raise InputError(
@@ -166,14 +182,14 @@ def _named(place: Place, kind: str, value: str, known: Landed) -> Subject:
     if kind == "view" and value not in VIEWS:
         raise UnknownError(f"there is no feature view {value!r}; there are {', '.join(VIEWS)}")
     if kind == "person":
-        return _known(place, _person(place, value), f"person {value!r}")
+        return _known(place, _person(place, value), f"person {value!r}", known)
     if kind == "item":
-        return _known(place, Subject(kind="item", values=(value,)), f"item {value!r}")
+        return _known(place, Subject(kind="item", values=(value,)), f"item {value!r}", known)
     return Subject(kind=kind, values=(value,))
 
 
-def _known(place: Place, subject: Subject, what: str) -> Subject:
-    if not _occurs(place, subject):
+def _known(place: Place, subject: Subject, what: str, known: Landed) -> Subject:
+    if not _occurs(place, subject, known):
         raise UnknownError(
             f"no {what} is known: it is in nothing that landed, in no dataset and in no answer"
         )
@@ -264,18 +280,16 @@ def _batch_of(path: Path, known: Landed) -> str | None:
     return None
 
 
-def _occurs(place: Place, subject: Subject) -> bool:
+def _occurs(place: Place, subject: Subject, known: Landed) -> bool:
     """Say whether a person or an item is in what has landed, in any dataset, or in any answer."""
     from counterfoil.receipts import Receipts
     from counterfoil.receipts.reached import Sought, count
-    from counterfoil.types import Dataset
-    from flows.contents import Library
+    from flows.contents import UNREADABLE
 
-    library = Library(place, place.catalog.find(Dataset))
+    library = known.library(place)
     value = subject.values[0]
-    if (
-        library.by_person(value) if subject.kind == "person" else library.by_item(value)
-    ).keys() - library.unreadable:
+    held = library.by_person(value) if subject.kind == "person" else library.by_item(value)
+    if any(UNREADABLE not in kinds for kinds in held.values()):
         return True
     if in_landing(place, subject):
         return True

@@ -87,6 +87,32 @@ class History:
         self.changed[name] = {id: row for id, row in offered.items() if self.items.get(id) != row}
         self.items = {**self.items, **offered}
 
+    def land_again(self, name: str) -> None:
+        """Land a folder that was written before."""
+        self.land(name, self.folder / name)
+
+    def mended_base(self, day: int) -> Path:
+        """Write the base with one day's prices mended."""
+        rows = pq.read_table(self.folder / "base" / "events" / "part-0.parquet").to_pylist()
+        for row in rows:
+            if row["time"].date().isoformat() == day_of(day):
+                row["price"] += 1
+        items = pq.read_table(self.folder / "base" / "items.parquet").to_pylist()
+        return self.write("base with a mended day", rows, items)
+
+    def copy(self, place: Place) -> "History":
+        """Return this history in a copy of its home."""
+        return dataclasses.replace(
+            self,
+            place=place,
+            landed=list(self.landed),
+            turns=list(self.turns),
+            answers=list(self.answers),
+            batches=dict(self.batches),
+            brought=dict(self.brought),
+            changed=dict(self.changed),
+        )
+
     def turn(self, case: UseCase, as_of: datetime) -> Turn:
         """Turn the loop, and remember of what."""
         kinds = {*case.features.history_kinds, *case.features.label_kinds}
@@ -148,6 +174,7 @@ class History:
     ) -> Path:
         """Write a batch's folder."""
         folder = self.folder / name
+        shutil.rmtree(folder, ignore_errors=True)
         (folder / "events").mkdir(parents=True)
         if rows:
             pq.write_table(
@@ -255,14 +282,21 @@ def _advance(place: Place, case: UseCase, as_of: datetime) -> Advanced:
     return advance(case, as_of, dataclasses.replace(steps(place, memory), **stood_in))
 
 
-def live(folder: Path) -> History:
-    """Return the history: a base, late lines, another day, carts, views, bad items and mended ones, with a turn after most."""
+def live_until(name: str, folder: Path) -> History:
+    """Return the history as it was after the turn on the base, or the one after the late lines."""
     lived = History(place=place_of(folder / "home"), folder=folder)
     base = write_shop(folder / "base", days=DAYS, people=PEOPLE, items=ITEMS)
+    for further, day in (("tomorrow", DAYS), ("later", DAYS + 1)):
+        (
+            write_shop(folder / further, days=range(day, day + 1), people=PEOPLE, items=ITEMS)
+            / "items.parquet"
+        ).unlink()
     lived.land("base", base)
     lived.turn(case_of(), END)  # 0
     lived.answer(20, 0, seal=True)
     lived.digests["day 5 at first"] = lived.digest_of(5)
+    if name == "base":
+        return lived
     late = [
         event("late-1", 5, "late person", "i001"),
         event("late-2", 7, "person 1", "i002", hour=23),
@@ -271,9 +305,13 @@ def live(folder: Path) -> History:
     lived.land("late", lived.write("late", late))
     lived.turn(case_of(), END)  # 1: the same as-of, other files
     lived.answer(15, 1, seal=True)
-    tomorrow = write_shop(folder / "tomorrow", days=range(DAYS, DAYS + 1), people=PEOPLE, items=ITEMS)
-    (tomorrow / "items.parquet").unlink()
-    lived.land("tomorrow", tomorrow)
+    return lived
+
+
+def live(folder: Path) -> History:
+    """Return the history: a base, late lines, another day, carts, views, bad items and mended ones, with a turn after most."""
+    lived = live_until("late", folder)
+    lived.land("tomorrow", folder / "tomorrow")
     lived.turn(case_of(), NEXT)  # 2
     lived.answer(15, 2)
     carts = [
@@ -287,10 +325,8 @@ def live(folder: Path) -> History:
         event("return-1", 8, "search person", None, "message"),
     ]
     views[1]["query"] = "where is my order"
-    more = write_shop(folder / "later", days=range(DAYS + 1, DAYS + 2), people=PEOPLE, items=ITEMS)
-    (more / "items.parquet").unlink()
     lived.land("views", lived.write("views", views))
-    lived.land("later", more)
+    lived.land("later", folder / "later")
     dear = {**lived.items["i003"], "price": 999.0}
     lived.land("dear", lived.write("dear", items=[dear, lived.items["i004"]]))
     lived.turn(case_of(), AFTER)  # 4

@@ -20,7 +20,6 @@ from counterfoil.landing.engine import connect
 from counterfoil.landing.intake import columns_of, prove
 from counterfoil.landing.manifest import Batch, DayPart
 from counterfoil.landing.offer import BATCH_ROWS
-from counterfoil.landing.origin import DayOrigin, Origin
 from counterfoil.landing.progress import Progress, silent
 from counterfoil.settings import Settings
 
@@ -109,15 +108,8 @@ def _stage(
     kept, emptied, quarantined = _quarantine(con, settings, folder, person, sessions)
     told = 0 if people is None or manifest.people is None else manifest.people.rows - people.rows
     moves = [*map(part.day_file, days), *(["people.parquet"] if people is not None else []), *kept]
-    batch = _batch(digest)
-    # What was made of a file by taking rows out still holds the other rows of the batches that are in it.
-    steps = {
-        day: DayOrigin(before=manifest.days[day].sha256, sha256=made.sha256, kinds={})
-        for day, made in days.items()
-    }
     commit = staging.Commit(
-        batch=batch,
-        origin=Origin(batch=batch.batch, digest=digest, days=steps),
+        batch=_batch(digest),
         days=days,
         people=people,
         moves=tuple(moves),

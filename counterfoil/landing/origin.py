@@ -5,7 +5,7 @@ that one. The records hold no rows but those of items, and nobody's name; they o
 filled anew.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import orjson
 from counterfoil import canonical
 from counterfoil.errors import IntegrityError
 from counterfoil.files import write_durably
-from counterfoil.landing.manifest import Manifest
+from counterfoil.landing.manifest import Batch, DayPart, Manifest
 from counterfoil.settings import Settings
 
 FOLDER = "batches/"  # how names of files begin that lie beside the landing folder
@@ -56,6 +56,19 @@ def write(settings: Settings, origin: Origin) -> None:
     write_durably(settings.batches / f"{origin.stem}.json", canonical.encode(asdict(origin)))
 
 
+def of_rewritten(batch: Batch, days: Mapping[str, DayPart], before: Manifest) -> Origin:
+    """Return the record of what only wrote days anew: it brought nothing, but its files hold what those before them held."""
+    known = before.days
+    return Origin(
+        batch=batch.batch,
+        digest=batch.digest,
+        days={
+            day: DayOrigin(before=known[day].sha256 if day in known else None, sha256=part.sha256, kinds={})
+            for day, part in days.items()
+        },
+    )
+
+
 def items_file(stem: str) -> str:
     """Return the name of the file with the items that a batch brought."""
     return f"{FOLDER}{stem}.items.parquet"
@@ -77,11 +90,14 @@ def origins(settings: Settings, manifest: Manifest) -> list[Origin]:
     told = {origin.batch for origin in found}
     for batch in manifest.batches:
         if batch.batch not in told:
-            days = {day: DayOrigin(before=None, sha256="", kinds={}) for day in batch.days}
-            found.append(
-                Origin(batch=batch.batch, digest=batch.digest, days=days, items=batch.items, known=False)
-            )
+            found.append(unknown(batch))
     return found
+
+
+def unknown(batch: Batch) -> Origin:
+    """Return the record of a batch of which no more is known than its days."""
+    days = {day: DayOrigin(before=None, sha256="", kinds={}) for day in batch.days}
+    return Origin(batch=batch.batch, digest=batch.digest, days=days, items=batch.items, known=False)
 
 
 def holding(seeds: Iterable[str], records: Iterable[Origin], day: str) -> set[str]:

@@ -121,8 +121,7 @@ def _finish(settings: Settings, folder: Path, what: Commit, progress: Progress) 
     before = manifests.load(settings)
     if before.batch(what.batch.digest) is None:
         _move(settings, folder, what, progress)
-        if what.origin is not None:
-            origins.write(settings, what.origin)
+        origins.write(settings, what.origin or origins.of_rewritten(what.batch, what.days, before))
         after = before.plus(what.batch, what.days, what.items, what.people, what.key, what.gone)
         write_durably(manifests.place(settings), manifests.encode(after))
         progress("manifest", 0)
@@ -146,14 +145,16 @@ def _move(settings: Settings, folder: Path, what: Commit, progress: Progress) ->
 
 def _decode(content: bytes) -> Commit:
     plain = orjson.loads(content)
+    batch = manifests.batch_of(plain["batch"])
+    origin = origins.decode(plain["origin"]) if plain.get("origin") else None
     return Commit(
-        batch=manifests.batch_of(plain["batch"]),
+        batch=batch,
         days={day: DayPart(**part) for day, part in plain["days"].items()},
         items=manifests.part_of(plain["items"]),
         people=manifests.part_of(plain["people"]),
         moves=tuple(plain["moves"]),
         removals=tuple(plain["removals"]),
         key=plain.get("key"),
-        origin=origins.decode(plain["origin"]) if plain.get("origin") else None,
+        origin=origin if "origin" in plain else origins.unknown(batch),
         gone=tuple(plain.get("gone", ())),
     )

@@ -4,7 +4,7 @@ Open segments, and those that were sealed before there were such columns, are re
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -72,7 +72,8 @@ def count(
         whole, slow = _cut(con, receipts.segments(), sought)
         try:
             for rows, files in whole.items():
-                con.execute(_COUNT.format(rows=rows), _given(sought, files))
+                for part, some in _by_releases(con, sought, files):
+                    con.execute(*_counting(rows, part, some))
         except duckdb.Error as fault:
             raise IntegrityError(
                 f"the receipts cannot be counted ({str(fault).splitlines()[0]}); run `counterfoil verify`"
@@ -90,7 +91,7 @@ INSERT INTO found
 SELECT r.release, r.person, count(*), min(r.time_us), max(r.time_us) FROM ({rows}) r
 LEFT JOIN sought_release s ON s.release = r.release LEFT JOIN sought_moment m ON m.feature_us = r.feature_us
     AND r.time_us >= m.since_us AND r.time_us < m.until_us
-WHERE s.release IS NOT NULL OR m.feature_us IS NOT NULL OR r.person = $person OR list_contains(r.items, $item)
+WHERE {wanted}
 GROUP BY r.release, r.person
 """
 _NEW = """SELECT release, person, items, epoch_us(time) AS time_us, epoch_us(feature_time) AS feature_us
@@ -120,9 +121,33 @@ def _ask(con: duckdb.DuckDBPyConnection, sought: Sought) -> None:
     )
 
 
-def _given(sought: Sought, files: list[str] | None = None) -> dict[str, Any]:
-    given: dict[str, Any] = {"person": sought.person, "item": sought.item}
-    return given if files is None else {**given, "files": files}
+def _by_releases(
+    con: duckdb.DuckDBPyConnection, sought: Sought, files: list[str]
+) -> list[tuple[Sought, list[str]]]:
+    """Return what is to be sought in which files: where all answers are by sought releases, their items need not be read."""
+    if sought.item is None or not sought.releases:
+        return [(sought, files)]
+    query = """SELECT DISTINCT filename FROM read_parquet($files, filename = true, hive_partitioning = false) r
+               LEFT JOIN sought_release s ON s.release = r.release WHERE s.release IS NULL"""
+    others = {file for (file,) in con.execute(query, {"files": files}).fetchall()}
+    known = [file for file in files if file not in others]
+    parts = ((replace(sought, item=None, moments={}, person=None), known), (sought, sorted(others)))
+    return [(part, some) for part, some in parts if some]
+
+
+def _counting(rows: str, sought: Sought, files: list[str] | None = None) -> tuple[str, dict[str, Any]]:
+    """Return the statement that counts what is sought in these rows, and its values; it reads the columns that it needs."""
+    asked = {
+        "s.release IS NOT NULL": sought.releases,
+        "m.feature_us IS NOT NULL": sought.moments,
+        "r.person = $person": sought.person,
+        "list_contains(r.items, $item)": sought.item,
+    }
+    wanted = " OR ".join(condition for condition, value in asked.items() if value)
+    given = {"person": sought.person, "item": sought.item, "files": files}
+    return _COUNT.format(rows=rows, wanted=wanted), {
+        name: value for name, value in given.items() if value is not None
+    }
 
 
 def _cut(
@@ -190,7 +215,7 @@ def _take(con: duckdb.DuckDBPyConnection, rows: list[Row], sought: Sought) -> No
         unnest($5::BIGINT[]) AS feature_us""",
         columns,
     )
-    con.execute(_COUNT.format(rows=_READ), _given(sought))
+    con.execute(*_counting(_READ, sought))
 
 
 def _answers(con: duckdb.DuckDBPyConnection) -> Answers:

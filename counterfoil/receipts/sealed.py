@@ -12,10 +12,9 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import orjson
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from counterfoil import canonical
 from counterfoil.errors import IntegrityError
@@ -24,23 +23,13 @@ from counterfoil.ledger import tree
 from counterfoil.ledger.verifier import leaf_hash
 from counterfoil.receipts import segment
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
 SUFFIX = segment.SEALED
 GROUP_ROWS = 256
 HASH = 32
-SCHEMA = pa.schema(
-    [
-        ("number", pa.int32()),
-        ("time", pa.timestamp("us", tz="UTC")),
-        ("person", pa.string()),
-        ("use_case", pa.string()),
-        ("release", pa.string()),
-        ("feature_time", pa.timestamp("us", tz="UTC")),
-        ("items", pa.list_(pa.string())),
-        ("payload", pa.binary()),
-        ("leaf", pa.binary()),  # of an erased receipt: the hash of its payload
-        ("erased", pa.string()),  # and the commitment by which its erasure names the person
-    ]
-)
 STAYS = ("number", "use_case", "release")  # of an erased receipt
 
 
@@ -78,6 +67,26 @@ class Proof:
     steps: tuple[bytes, ...]
 
 
+def schema() -> "pa.Schema":
+    """Return the columns of a sealed segment."""
+    import pyarrow as pa  # not above: most commands touch no sealed segment, and it brings NumPy
+
+    return pa.schema(
+        [
+            ("number", pa.int32()),
+            ("time", pa.timestamp("us", tz="UTC")),
+            ("person", pa.string()),
+            ("use_case", pa.string()),
+            ("release", pa.string()),
+            ("feature_time", pa.timestamp("us", tz="UTC")),
+            ("items", pa.list_(pa.string())),
+            ("payload", pa.binary()),
+            ("leaf", pa.binary()),  # of an erased receipt: the hash of its payload
+            ("erased", pa.string()),  # and the commitment by which its erasure names the person
+        ]
+    )
+
+
 def read(open_segment: Path) -> Rows:
     """Return what an open segment holds; IntegrityError when a line of it was altered."""
     rows = sorted((_number(payload), payload) for payload in segment.payloads(open_segment))
@@ -91,6 +100,8 @@ def read(open_segment: Path) -> Rows:
 
 def write(rows: Rows, path: Path) -> Seal:
     """Write the Parquet file of a segment, durably, in place of one that was not finished; return its seal."""
+    import pyarrow as pa
+
     plain = [orjson.loads(payload) for payload in rows.payloads]
     table = pa.table(
         {
@@ -106,12 +117,15 @@ def write(rows: Rows, path: Path) -> Seal:
             "leaf": [None] * len(plain),
             "erased": [None] * len(plain),
         },
-        schema=SCHEMA,
+        schema=schema(),
     )
     return _written(table, path)
 
 
-def _written(table: pa.Table, path: Path) -> Seal:
+def _written(table: "pa.Table", path: Path) -> Seal:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     sink = pa.BufferOutputStream()
     pq.write_table(
         table,
@@ -163,6 +177,8 @@ def redact(path: Path, numbers: Collection[int], erased: str) -> Seal:
 
     What lies beside a payload goes as well, but for its number, use case and release. `erased` names the erasure.
     """
+    import pyarrow as pa
+
     with _opened(path) as file:
         table = file.read()
     held = table.to_pylist()
@@ -170,8 +186,8 @@ def redact(path: Path, numbers: Collection[int], erased: str) -> Seal:
         if row["number"] in numbers and row["payload"] is not None:
             leaf = leaf_hash(row["payload"])
             row.update({name: None for name in row if name not in STAYS}, leaf=leaf, erased=erased)
-    schema = pa.unify_schemas([SCHEMA, table.schema.remove_metadata()])
-    return _written(pa.Table.from_pylist(held, schema=schema), path)
+    columns = pa.unify_schemas([schema(), table.schema.remove_metadata()])
+    return _written(pa.Table.from_pylist(held, schema=columns), path)
 
 
 def erased(path: Path, number: int) -> str | None:
@@ -219,7 +235,10 @@ def find(path: Path, number: int) -> bytes | None:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[pq.ParquetFile]:
+def _opened(path: Path) -> "Iterator[pq.ParquetFile]":
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     try:
         with pq.ParquetFile(path) as file:
             yield file
