@@ -100,7 +100,7 @@ def show_turn(turned: dict[str, Any]) -> None:
         "Contenders", ["family", "value", "95%", "difference", "95%", "noise", "guardrails broken"], rows
     )
     for sentence in turned["decision"]["sentences"]:
-        terminal.OUT.print(sentence, highlight=False)
+        terminal.OUT.print(sentence, highlight=False, markup=False)
     terminal.OUT.print(
         f"[bold]{turned['decision']['verb']}[/] ({turned['decision']['id']})"
         + (f" -> {turned['release']}" if turned["release"] else "")
