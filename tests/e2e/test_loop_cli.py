@@ -116,8 +116,11 @@ def test_what_is_wrong_is_one_sentence_and_one_object(
     ("arguments", "empty"),
     [
         (("models",), {"candidates": [], "releases": []}),
-        (("down",), {"service": False, "prefect-worker": False, "prefect-server": False}),
-        (("status",), {"processes": [], "champion": None, "service": {"url": None}}),
+        (("down",), {"console": False, "service": False, "prefect-worker": False, "prefect-server": False}),
+        (
+            ("status",),
+            {"processes": [], "champion": None, "service": {"url": None}, "console": {"url": None}},
+        ),
     ],
 )
 def test_an_empty_installation_is_no_error(counterfoil: Any, arguments: tuple[str, ...], empty: Any) -> None:

@@ -309,6 +309,6 @@ def test_a_receipt_that_is_neither_there_nor_erased_is_a_fault(place: Place) -> 
     [path] = Receipts(place.settings.receipts).sealed_segments()
     rows = pq.read_table(path).to_pylist()
     rows[0]["payload"] = None
-    pq.write_table(pa.Table.from_pylist(rows, sealed.SCHEMA), path)
+    pq.write_table(pa.Table.from_pylist(rows, sealed.schema()), path)
     with pytest.raises(IntegrityError, match="neither there nor erased"):
         sealed.of(path)

@@ -123,5 +123,6 @@ def test_every_error_of_ours_has_its_exit_code() -> None:
         "IntegrityError": 5,
         "ConflictError": 6,
         "UnavailableError": 7,
+        "AccessError": 8,
     }
     assert isinstance(IntegrityError("x"), CounterfoilError)
