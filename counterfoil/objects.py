@@ -61,7 +61,7 @@ class Objects:
 
 
 def places(root: Path, remote: Remote | None = None) -> tuple[Objects, ...]:
-    """Return the cache of the DVC repository at `root`, each remote that its configuration names, and one given by its address."""
+    """Return the cache of the DVC repository at `root`, each remote that its configuration names, one given by its address."""
     if not (root / ".dvc").is_dir():
         return ()
     from dvc.repo import Repo
