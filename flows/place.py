@@ -79,6 +79,13 @@ class Place:
         fetch = None if self.remote is None else self.remote.get
         return Receipts(self.settings.receipts, fetch=fetch)
 
+    def all_receipts(self) -> "Receipts":
+        """Receipts to be counted: sealed segments that are not here any more have come back from the remote."""
+        receipts = self.receipts
+        if self.remote is not None:
+            receipts.bring(self.catalog.seals())
+        return receipts
+
 
 def open_place() -> Place:
     """Open the installation that the settings name."""
