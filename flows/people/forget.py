@@ -88,11 +88,16 @@ def _alone(place: Place) -> Iterator[None]:
         try:
             held.enter_context(FileLock(place.settings.home / "erasing.lock", timeout=0))
         except Timeout as fault:
-            raise ConflictError("somebody is being forgotten already; wait for that to end") from fault
+            raise ConflictError(
+                "somebody is being forgotten already, or what is here goes to the remote; wait for that to end"
+            ) from fault
         for use_case in sorted(known | set(names())):
             held.enter_context(only_run(place, use_case))
         for half in place.settings.home.glob("packaging-*"):
             shutil.rmtree(half, ignore_errors=True)  # of a packaging that was killed: nobody packages now
+        shutil.rmtree(place.settings.work / "remote", ignore_errors=True)  # receipts that were compared
+        for half in place.settings.receipts.glob("*/*.fetching"):  # and those of a fetch that was killed
+            half.unlink(missing_ok=True)
         yield
 
 
