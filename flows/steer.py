@@ -51,7 +51,10 @@ def approve(place: Place, decision_id: str, by: str, note: str = "") -> dict[str
 
 
 def promote(place: Place, candidate_id: str, by: str, reason: str) -> dict[str, Any]:
-    """Let a candidate serve, whatever the gate said of it. InputError when it was never evaluated, or serves already."""
+    """Let a candidate serve, whatever the gate said of it; where the gate asks for people, this is the first one's word.
+
+    InputError when it was never evaluated, or serves already.
+    """
     candidate = _of(place, candidate_id, Candidate)
     case = use_case(candidate.use_case)
     with only_run(place, case.name):
@@ -60,15 +63,24 @@ def promote(place: Place, candidate_id: str, by: str, reason: str) -> dict[str, 
         decision, taken = _decide(
             place, case, evaluation, candidate, None, by, (said, _figure(case, evaluation))
         )
-        release = _release(place, case, taken, decision)
-    return _steered(place, case, decision, release)
+        if case.gate.approvals:
+            taken.approve(decision, by, datetime.now(UTC), reason)
+        waits = champions.waits_for(place, case, decision)
+        release = None if waits else _release(place, case, taken, decision)
+    return _steered(place, case, decision, release, waits_for=waits)
 
 
 def rollback(place: Place, name: str, by: str, reason: str, to: str | None = None) -> dict[str, Any]:
     """Let an earlier release's bento serve again: the one named, else the newest that differs from what serves.
 
-    UnknownError when there is none, InputError when its bento is gone from this machine.
+    UnknownError when there is none, InputError when its bento is gone from this machine. UnavailableError when it is done, and
+    its checkpoint could not be left outside.
     """
+    with place.catalog.signed_once():  # a place of checkpoints that is down stands in nobody's way back
+        return _rolled_back(place, name, by, reason, to)
+
+
+def _rolled_back(place: Place, name: str, by: str, reason: str, to: str | None) -> dict[str, Any]:
     case = use_case(name)
     with only_run(place, case.name):
         serving = place.catalog.champion(case.name)
@@ -202,8 +214,8 @@ def show(told: dict[str, Any]) -> None:
     say = partial(terminal.OUT.print, highlight=False, markup=False, soft_wrap=True)
     if "approval" in told:
         say(f"{told['approval']} on {told['decision']}")
-        if told["waits_for"]:
-            say(f"the gate waits for {told['waits_for']} more")
+    if told.get("waits_for"):
+        say(f"the gate waits for {told['waits_for']} more")
     for sentence in told["sentences"]:
         say(sentence)
     if told.get("quarantine"):

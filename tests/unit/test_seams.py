@@ -19,6 +19,8 @@ from flows import blast, sealing, steer, why
 from flows.away import push
 from flows.people.forget import forget
 from flows.place import Place, place_of
+from flows.quarantine import in_force
+from flows.settled import settle
 from flows.standards import openlineage, prov
 from flows.standards.journal import Position
 from flows.steps import recorder, steps
@@ -265,3 +267,32 @@ def test_nobody_is_certified_as_forgotten_while_the_remote_is_not_there(place: P
     assert told["removed"]["receipts"] == 1
     [far] = (tmp_path / "far").rglob("*.parquet")
     assert alias(place).encode() not in far.read_bytes() and sealed.left(far) == 0
+
+
+def test_one_person_cannot_promote_what_two_must_approve(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    two = small_case(gate=Gate(primary="ndcg@10", margin=0.002, min_units=50, noise_seeds=(1,), approvals=2))
+    monkeypatch.setattr(steer, "use_case", lambda name: {"small": two}[name])
+    first = place.catalog.champion("small")
+    told = steer.promote(place, loser(place).id, "Ada", "I say so")
+    assert told["release"] is None and told["waits_for"] == 1 and place.catalog.champion("small") == first
+    with pytest.raises(ConflictError, match="Ada has approved"):
+        steer.approve(place, told["decision"], "Ada")
+    assert steer.approve(place, told["decision"], "Grace")["release"]
+
+
+def test_a_remote_that_is_down_stands_in_no_ones_way_back(place: Place) -> None:
+    first = place.catalog.champion("small")
+    assert first is not None
+    steer.promote(place, loser(place).id, "Ada", "one")
+    place.catalog.checkpoint()
+    down = place_of(Settings(home=place.settings.home, remote="http://127.0.0.1:1/nobody"))
+    settle(down.settings, place.catalog, place.store)  # another remote is another setting, told before
+    with pytest.raises(UnavailableError, match="ledger checkpoint"):
+        steer.rollback(down, "small", "Ada", "one was bad")
+    now = place.catalog.champion("small")
+    assert now is not None and now.bento == first.bento
+    assert [one.reason for one in in_force(place)] == ["rolled back by Ada: one was bad"]
+    place.catalog.checkpoint()
+    assert verify(place)["faults"] == [] and not any("not signed" in note for note in verify(place)["notes"])
