@@ -11,6 +11,7 @@ import pytest
 from bentos.bundle import open_bundle
 from counterfoil.catalog import Made
 from counterfoil.errors import ConflictError, GateError, IntegrityError, UnavailableError, UnknownError
+from counterfoil.landing.erase import rows_of
 from counterfoil.pseudonym import pseudonym
 from counterfoil.receipts import sealed
 from counterfoil.settings import Settings
@@ -19,7 +20,7 @@ from flows import blast, sealing, steer, why
 from flows.away import push
 from flows.people.forget import forget
 from flows.place import Place, place_of
-from flows.quarantine import in_force
+from flows.quarantine import impose, in_force
 from flows.settled import settle
 from flows.standards import openlineage, prov
 from flows.standards.journal import Position
@@ -296,3 +297,11 @@ def test_a_remote_that_is_down_stands_in_no_ones_way_back(place: Place) -> None:
     assert [one.reason for one in in_force(place)] == ["rolled back by Ada: one was bad"]
     place.catalog.checkpoint()
     assert verify(place)["faults"] == [] and not any("not signed" in note for note in verify(place)["notes"])
+
+
+def test_events_that_a_quarantine_names_are_told_as_what_remains(place: Place, tmp_path: Path) -> None:
+    found = rows_of(place.settings, alias(place), ())
+    [event, *_] = [row["id"] for kind, row in found if kind == "events"]
+    impose(place, f"event:{event}", [], {}, "a test sale", "Ada")
+    told = forget(place, NAME, "tester", tmp_path / "certificate.json")
+    assert any("1 ids of their events" in said and "quarantines" in said for said in told["remains"])
