@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 import orjson
 
 from counterfoil.errors import UnavailableError
+from counterfoil.remote import Remote
 
 TREE = ".dir"
 
@@ -59,8 +60,8 @@ class Objects:
         )
 
 
-def places(root: Path) -> tuple[Objects, ...]:
-    """Return the cache of the DVC repository at `root`, and each remote that its configuration names."""
+def places(root: Path, remote: Remote | None = None) -> tuple[Objects, ...]:
+    """Return the cache of the DVC repository at `root`, each remote that its configuration names, one given by its address."""
     if not (root / ".dvc").is_dir():
         return ()
     from dvc.repo import Repo
@@ -75,5 +76,10 @@ def places(root: Path) -> tuple[Objects, ...]:
         *(
             Objects(name=f"the remote {name}", database=database)
             for name, database in sorted(remotes.items())
+        ),
+        *(
+            ()
+            if remote is None or not remote.by_address
+            else (Objects(name="the remote", database=remote.database),)
         ),
     )

@@ -24,6 +24,17 @@ class Remote:
     def __init__(self, root: Path, named: str) -> None:
         self.root, self.named = root, named
 
+    @property
+    def by_address(self) -> bool:
+        """Whether it is given by its address: DVC's configuration then need not name it."""
+        return "/" in self.named
+
+    @property
+    def database(self) -> Any:
+        """DVC's object database of the versions that lie there."""
+        with self._said("be opened"):
+            return self._opened.odb
+
     def push(self, address: str) -> bool:
         """Copy a stored folder with its files into the remote; say whether anything of it was missing there."""
         return self._transfer(address, lambda: (self._local, self._opened.odb))
@@ -125,11 +136,10 @@ class Remote:
         from dvc.exceptions import DvcException
         from dvc.repo import Repo
 
-        by_address = "/" in self.named
-        given = {"remote": {NAME: {"url": self.named}}, "core": {"remote": NAME}} if by_address else None
+        given = {"remote": {NAME: {"url": self.named}}, "core": {"remote": NAME}} if self.by_address else None
         try:
             repository = Repo(str(self.root), config=given)
-            return repository.cloud.get_remote(NAME if by_address else self.named)
+            return repository.cloud.get_remote(NAME if self.by_address else self.named)
         except DvcException as fault:
             raise ConfigError(
                 f"COUNTERFOIL_REMOTE is {self.named!r}, but DVC says: {fault}; name a remote of `dvc remote list`, or an address"

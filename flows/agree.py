@@ -11,7 +11,7 @@ import orjson
 
 from counterfoil.catalog import codec
 from counterfoil.catalog.erased import erased
-from counterfoil.errors import CounterfoilError, IntegrityError
+from counterfoil.errors import CounterfoilError, IntegrityError, UnavailableError
 from counterfoil.remote import Remote
 from counterfoil.types import Noun, Receipt, Release
 from flows.place import Place
@@ -242,6 +242,8 @@ def _afar(place: Place, remote: Remote, name: str, row: dict[str, Any], redacted
                 f"the sealed segment {name} of {row['receipts']} receipts is neither here nor in the remote"
             ]
         return unlike_seal(path, row, redacted)
+    except UnavailableError as fault:
+        return [f"the sealed segment {name} cannot be verified: {fault}"]
     finally:
         path.unlink(missing_ok=True)
 

@@ -5,9 +5,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
+
 from counterfoil import canonical, terminal
 from counterfoil.errors import ConfigError, IntegrityError
-from counterfoil.receipts import Receipts
+from counterfoil.receipts import Receipts, sealed
 from counterfoil.remote import Remote
 from counterfoil.terminal import Stages
 from flows.place import Place, open_place
@@ -18,9 +20,15 @@ Progress = Callable[[str, int], None]
 def push(place: Place, progress: Progress = lambda what, count: None) -> dict[str, Any]:
     """Copy to the remote what it lacks; then let go of receipts that are older than they are to be kept here.
 
-    ConfigError without a remote. Cut off anywhere, the next push goes on.
+    ConfigError without a remote; IntegrityError when a segment is not what was sealed: it replaces nothing in the remote. While
+    somebody is being forgotten this waits. Cut off anywhere, the next push goes on.
     """
     remote = _remote(place)
+    with FileLock(place.settings.home / "erasing.lock"):  # nothing leaves that is being taken away
+        return _pushed(place, remote, progress)
+
+
+def _pushed(place: Place, remote: Remote, progress: Progress) -> dict[str, Any]:
     versions = 0
     for address in place.catalog.addresses():
         if place.store.has(address):
@@ -31,10 +39,20 @@ def push(place: Place, progress: Progress = lambda what, count: None) -> dict[st
     for path in Receipts(place.settings.receipts).sealed_segments():
         name = segment_name(path)
         if path.stem in known and remote.size(name) != path.stat().st_size:
+            _require_sealed(path, known[path.stem])
             remote.put(path, name)
             segments += 1
             progress("segments", segments)
     return {"versions": versions, "segments": segments, "let_go": _let_go(place, remote, known)}
+
+
+def _require_sealed(path: Path, seal: dict[str, Any]) -> None:
+    """See that a segment is what was sealed, whoever was erased from it since: a damaged one would replace a sound one."""
+    now = sealed.of(path)
+    if (now.root, now.receipts) != (seal["root"], seal["receipts"]):
+        raise IntegrityError(
+            f"{path.name} is not what was sealed; it does not leave: run `counterfoil verify`"
+        )
 
 
 def segment_name(path: Path) -> str:

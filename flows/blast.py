@@ -19,7 +19,6 @@ from counterfoil.errors import UnknownError
 from counterfoil.landing import holding
 from counterfoil.landing.origin import holding_items, items_file
 from counterfoil.landing.origin import place as batch_place
-from counterfoil.receipts import Receipts
 from counterfoil.receipts.reached import Answers, Sought, Span, count
 from counterfoil.types import Dataset, OnlineRows
 from flows.contents import ITEMS, UNREADABLE, Held, Library, Versions
@@ -73,7 +72,7 @@ def reached(
         person=subject.values[0] if subject.kind == "person" else None,
         item=subject.values[0] if subject.kind == "item" else None,
     )
-    answers = count(Receipts(place.settings.receipts), sought, progress)
+    answers = count(place.all_receipts(), sought, progress)
     return Reached(
         subject=subject,
         reach=reach,

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from counterfoil.catalog.erased import erased
-from counterfoil.errors import InputError
+from counterfoil.errors import GateError, InputError
 from counterfoil.types import Approval, Candidate, Dataset, Decision, UseCase
 from flows.place import Place
 
@@ -18,7 +18,7 @@ def champion(place: Place, case: UseCase, dataset: Dataset) -> Candidate | None:
         return None
     earlier = [release for release in _decisions(place, case.name) if release.dataset == dataset.id]
     if earlier:
-        return _candidate(place, _kept(place, earlier[0].champion))
+        return _candidate(place, _kept(place, earlier[-1].champion))
     serving = _candidate(place, _kept(place, decision.winner))
     if serving is not None:
         _require_not_later(place, serving, dataset)
@@ -56,6 +56,16 @@ def _kept(place: Place, name: str | None) -> str | None:
     return None if name is None or erased(place.catalog).learned(name) else name
 
 
+def require_kept(place: Place, candidate: str) -> None:
+    """See that a candidate may serve: GateError where it learned from somebody who was forgotten since."""
+    gone = erased(place.catalog).learned(candidate)
+    if gone is not None:
+        raise GateError(
+            f"{candidate} learned from somebody who was forgotten on {gone.at:%Y-%m-%d} ({gone.id}), so it serves no more;"
+            " run the loop again, and choose one that it fits without them"
+        )
+
+
 def serving(place: Place, use_case: str) -> str | None:
     """Return the id of the candidate that serves now, or None."""
     decision = _serving(place, use_case)
@@ -69,8 +79,17 @@ def waits_for(place: Place, case: UseCase, decision: Decision) -> int:
 
 def approvers(place: Place, decision: Decision) -> set[str]:
     """Return who approved a decision."""
+    return {one.by for one in _approvals(place, decision)}
+
+
+def approval(place: Place, decision: Decision, by: str) -> Approval | None:
+    """Return somebody's word on a decision, None when they have said nothing."""
+    return next((one for one in _approvals(place, decision) if one.by == by), None)
+
+
+def _approvals(place: Place, decision: Decision) -> list[Approval]:
     children = [place.catalog.get(child) for _, child in place.catalog.children(decision.id)]
-    return {child.by for child in children if isinstance(child, Approval)}
+    return [child for child in children if isinstance(child, Approval)]
 
 
 def _serving(place: Place, use_case: str) -> Decision | None:

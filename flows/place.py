@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from counterfoil import canonical, settings
 from counterfoil.catalog import Catalog
 from counterfoil.catalog.erased import erased
-from counterfoil.errors import UnknownError
+from counterfoil.errors import UnavailableError, UnknownError
 from counterfoil.ledger import Notary
 from counterfoil.ledger.afar import Afar
 from counterfoil.remote import Remote
@@ -61,7 +61,7 @@ class Place:
         """Lay a stored folder out at `folder`; as `opened`."""
         try:
             return self.store.fetch(address, sha256, folder)
-        except UnknownError as fault:
+        except (UnknownError, UnavailableError) as fault:  # a remote cannot give what was erased there
             gone = erased(self.catalog).of_version(address)
             if not gone:
                 raise
@@ -78,6 +78,13 @@ class Place:
 
         fetch = None if self.remote is None else self.remote.get
         return Receipts(self.settings.receipts, fetch=fetch)
+
+    def all_receipts(self) -> "Receipts":
+        """Receipts to be counted: sealed segments that are not here any more have come back from the remote."""
+        receipts = self.receipts
+        if self.remote is not None:
+            receipts.bring(self.catalog.seals())
+        return receipts
 
 
 def open_place() -> Place:

@@ -6,12 +6,13 @@ from functools import partial
 from typing import Any
 
 from counterfoil import terminal
+from counterfoil.catalog.erased import erased
 from counterfoil.errors import ConflictError, InputError, UnknownError
 from counterfoil.types import Bento, Candidate, Dataset, Decision, Evaluation, Noun, Release, UseCase
 from flows import champion as champions
 from flows import machine, verbs
 from flows.place import Place, open_place
-from flows.quarantine import impose
+from flows.quarantine import hold, impose, require_free
 from flows.running import only_run
 from flows.steps import Steps, recorder, steps
 from flows.use_cases import use_case
@@ -37,17 +38,23 @@ def approve(place: Place, decision_id: str, by: str, note: str = "") -> dict[str
         )
     case = use_case(decision.use_case)
     with only_run(place, case.name):
-        if by in champions.approvers(place, decision):
-            raise ConflictError(f"{by} has approved {decision.id} before; another person has to")
         taken = steps(place, recorder(place))
-        approval = taken.approve(decision, by, datetime.now(UTC), note)
+        approval = champions.approval(place, decision, by)
         waits = champions.waits_for(place, case, decision)
+        if approval is None:
+            approval = taken.approve(decision, by, datetime.now(UTC), note)
+            waits = champions.waits_for(place, case, decision)
+        elif waits or _released(place, decision):
+            raise ConflictError(f"{by} has approved {decision.id} before; another person has to")
         release = None if waits or _released(place, decision) else _release(place, case, taken, decision)
     return _steered(place, case, decision, release, approval=approval.id, waits_for=waits)
 
 
 def promote(place: Place, candidate_id: str, by: str, reason: str) -> dict[str, Any]:
-    """Let a candidate serve, whatever the gate said of it. InputError when it was never evaluated, or serves already."""
+    """Let a candidate serve, whatever the gate said of it; where the gate asks for people, this is the first one's word.
+
+    InputError when it was never evaluated, or serves already.
+    """
     candidate = _of(place, candidate_id, Candidate)
     case = use_case(candidate.use_case)
     with only_run(place, case.name):
@@ -56,15 +63,24 @@ def promote(place: Place, candidate_id: str, by: str, reason: str) -> dict[str, 
         decision, taken = _decide(
             place, case, evaluation, candidate, None, by, (said, _figure(case, evaluation))
         )
-        release = _release(place, case, taken, decision)
-    return _steered(place, case, decision, release)
+        if case.gate.approvals:
+            taken.approve(decision, by, datetime.now(UTC), reason)
+        waits = champions.waits_for(place, case, decision)
+        release = None if waits else _release(place, case, taken, decision)
+    return _steered(place, case, decision, release, waits_for=waits)
 
 
 def rollback(place: Place, name: str, by: str, reason: str, to: str | None = None) -> dict[str, Any]:
     """Let an earlier release's bento serve again: the one named, else the newest that differs from what serves.
 
-    UnknownError when there is none, InputError when its bento is gone from this machine.
+    UnknownError when there is none, InputError when its bento is gone from this machine. UnavailableError when it is done, and
+    its checkpoint could not be left outside.
     """
+    with place.catalog.signed_once():  # a place of checkpoints that is down stands in nobody's way back
+        return _rolled_back(place, name, by, reason, to)
+
+
+def _rolled_back(place: Place, name: str, by: str, reason: str, to: str | None) -> dict[str, Any]:
     case = use_case(name)
     with only_run(place, case.name):
         serving = place.catalog.champion(case.name)
@@ -102,12 +118,19 @@ def _decide(
     by: str,
     sentences: tuple[str, ...],
 ) -> tuple[Decision, Steps]:
-    serves = champions.serving(place, case.name)
-    if serves == candidate.id:
+    release = place.catalog.champion(case.name)
+    same = bento is None or release is None or bento.id == release.bento
+    if champions.serving(place, case.name) == candidate.id and same:
         raise InputError(f"{candidate.id} serves already")
+    champions.require_kept(place, candidate.id)  # nothing is decided that could not be released
+    if bento is not None:
+        require_free(place, bento)
     taken = steps(place, recorder(place))
     dataset = _of(place, evaluation.dataset, Dataset)
-    champion = None if serves is None else _of(place, serves, Candidate)
+    beaten = champions.to_beat(
+        place, case.name, {candidate.id}
+    )  # as the release asks: None where it learned from who was forgotten
+    champion = None if beaten is None else _of(place, beaten, Candidate)
     now = datetime.now(UTC)
     decision = taken.steer(case, dataset, evaluation, candidate, champion, bento, by, now, sentences)
     return decision, taken
@@ -138,11 +161,17 @@ def _earlier(place: Place, serving: Release, to: str | None) -> Release:
         return _of(place, to, Release)
     for row in place.catalog.releases(serving.use_case):
         release = _of(place, row["id"], Release)
-        if release.epoch < serving.epoch and release.bento != serving.bento:
+        if release.epoch < serving.epoch and release.bento != serving.bento and _may_serve(place, release):
             return release
     raise UnknownError(
         f"{serving.id} has no release before it with another bento; there is nothing to go back to"
     )
+
+
+def _may_serve(place: Place, release: Release) -> bool:
+    """Say whether an earlier release may come back: not what was rolled back itself, nor who learned from somebody forgotten."""
+    bento = _of(place, release.bento, Bento)
+    return hold(place, bento) is None and erased(place.catalog).learned(bento.candidate) is None
 
 
 def _figure(case: UseCase, evaluation: Evaluation) -> str:
@@ -185,8 +214,8 @@ def show(told: dict[str, Any]) -> None:
     say = partial(terminal.OUT.print, highlight=False, markup=False, soft_wrap=True)
     if "approval" in told:
         say(f"{told['approval']} on {told['decision']}")
-        if told["waits_for"]:
-            say(f"the gate waits for {told['waits_for']} more")
+    if told.get("waits_for"):
+        say(f"the gate waits for {told['waits_for']} more")
     for sentence in told["sentences"]:
         say(sentence)
     if told.get("quarantine"):

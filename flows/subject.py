@@ -282,7 +282,6 @@ def _batch_of(path: Path, known: Landed) -> str | None:
 
 def _occurs(place: Place, subject: Subject, known: Landed) -> bool:
     """Say whether a person or an item is in what has landed, in any dataset, or in any answer."""
-    from counterfoil.receipts import Receipts
     from counterfoil.receipts.reached import Sought, count
     from flows.contents import UNREADABLE
 
@@ -294,7 +293,7 @@ def _occurs(place: Place, subject: Subject, known: Landed) -> bool:
     if in_landing(place, subject):
         return True
     sought = Sought(person=value) if subject.kind == "person" else Sought(item=value)
-    return count(Receipts(place.settings.receipts), sought).answers > 0
+    return count(place.all_receipts(), sought).answers > 0
 
 
 def in_landing(place: Place, subject: Subject) -> bool:

@@ -4,7 +4,6 @@ from typing import Any
 
 from counterfoil import canonical, terminal
 from counterfoil.errors import IntegrityError, UnavailableError, UnknownError
-from counterfoil.receipts import Receipts
 from counterfoil.terminal import Stages
 from counterfoil.types import Receipt
 from flows.archived import NotArchived, archived, other_libraries
@@ -54,7 +53,7 @@ def why(receipt_id: str, item: str | None, stages: Stages) -> dict[str, Any]:
 
 def _sound(place: Place, receipt_id: str) -> Receipt:
     """Return a receipt that can be read, and is what was sealed. IntegrityError when not."""
-    stub = named(Receipts(place.settings.receipts), receipt_id)
+    stub = named(place.receipts, receipt_id)
     odd = [stub] if isinstance(stub, Replayed) else altered(place, [stub])
     if odd or isinstance(stub, Replayed):
         raise IntegrityError(f"{receipt_id} was altered: {odd[0].detail}; run `counterfoil verify`")

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, select
 
 from counterfoil import canonical, ledger
 from counterfoil.catalog import tables
+from counterfoil.errors import UnavailableError
 from counterfoil.ledger import Notary
 from counterfoil.ledger.verifier import Walk, heads, leaf_hash, retold, unvouched, walked
 from flows.place import Place
@@ -52,18 +53,28 @@ class Told:
 def entries(place: Place) -> Found:
     """Walk the ledger, judge the checkpoints outside, and hold the catalog's tables against what the entries say."""
     notary = place.catalog.notary
-    notes = [] if notary is None else notary.notes()  # before the entries: both may grow meanwhile
+    notes, unread = _notes(notary)  # before the entries: both may grow meanwhile
     keys = _keys(notary)
     walk, told = Walk(), Told()
     with place.catalog.reader.connect() as connection:
         for entry in walked(walk, _lines(connection, walk), notes):
             walk.faults += told.hear(entry)
             yield _taken(walk)
-        rest = [*_taken(walk), *_peaks(connection, walk), *_rows(connection, told)]
+        rest = [*unread, *_taken(walk), *_peaks(connection, walk), *_rows(connection, told)]
     if notary is not None:
         rest += _notarised(walk, notary, notes, keys | _keys(notary))
     if rest:
         yield rest
+
+
+def _notes(notary: Notary | None) -> tuple[list[str], list[str]]:
+    """Return the checkpoints outside, and what is to be said when a remote does not give its own: the others are judged."""
+    if notary is None:
+        return [], []
+    try:
+        return notary.notes(), []
+    except UnavailableError as fault:
+        return notary.notes(here=True), [f"the checkpoints in the remote cannot be judged: {fault}"]
 
 
 def _keys(notary: Notary | None) -> set[bytes]:
@@ -75,7 +86,7 @@ def unsigned(place: Place) -> list[str]:
     """Say how many of the newest entries no checkpoint covers yet: who is killed between the two leaves some."""
     if place.catalog.notary is None:
         return []
-    signed = max((one.size for one in heads(place.catalog.notary.notes(), Walk())), default=0)
+    signed = max((one.size for one in heads(_notes(place.catalog.notary)[0], Walk())), default=0)
     with place.catalog.reader.connect() as connection:
         size = ledger.head(connection).size
     if size <= signed:

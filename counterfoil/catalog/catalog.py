@@ -4,7 +4,8 @@ Reads are open to everybody. Writes go through `record` (called by the recording
 """
 
 import base64
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,6 +36,7 @@ class Catalog:
 
     def __init__(self, url: str, notary: Notary | None = None):
         self.notary = notary
+        self._blocks, self._late = 0, False
         if url.startswith("sqlite:///"):
             Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -161,8 +163,7 @@ class Catalog:
             if not connection.execute(update(tables.DONE).where(known).values(row)).rowcount:
                 connection.execute(insert(tables.DONE).values(key=key, **row))
             head = ledger.append(connection, now, asdict(written))
-        if self.notary is not None:
-            self.notary.publish(head)
+        self._publish(head)
 
     def seal(self, name: str, receipts: int, root: str, sha256: str) -> None:
         """Record a sealed segment of receipts; once more is the same as once. IntegrityError when it was sealed otherwise."""
@@ -180,14 +181,35 @@ class Catalog:
             raise IntegrityError(
                 f"segment {name} was sealed with {held.receipts} receipts of other contents; run `counterfoil verify`"
             )
-        if head is not None and self.notary is not None:
-            self.notary.publish(head)
+        if head is not None:
+            self._publish(head)
 
     def seals(self) -> dict[str, dict[str, Any]]:
         """Return what was recorded of every sealed segment, by name."""
         with self.reader.connect() as connection:
             found = connection.execute(select(tables.SEGMENT).order_by(tables.SEGMENT.c.name)).mappings()
             return {row["name"]: dict(row) for row in found}
+
+    @contextmanager
+    def signed_once(self) -> Iterator[None]:
+        """Leave one checkpoint for all that is written in the block, at its end; also when the block fails.
+
+        UnavailableError when that could not be left outside: what was written is there.
+        """
+        self._blocks += 1
+        try:
+            yield
+        finally:
+            self._blocks -= 1
+            if self._late and not self._blocks and self.notary is not None:
+                self._late = False
+                self.checkpoint()
+
+    def _publish(self, head: ledger.Head) -> None:
+        if self._blocks:
+            self._late = True
+        elif self.notary is not None:
+            self.notary.publish(head)
 
     def checkpoint(self) -> ledger.Head:
         """Sign the ledger's head of now and hand it to the places outside. ConfigError without a notary."""

@@ -94,11 +94,14 @@ class Notary:
     def _next(self) -> Path:
         return self.key.with_name(f"{self.key.name}.next")
 
-    def notes(self) -> list[str]:
-        """Return the lines that lie in the folders and in the remote, each once; torn ones, of who was killed, are left out."""
+    def notes(self, *, here: bool = False) -> list[str]:
+        """Return the lines that lie in the folders and in the remote, each once; torn ones, of who was killed, are left out.
+
+        `here` leaves the remote out. UnavailableError when it does not answer.
+        """
         files = [Path(place) / CHECKPOINTS for place in self.places if "://" not in place]
         lines = [line for file in files if file.is_file() for line in file.read_text("utf-8").splitlines()]
-        lines += [] if self.afar is None else self.afar.lines()
+        lines += [] if self.afar is None or here else self.afar.lines()
         return [line for line in dict.fromkeys(lines) if line.endswith("}")]
 
 

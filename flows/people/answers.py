@@ -10,7 +10,7 @@ import orjson
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from counterfoil.errors import ConflictError
+from counterfoil.errors import ConflictError, UnavailableError
 from counterfoil.processes import Processes
 from counterfoil.receipts import Receipts, sealed, segment
 from counterfoil.types import Release
@@ -27,8 +27,7 @@ def rows(place: Place, who: Who) -> Iterator[dict[str, Any]]:
 
     Segments that left this machine come back first: what lies in the remote is held as well.
     """
-    receipts = place.receipts
-    receipts.bring(place.catalog.seals())
+    receipts = _all(place)
     closed = {path.stem for path in receipts.sealed_segments()}
     for path in receipts.open_segments():
         if path.stem not in closed:
@@ -46,8 +45,7 @@ def remove(place: Place, who: Who, commitment: str) -> None:
 
     ConflictError when a process that this home did not start writes to one of them.
     """
-    receipts = place.receipts
-    receipts.bring(place.catalog.seals())
+    receipts = _all(place)
     for half in place.settings.receipts.glob(f"*/*{sealed.SUFFIX}.new"):
         half.unlink()
     theirs = {
@@ -63,6 +61,18 @@ def remove(place: Place, who: Who, commitment: str) -> None:
         for path in _redacted(place, commitment):  # also what was redacted before a kill
             if place.remote.size(name := segment_name(path)) is not None:
                 place.remote.put(path, name)
+
+
+def _all(place: Place) -> Receipts:
+    """Return the receipts with all that left this machine back here. UnavailableError when the remote gives some of it not."""
+    receipts = place.all_receipts()
+    lost = place.catalog.seals().keys() - {path.stem for path in receipts.sealed_segments()}
+    if lost and place.remote is not None:
+        raise UnavailableError(
+            f"{len(lost)} sealed segments of receipts are neither here nor in the remote, such as {min(lost)}: nobody can say"
+            " what they hold of this person; see that the remote answers, then run this again"
+        )
+    return receipts
 
 
 def redacted(place: Place, commitment: str) -> dict[str, str]:

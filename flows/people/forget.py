@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 from counterfoil import terminal
 from counterfoil.errors import ConflictError, InputError, IntegrityError
 from counterfoil.terminal import Stages
-from counterfoil.types import Bento, Erasure, Verdict
+from counterfoil.types import Bento, Erasure, Quarantine, Verdict
 from flows import inbox
 from flows.people import answers, certificate, journal, learned, record, retrain, versions
 from flows.people.identify import identify
@@ -25,6 +25,7 @@ from flows.people.places import PLACES
 from flows.people.who import Who, who_of
 from flows.place import Place, open_place
 from flows.running import only_run
+from flows.subject import recalled
 
 RECEIPTS = "receipts"
 Tell = Callable[[str, int], None]
@@ -88,11 +89,16 @@ def _alone(place: Place) -> Iterator[None]:
         try:
             held.enter_context(FileLock(place.settings.home / "erasing.lock", timeout=0))
         except Timeout as fault:
-            raise ConflictError("somebody is being forgotten already; wait for that to end") from fault
+            raise ConflictError(
+                "somebody is being forgotten already, or what is here goes to the remote; wait for that to end"
+            ) from fault
         for use_case in sorted(known | set(names())):
             held.enter_context(only_run(place, use_case))
         for half in place.settings.home.glob("packaging-*"):
             shutil.rmtree(half, ignore_errors=True)  # of a packaging that was killed: nobody packages now
+        shutil.rmtree(place.settings.work / "remote", ignore_errors=True)  # receipts that were compared
+        for half in place.settings.receipts.glob("*/*.fetching"):  # and those of a fetch that was killed
+            half.unlink(missing_ok=True)
         yield
 
 
@@ -105,7 +111,7 @@ def _who(place: Place, who: Who, by: str) -> tuple[Who, Begun]:
 
 
 def _samples(place: Place, who: Who) -> list[str]:
-    """Return the ids of the person's events that verdicts name as samples of a broken rule."""
+    """Return the ids of the person's events that verdicts name as samples of a broken rule, and quarantines as their subject."""
     from counterfoil.landing.erase import rows_of
 
     named: set[str] = set()
@@ -114,6 +120,8 @@ def _samples(place: Place, who: Who) -> list[str]:
             named.update(
                 sample for check in orjson.loads(row["body"])["checks"] for sample in check["samples"]
             )
+        elif row["kind"] == Quarantine.kind and (subject := recalled(orjson.loads(row["body"])["subject"])):
+            named.update(subject.values if subject.kind == "event" else ())
     if not named:
         return []
     found = rows_of(place.settings, who.pseudonym, ())
@@ -202,8 +210,8 @@ def _remains(place: Place, begun: Begun) -> list[str]:
         )
     if begun.events:
         said.append(
-            f"{len(begun.events)} ids of their events are named in verdicts as samples of a broken rule: a verdict is never"
-            " changed, and the events are gone"
+            f"{len(begun.events)} ids of their events are named in verdicts as samples of a broken rule, or in quarantines:"
+            " neither is ever changed, and the events are gone"
             + (f"; {begun.named} of them have the shop's name of the person in them" if begun.named else "")
         )
     if begun.bare:

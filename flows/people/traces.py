@@ -14,8 +14,9 @@ from typing import Any
 from counterfoil.files import write_durably
 from flows.people.who import Who
 from flows.place import Place
+from flows.standards.journal import Journal
 
-LOGS = "logs"
+LOGS, JOURNAL = "logs", "openlineage"
 # Walked by places of their own, or nobody's data: keys, heads, code and models of bentos.
 ELSEWHERE = {
     "landing", "features", "receipts", "inbox", "simulated", "work", "bentoml", ".dvc", "keys", "checkpoints", "erasures",
@@ -71,7 +72,21 @@ def other_remove(place: Place, who: Who) -> None:
             if _database_count(path, who):
                 _database_clean(path, who)
         elif _count(path, pattern):
-            write_durably(path, pattern.sub(INSTEAD.encode(), path.read_bytes()))
+            if path.parent == place.settings.home / JOURNAL:
+                _clean_journal(path, pattern)
+            else:
+                write_durably(path, pattern.sub(INSTEAD.encode(), path.read_bytes()))
+
+
+def _clean_journal(path: Path, pattern: "re.Pattern[bytes]") -> None:
+    """Replace marks by as many bytes: readers of the journal know how far they came by offsets. Nobody writes meanwhile."""
+    with Journal(folder=path.parent).locked:
+        write_durably(
+            path,
+            pattern.sub(
+                lambda mark: INSTEAD.encode().ljust(len(mark[0]), b"-")[: len(mark[0])], path.read_bytes()
+            ),
+        )
 
 
 def _logs(place: Place) -> list[Path]:

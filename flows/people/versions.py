@@ -44,7 +44,7 @@ class Stock:
     @cached_property
     def where(self) -> tuple[Objects, ...]:
         """The cache and the remotes."""
-        return objects.places(self.place.store.root)
+        return objects.places(self.place.store.root, self.place.remote)
 
     @cached_property
     def held(self) -> dict[str, set[str]]:

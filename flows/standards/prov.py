@@ -48,9 +48,7 @@ def _chain(place: Place, thing: str) -> tuple[dict[str, Noun], Receipt | None]:
     """Return everything that the thing was made from, by id, and the receipt when it is one."""
     if thing.split("-")[0] in codec.NOUNS:
         return {step.noun.id: step.noun for step in backwards(place.catalog, thing)}, None
-    from counterfoil.receipts import Receipts
-
-    stub = Receipts(place.settings.receipts).find(thing)
+    stub = place.receipts.find(thing)
     ends = [stub.release, *_online(place, stub)]
     return {step.noun.id: step.noun for end in ends for step in backwards(place.catalog, end)}, stub
 

@@ -10,7 +10,7 @@ from counterfoil import canonical
 from counterfoil.catalog import Made
 from counterfoil.errors import ConflictError
 from counterfoil.types import Bento, Candidate, Dataset, Decision, Noun, OnlineRows, Release, UseCase
-from flows.champion import to_beat
+from flows.champion import require_kept, to_beat
 from flows.place import Place, code_version
 from flows.quarantine import require_free
 
@@ -101,8 +101,9 @@ def release(place: Place, case: UseCase, decision: Decision, bento: Bento) -> Ma
     """Make the bento the champion: the next epoch, from now on.
 
     ConflictError when somebody else was faster: another release since, or another champion than the decision was made against.
-    GateError when the bento holds what is in quarantine.
+    GateError when the bento holds what is in quarantine, or its model learned from somebody who was forgotten.
     """
+    require_kept(place, bento.candidate)
     require_free(place, bento, decision)
     latest = place.catalog.releases(case.name)
     evaluations = [place.catalog.get(name) for name in decision.evaluations]
