@@ -2,9 +2,11 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Annotated
 from urllib.parse import parse_qs
 
 from fastapi import Request
+from pydantic import Field
 
 from counterfoil.console import roles
 from counterfoil.console.desk import Desk
@@ -15,6 +17,7 @@ from counterfoil.errors import AccessError, InputError
 COOKIE = "counterfoil"
 BODY_BYTES = 64 * 1024
 SAFE = {"GET", "HEAD"}
+Number = Annotated[int, Field(ge=-(2**53), le=2**53)]  # what a database takes as a number
 
 
 class StrangerError(AccessError):

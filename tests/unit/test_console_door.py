@@ -228,3 +228,16 @@ def test_a_verb_that_is_not_there_is_said_to_be_so(console: Console, monkeypatch
     told = engineer.post("/use-cases/small/rollback", data={"csrf": token(page), "reason": "so"})
     assert told.status_code == 503
     assert console.machine("viewer").get("/now.json").json()["can"] == {"rollback": False}
+
+
+def test_accounts_that_cannot_be_read_let_nobody_in_and_are_said_to_be_so(console: Console) -> None:
+    file = console.desk.accounts.path
+    before = file.read_bytes()
+    try:
+        file.write_bytes(b"{")
+        for path in ("/now", "/login", "/nothing"):
+            told = console.machine("viewer").get(path, headers={"accept": "text/html"})
+            assert told.status_code in (404, 500) and "default-src" in told.headers["content-security-policy"]
+            assert path == "/nothing" or "is not a file of accounts" in told.text
+    finally:
+        file.write_bytes(before)

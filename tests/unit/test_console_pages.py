@@ -335,3 +335,12 @@ def test_words() -> None:
     assert words.ago(datetime(2024, 1, 2, 3, tzinfo=UTC), now) == "in 3 hours"
     assert words.when("2024-01-01T00:00:00+02:00") == "2023-12-31 22:00:00 UTC"
     assert words.counted(1, "entry", "entries") == "1 entry" and words.counted(2, "day") == "2 days"
+
+
+@pytest.mark.parametrize("number", [10**19, 10**30, -(10**30)])
+def test_a_number_beyond_all_bounds_is_refused_in_a_sentence(console: Console, number: int) -> None:
+    [dataset] = console.place.catalog.find(Dataset)
+    page = f"/lineage/{dataset.id}?side=children&kind=candidate&first={number}"
+    for path in (f"/ledger/{number}", f"/ledger/{number}/proof", f"/ledger?before={number}", page):
+        assert "cannot be" in read(console, path, 404).text, path
+    read(console, f"/time?step={number}", 200)

@@ -8,7 +8,7 @@ from fastapi.responses import RedirectResponse, Response
 
 from counterfoil import canonical
 from counterfoil.console import actions
-from counterfoil.console.door import Visitor, desk, may
+from counterfoil.console.door import Number, Visitor, desk, may
 from counterfoil.console.read import answers, contenders, data, lineage, moments, now
 from counterfoil.console.render import render
 from counterfoil.console.roles import Right
@@ -76,7 +76,7 @@ def show_starts(request: Request, asks: Reader, id: str = "") -> Response:
 
 @router.get("/lineage/{id}")
 def show_lineage(
-    request: Request, asks: Reader, id: str, side: str = "", kind: str = "", first: int = 0
+    request: Request, asks: Reader, id: str, side: str = "", kind: str = "", first: Number = 0
 ) -> Response:
     """Show one thing and its neighbours, or all neighbours of one kind, page by page."""
     place = desk(request).place
