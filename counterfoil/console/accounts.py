@@ -25,6 +25,7 @@ FILE = "accounts.json"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,39}")
 LEAST, MOST = 12, 256  # characters of a password
 COST = {"n": 2**15, "r": 8, "p": 3, "maxmem": 2**26, "dklen": 32}  # 32 MiB and a quarter of a second
+TAKEN = {"gate", "owner"}  # who decides by rules, and who came in by the first link: on record they are nobody else
 KEY = "cfk_"  # what a key begins with, so that scanners of leaked secrets know one
 
 Kind = Literal["person", "machine"]
@@ -70,6 +71,8 @@ class Accounts:
             raise InputError(
                 f"the password has {len(password)} characters; take {LEAST} to {MOST}, best a few words that nobody guesses"
             )
+        if password != password.strip():
+            raise InputError("the password begins or ends with a space, which the login's form leaves out; take none there")
         salt = secrets.token_hex(16)
         return self._add(name, "person", role, salt, hash_of(password, salt))
 
@@ -121,6 +124,8 @@ class Accounts:
             raise InputError(
                 f"{name!r} is no name of an account; take letters, digits, dot, dash, underscore or @, at most 40"
             )
+        if name.lower() in TAKEN:
+            raise InputError(f"{name} stands on record for somebody else; take another name")
         account = Account(
             name=name, kind=kind, role=role, salt=salt, hash=hash,  # type: ignore[arg-type]
             stamp=secrets.token_hex(8), made=canonical.utc_text(datetime.now(UTC)),
