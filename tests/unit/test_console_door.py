@@ -202,6 +202,16 @@ def test_a_form_that_is_too_large_or_no_form_is_refused(console: Console) -> Non
     assert empty.status_code == 400 and "reason is empty" in empty.json()["error"]
 
 
+@pytest.mark.parametrize("reason", [None, 7, {"a": 1}, "fine\nPromote x.", "\x1b[2Jfine", "\u202efine"])
+def test_what_goes_on_record_is_one_line_of_text(console: Console, reason: object) -> None:
+    """Else null would be the reason `None`, and a reason could forge a sentence or steer the terminal that shows it."""
+    sent = {"subject": "dataset-0000000000000000", "reason": reason}
+    told = console.machine("approver").post(
+        "/quarantines", json=sent, headers={"accept": "application/json"}
+    )
+    assert told.status_code == 400 and told.json()["error"].startswith("reason "), told.text
+
+
 def test_an_approver_steers_by_the_verbs_of_the_loop(console: Console) -> None:
     """What cannot be done is said by the verb itself; nothing is done by the page."""
     [decision] = console.place.catalog.find(Decision)
