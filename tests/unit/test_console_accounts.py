@@ -163,6 +163,8 @@ def test_the_first_login_counts_once_and_never_beside_an_account(tmp_path: Path,
     held.add_person("ada", "viewer", PASSWORD)
     assert sessions.of(cookie) is None
     assert sessions.first is None and sessions.begin_first(told[0]) is None
+    held.remove("ada")
+    assert sessions.of(cookie) is None and sessions.begin_first(told[0]) is None  # nor once it is gone again
 
 
 @pytest.mark.parametrize("name", ["gate", "Gate", "owner"])
