@@ -37,6 +37,7 @@ class Sessions:
         self.accounts, self.clock = accounts, clock
         self._key = secrets.token_bytes(32)
         self._signer = URLSafeSerializer(self._key, salt="session")
+        self._devices = URLSafeSerializer(self._key, salt="device")
         self._live: dict[str, Session] = {}
         self._lock = threading.Lock()
         self.hand_out: Callable[[str], None] = lambda secret: None  # told every new secret of the first login
@@ -73,6 +74,19 @@ class Sessions:
             return not self._owned  # the first account that is made ends it
         account = accounts.get(session.name)
         return account is not None and account.stamp == session.stamp
+
+    def device(self, account: Account) -> str:
+        """Return a cookie's value by which a browser is known again in which this account logged in."""
+        return str(self._devices.dumps([account.stamp, secrets.token_hex(8)]))
+
+    def device_of(self, cookie: str, name: str) -> str | None:
+        """Return the id of a browser in which the account of that name logged in before; None for any other."""
+        account = self.accounts.all().get(name)
+        try:
+            stamp, id = self._devices.loads(cookie)
+        except BadSignature:
+            return None
+        return str(id) if account is not None and account.stamp == stamp else None
 
     def _accounts(self) -> dict[str, Account]:
         accounts = self.accounts.all()

@@ -1,12 +1,14 @@
 """Who may do what over HTTP: every route, every role, forms of other sites, tries at passwords, names and headers."""
 
 import re
+from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
+from starlette.testclient import TestClient
 
 from counterfoil.console import accounts
 from counterfoil.console.door import COOKIE
@@ -161,6 +163,33 @@ def test_login_by_password_and_a_limit_to_guessing(console: Console, monkeypatch
     assert right.status_code == 429 and int(right.headers["retry-after"]) > 0
     console.desk.accounts.remove("ada")
     assert browser.get("/now").status_code == 303  # who was in is out
+
+
+def test_strangers_tries_lock_nobody_out_of_a_browser_that_is_known(
+    console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(accounts, "COST", {**accounts.COST, "n": 2**4})
+    monkeypatch.setattr(console.desk.tries, "_failed", OrderedDict())
+    console.desk.accounts.add_person("eve", "viewer", "correct horse battery")
+    console.desk.accounts.add_person("bob", "viewer", "correct horse battery")
+
+    def enter(browser: TestClient, name: str, password: str) -> int:
+        sent = {"csrf": token(browser.get("/login")), "name": name, "password": password}
+        return browser.post("/login", data=sent).status_code
+
+    browsers = {name: console.stranger() for name in ("eve", "bob", "nobody")}
+    for browser in browsers.values():
+        browser.headers["accept"] = "text/html"
+    assert enter(browsers["eve"], "eve", "correct horse battery") == 303
+    guesses = [enter(browsers["nobody"], "eve", "a wrong password") for _ in range(9)]
+    assert guesses == [403] * 8 + [429]
+    assert enter(browsers["eve"], "eve", "correct horse battery") == 303
+    assert enter(browsers["eve"], "bob", "correct horse battery") == 429  # it is known for one name alone
+    browsers["nobody"].cookies.set("counterfoil_device", "WyJ4IiwieSJd.forged")
+    assert enter(browsers["nobody"], "eve", "correct horse battery") == 429
+    assert [enter(browsers["eve"], "eve", "a wrong password") for _ in range(9)] == [403] * 8 + [429]
+    for name in ("eve", "bob"):
+        console.desk.accounts.remove(name)
 
 
 def test_a_cookie_over_https_is_secure_and_so_is_the_next_visit(console: Console) -> None:
