@@ -28,6 +28,7 @@ def test_roles_grow_and_the_auditor_only_reads() -> None:
     assert {right for right in Right if may("auditor", right)} == {
         Right.READ,
         Right.LEDGER,
+        Right.PEOPLE,
         Right.VERIFY,
         Right.EXPORT,
     }

@@ -35,7 +35,7 @@ GETS = {
     "/contenders/{decision}": Right.READ,
     "/answers": Right.READ,
     "/answers/{id}": Right.READ,
-    "/answers/{id}/next": Right.READ,
+    "/answers/{id}/next": Right.PEOPLE,
     "/lineage": Right.READ,
     "/lineage/{id}": Right.READ,
     "/data": Right.READ,

@@ -131,7 +131,7 @@ def test_contenders_show_what_was_measured(console: Console) -> None:
 
 def test_an_answer_is_told_down_to_the_rows(console: Console) -> None:
     [id] = answer(console.place)
-    told = console.machine("viewer").get(f"/answers/{id}.json").json()
+    told = console.machine("auditor").get(f"/answers/{id}.json").json()
     assert [step["kind"] for step in told["chain"]] == [
         "receipt", "release", "decision", "bento", "candidate", "dataset", "rows"
     ]  # fmt: skip
@@ -155,9 +155,23 @@ def test_an_answer_is_told_down_to_the_rows(console: Console) -> None:
 
 def test_what_the_person_did_next_is_looked_up(console: Console) -> None:
     [id] = answer(console.place)
-    told = console.machine("viewer").get(f"/answers/{id}/next.json").json()
+    told = console.machine("auditor").get(f"/answers/{id}/next.json").json()
     assert told == {"id": id, "days": 7, "acts": []}
     assert "within 7 days has landed" in read(console, f"/answers/{id}/next").text
+
+
+def test_a_viewer_reads_an_answer_and_not_whom_it_was_for(console: Console) -> None:
+    [id] = answer(console.place)
+    paths = ("/answers", f"/answers/{id}", f"/lineage/{id}", "/lineage")
+    for path in (*paths, *(f"{path}.json" for path in paths)):
+        for visitor in (console.machine("viewer"), console.person("viewer")):
+            told = visitor.get(path)
+            assert told.status_code == 200, path
+            assert "p0123456789abcdef" not in told.text and "baskets" not in told.text, path
+            assert "earlier interactions" not in told.text, path
+    assert console.machine("viewer").get(f"/answers/{id}/next.json").status_code == 403
+    assert "p0123456789abcdef" in console.machine("auditor").get("/answers.json").text
+    assert "you bought this 3 times" in console.machine("viewer").get(f"/answers/{id}").text
 
 
 def test_lineage_is_walked_both_ways_from_every_kind(console: Console) -> None:
