@@ -3,8 +3,10 @@
 Passwords are hashed by scrypt (RFC 7914) under a salt of their own. Keys are 256 random bits, so that one SHA-256 hides them.
 """
 
+import getpass
 import hashlib
 import hmac
+import os
 import re
 import secrets
 from collections.abc import Callable
@@ -17,6 +19,7 @@ import orjson
 from filelock import FileLock
 
 from counterfoil import canonical
+from counterfoil.console import visits
 from counterfoil.console.roles import ROLES, Role
 from counterfoil.errors import ConflictError, InputError, IntegrityError, UnknownError
 from counterfoil.files import write_durably
@@ -90,7 +93,9 @@ class Accounts:
             _require(held, name)
             held[name] = replace(held[name], role=role, stamp=secrets.token_hex(8))  # type: ignore[arg-type]
 
-        return self._change(changed)[name]
+        held = self._change(changed)
+        self._note("account changed", name, role=role)
+        return held[name]
 
     def remove(self, name: str) -> None:
         """Remove an account; its sessions and its key end. UnknownError when there is none of that name."""
@@ -100,6 +105,7 @@ class Accounts:
             del held[name]
 
         self._change(changed)
+        self._note("account removed", name)
 
     def person(self, name: str, password: str) -> Account | None:
         """Return the person of that name and password, or None; takes as long for a name that is not there."""
@@ -139,7 +145,15 @@ class Accounts:
             held[name] = account
 
         self._change(changed)
+        self._note("account added", name, kind=kind, role=role)
         return account
+
+    def _note(self, did: str, name: str, **more: str) -> None:
+        try:
+            by = getpass.getuser()
+        except (KeyError, OSError):  # a user without a name, as in some containers
+            by = f"uid {os.getuid()}"
+        visits.note(self.path.parent, did, by, account=name, **more)
 
     def _change(self, change: Callable[[dict[str, Account]], None]) -> dict[str, Account]:
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -1,6 +1,7 @@
 """What people change by pages, for real, on a copy of a small shop: quarantine, approve, promote, roll back, export, forget."""
 
 import io
+import json
 import re
 import zipfile
 from collections.abc import Iterator
@@ -90,6 +91,10 @@ def test_what_is_held_about_a_person_is_handed_out_and_nothing_kept(console: Con
         names = file.namelist()
         assert any(name.endswith(".html") for name in names), names
         assert any(b"i0" in file.read(name) for name in names)
+    visits = console.place.settings.console / "visits.jsonl"
+    last = json.loads(visits.read_text().splitlines()[-1])
+    assert (last["did"], last["by"]) == ("export asked for", "auditor")
+    assert "person 1" not in visits.read_text() and visits.stat().st_mode & 0o077 == 0
 
 
 def test_a_person_is_forgotten_by_an_approver_who_says_it_twice(console: Console) -> None:

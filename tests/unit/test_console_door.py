@@ -163,6 +163,10 @@ def test_login_by_password_and_a_limit_to_guessing(console: Console, monkeypatch
     assert right.status_code == 429 and int(right.headers["retry-after"]) > 0
     console.desk.accounts.remove("ada")
     assert browser.get("/now").status_code == 303  # who was in is out
+    visits = (console.place.settings.console / "visits.jsonl").read_text()
+    for did in ("logged in", "refused a password"):
+        assert f'"did":"{did}","by":"ada"' in visits
+    assert '"did":"account removed"' in visits and "horse" not in visits
 
 
 def test_strangers_tries_lock_nobody_out_of_a_browser_that_is_known(

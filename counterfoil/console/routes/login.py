@@ -10,7 +10,7 @@ from counterfoil.console.accounts import Account
 from counterfoil.console.door import COOKIE, Visitor, desk, field, may, read_fields, require_token
 from counterfoil.console.render import render
 from counterfoil.console.roles import Right
-from counterfoil.console.sessions import HOURS
+from counterfoil.console.sessions import HOURS, OWNER
 from counterfoil.errors import AccessError, InputError
 
 router = APIRouter()
@@ -66,6 +66,7 @@ def enter(request: Request) -> Response:
     try:
         account = None if fields.get("token") else _by_password(request)
         cookie = _first(request) if account is None else desk(request).sessions.begin(account)
+        desk(request).note("logged in", OWNER if account is None else account.name)
     except (AccessError, InputError) as fault:
         status = 429 if isinstance(fault, TooManyError) else 403
         answer = _form(request, fields.get("next", ""), "", str(fault), status)
@@ -105,6 +106,7 @@ def _by_password(request: Request) -> Account:
     finally:
         here.hashing.release()
     if account is None:
+        here.note("refused a password", name if name in here.accounts.all() else None)
         raise AccessError("name and password do not fit; try again")
     here.tries.forget(tried[0])
     return account
@@ -133,6 +135,7 @@ def leave(request: Request, asks: Reader) -> Response:
     """End the session."""
     if asks.session is not None:
         desk(request).sessions.end(asks.session)
+        desk(request).note("logged out", asks.name)
     answer = RedirectResponse("/login", 303)
     answer.delete_cookie(COOKIE)
     return answer
