@@ -28,7 +28,10 @@ FILE = "accounts.json"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,39}")
 LEAST, MOST = 12, 256  # characters of a password
 COST = {"n": 2**15, "r": 8, "p": 3, "maxmem": 2**26, "dklen": 32}  # 32 MiB and a quarter of a second
-TAKEN = {"gate", "owner"}  # who decides by rules, and who came in by the first link: on record they are nobody else
+TAKEN = {
+    "gate",
+    "owner",
+}  # who decides by rules, and who came in by the first link: on record they are nobody else
 KEY = "cfk_"  # what a key begins with, so that scanners of leaked secrets know one
 
 Kind = Literal["person", "machine"]
@@ -75,7 +78,9 @@ class Accounts:
                 f"the password has {len(password)} characters; take {LEAST} to {MOST}, best a few words that nobody guesses"
             )
         if password != password.strip():
-            raise InputError("the password begins or ends with a space, which the login's form leaves out; take none there")
+            raise InputError(
+                "the password begins or ends with a space, which the login's form leaves out; take none there"
+            )
         salt = secrets.token_hex(16)
         return self._add(name, "person", role, salt, hash_of(password, salt))
 

@@ -99,7 +99,9 @@ def _said(request: Request, status: int, says: str, kind: str) -> Response:
     if not hasattr(request.state, "visitor"):
         try:
             request.state.visitor = visitor(request)
-        except CounterfoilError:  # the accounts cannot be read: nobody is known, and the page still says what is wrong
+        except (
+            CounterfoilError
+        ):  # the accounts cannot be read: nobody is known, and the page still says what is wrong
             request.state.visitor = None
     told = {"error": says, "kind": kind, "status": status, "title": TITLES.get(status, "Something broke")}
     return render(request, "error.html", told, status)

@@ -42,7 +42,9 @@ class Sessions:
         self._lock = threading.Lock()
         self.hand_out: Callable[[str], None] = lambda secret: None  # told every new secret of the first login
         self._first = secrets.token_urlsafe(24)
-        self._owned = False  # there was an account once: whoever came in before it does not come back when it goes
+        self._owned = (
+            False  # there was an account once: whoever came in before it does not come back when it goes
+        )
 
     def begin(self, account: Account) -> str:
         """Begin a session and return the cookie's value."""

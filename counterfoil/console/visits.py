@@ -20,6 +20,8 @@ def note(folder: Path, did: str, by: str | None, **more: str) -> None:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor = os.open(folder / FILE, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     try:
-        os.write(descriptor, orjson.dumps(line) + b"\n")  # one write, so that lines of two processes never mix
+        os.write(
+            descriptor, orjson.dumps(line) + b"\n"
+        )  # one write, so that lines of two processes never mix
     finally:
         os.close(descriptor)

@@ -169,9 +169,7 @@ def test_the_first_login_counts_once_and_never_beside_an_account(tmp_path: Path,
 
 
 @pytest.mark.parametrize("name", ["gate", "Gate", "owner"])
-def test_nobody_is_called_what_stands_on_record_for_no_person(
-    tmp_path: Path, cheap: None, name: str
-) -> None:
+def test_nobody_is_called_what_stands_on_record_for_no_person(tmp_path: Path, cheap: None, name: str) -> None:
     held = Accounts(tmp_path)
     with pytest.raises(InputError, match="somebody else"):
         held.add_person(name, "approver", PASSWORD)

@@ -239,9 +239,7 @@ def test_a_form_that_is_too_large_or_no_form_is_refused(console: Console) -> Non
 def test_what_goes_on_record_is_one_line_of_text(console: Console, reason: object) -> None:
     """Else null would be the reason `None`, and a reason could forge a sentence or steer the terminal that shows it."""
     sent = {"subject": "dataset-0000000000000000", "reason": reason}
-    told = console.machine("approver").post(
-        "/quarantines", json=sent, headers={"accept": "application/json"}
-    )
+    told = console.machine("approver").post("/quarantines", json=sent, headers={"accept": "application/json"})
     assert told.status_code == 400 and told.json()["error"].startswith("reason "), told.text
 
 

@@ -15,7 +15,9 @@ from counterfoil.errors import AccessError, InputError
 
 router = APIRouter()
 BEFORE = "counterfoil_before"  # who has the form open, before anybody is known
-DEVICE = "counterfoil_device"  # a browser in which somebody logged in: strangers' tries do not count against it
+DEVICE = (
+    "counterfoil_device"  # a browser in which somebody logged in: strangers' tries do not count against it
+)
 DEVICE_SECONDS = 365 * 86_400
 PATIENCE_SECONDS = 3.0
 Reader = Annotated[Visitor, Depends(may(Right.READ))]
@@ -82,7 +84,9 @@ def enter(request: Request) -> Response:
 
 
 def _first(request: Request) -> str:
-    cookie = desk(request).sessions.begin_first(field(request, "token"))  # 192 random bits: tries need no limit
+    cookie = desk(request).sessions.begin_first(
+        field(request, "token")
+    )  # 192 random bits: tries need no limit
     if cookie is None:
         raise AccessError(
             "this link was used, or there are accounts now; see the newest one with `counterfoil console link`, or log in by name"
