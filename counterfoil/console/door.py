@@ -129,7 +129,7 @@ def field(request: Request, name: str, most: int = 500) -> str:
 
 
 def line(request: Request, name: str) -> str:
-    """Return a field that goes on record, as `field`. InputError when it is more than a line, or steers a terminal that shows it."""
+    """Return a field that goes on record, as `field`. InputError when it is more than a line, or steers a terminal."""
     value = field(request, name)
     if not value.isprintable():
         raise InputError(f"{name} holds a line break or a character that is not shown; write it in one line")
