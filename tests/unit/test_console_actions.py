@@ -59,6 +59,10 @@ def test_a_model_is_promoted_and_taken_back_under_the_name_of_who_did_it(console
 
 def test_a_decision_is_approved_once_by_each(console: Console) -> None:
     [decision] = console.place.catalog.find(Decision)
+    machine = console.machine("approver").post(
+        f"/decisions/{decision.id}/approve", data={"note": "looks good"}
+    )
+    assert machine.status_code == 403 and "waits for people" in machine.text
     person = console.person("approver")
     sent = {"csrf": token(person.get("/now")), "note": "I looked at the slices"}
     done = person.post(f"/decisions/{decision.id}/approve", data=sent)

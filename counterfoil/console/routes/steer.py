@@ -9,6 +9,7 @@ from counterfoil.console import actions
 from counterfoil.console.door import Visitor, desk, line, may
 from counterfoil.console.render import render
 from counterfoil.console.roles import Right
+from counterfoil.errors import AccessError
 
 router = APIRouter()
 Approver = Annotated[Visitor, Depends(may(Right.APPROVE))]
@@ -19,7 +20,11 @@ Isolator = Annotated[Visitor, Depends(may(Right.QUARANTINE))]
 
 @router.post("/decisions/{id}/approve")
 def approve(request: Request, asks: Approver, id: str) -> Response:
-    """Approve a decision."""
+    """Approve a decision. AccessError for a machine: the gate waits for so many people."""
+    if asks.session is None:
+        raise AccessError(
+            f"{asks.name} is a machine, and the gate waits for people; log in by name and password"
+        )
     done = actions.approve(desk(request).place, id, asks.name, line(request, "note"))
     return _done(request, f"{asks.name} approved {id}", done, f"/contenders/{id}")
 
