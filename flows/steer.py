@@ -23,6 +23,8 @@ def whoever(by: str | None) -> str:
     name = (by if by is not None else getpass.getuser()).strip()
     if not name or len(name) > 80 or not name.isprintable():
         raise InputError(f"--by {by!r} names nobody; give a name of 1 to 80 characters")
+    if name == "gate":
+        raise InputError("--by gate is what stands on record where no person decided; give a person's name")
     return name
 
 

@@ -3,8 +3,10 @@
 Passwords are hashed by scrypt (RFC 7914) under a salt of their own. Keys are 256 random bits, so that one SHA-256 hides them.
 """
 
+import getpass
 import hashlib
 import hmac
+import os
 import re
 import secrets
 from collections.abc import Callable
@@ -17,6 +19,7 @@ import orjson
 from filelock import FileLock
 
 from counterfoil import canonical
+from counterfoil.console import visits
 from counterfoil.console.roles import ROLES, Role
 from counterfoil.errors import ConflictError, InputError, IntegrityError, UnknownError
 from counterfoil.files import write_durably
@@ -25,6 +28,10 @@ FILE = "accounts.json"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,39}")
 LEAST, MOST = 12, 256  # characters of a password
 COST = {"n": 2**15, "r": 8, "p": 3, "maxmem": 2**26, "dklen": 32}  # 32 MiB and a quarter of a second
+TAKEN = {
+    "gate",
+    "owner",
+}  # who decides by rules, and who came in by the first link: on record they are nobody else
 KEY = "cfk_"  # what a key begins with, so that scanners of leaked secrets know one
 
 Kind = Literal["person", "machine"]
@@ -70,6 +77,10 @@ class Accounts:
             raise InputError(
                 f"the password has {len(password)} characters; take {LEAST} to {MOST}, best a few words that nobody guesses"
             )
+        if password != password.strip():
+            raise InputError(
+                "the password begins or ends with a space, which the login's form leaves out; take none there"
+            )
         salt = secrets.token_hex(16)
         return self._add(name, "person", role, salt, hash_of(password, salt))
 
@@ -87,7 +98,9 @@ class Accounts:
             _require(held, name)
             held[name] = replace(held[name], role=role, stamp=secrets.token_hex(8))  # type: ignore[arg-type]
 
-        return self._change(changed)[name]
+        held = self._change(changed)
+        self._note("account changed", name, role=role)
+        return held[name]
 
     def remove(self, name: str) -> None:
         """Remove an account; its sessions and its key end. UnknownError when there is none of that name."""
@@ -97,6 +110,7 @@ class Accounts:
             del held[name]
 
         self._change(changed)
+        self._note("account removed", name)
 
     def person(self, name: str, password: str) -> Account | None:
         """Return the person of that name and password, or None; takes as long for a name that is not there."""
@@ -121,6 +135,8 @@ class Accounts:
             raise InputError(
                 f"{name!r} is no name of an account; take letters, digits, dot, dash, underscore or @, at most 40"
             )
+        if name.lower() in TAKEN:
+            raise InputError(f"{name} stands on record for somebody else; take another name")
         account = Account(
             name=name, kind=kind, role=role, salt=salt, hash=hash,  # type: ignore[arg-type]
             stamp=secrets.token_hex(8), made=canonical.utc_text(datetime.now(UTC)),
@@ -134,7 +150,15 @@ class Accounts:
             held[name] = account
 
         self._change(changed)
+        self._note("account added", name, kind=kind, role=role)
         return account
+
+    def _note(self, did: str, name: str, **more: str) -> None:
+        try:
+            by = getpass.getuser()
+        except (KeyError, OSError):  # a user without a name, as in some containers
+            by = f"uid {os.getuid()}"
+        visits.note(self.path.parent, did, by, account=name, **more)
 
     def _change(self, change: Callable[[dict[str, Account]], None]) -> dict[str, Account]:
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -97,6 +97,11 @@ async def _broken(request: Request, fault: Exception) -> Response:
 
 def _said(request: Request, status: int, says: str, kind: str) -> Response:
     if not hasattr(request.state, "visitor"):
-        request.state.visitor = visitor(request)
+        try:
+            request.state.visitor = visitor(request)
+        except (
+            CounterfoilError
+        ):  # the accounts cannot be read: nobody is known, and the page still says what is wrong
+            request.state.visitor = None
     told = {"error": says, "kind": kind, "status": status, "title": TITLES.get(status, "Something broke")}
     return render(request, "error.html", told, status)

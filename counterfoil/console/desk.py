@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from counterfoil.console import visits
 from counterfoil.console.accounts import Accounts
 from counterfoil.console.attempts import Attempts
 from counterfoil.console.proving import Proving
@@ -31,6 +32,10 @@ class Desk:
         default_factory=threading.Lock
     )  # one password at a time: each takes memory
     clock: Callable[[], datetime] = _now
+
+    def note(self, did: str, by: str | None) -> None:
+        """Put on record what somebody did that the ledger does not tell of."""
+        visits.note(self.place.settings.console, did, by)
 
 
 def desk_of(place: Place, clock: Callable[[], datetime] = _now) -> Desk:

@@ -2,9 +2,11 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Annotated
 from urllib.parse import parse_qs
 
 from fastapi import Request
+from pydantic import Field
 
 from counterfoil.console import roles
 from counterfoil.console.desk import Desk
@@ -15,6 +17,7 @@ from counterfoil.errors import AccessError, InputError
 COOKIE = "counterfoil"
 BODY_BYTES = 64 * 1024
 SAFE = {"GET", "HEAD"}
+Number = Annotated[int, Field(ge=-(2**53), le=2**53)]  # what a database takes as a number
 
 
 class StrangerError(AccessError):
@@ -94,11 +97,17 @@ def _parsed(body: bytes, kind: str) -> dict[str, str]:
             import orjson
 
             told = orjson.loads(body or b"{}")
-            return {str(name): str(value).strip() for name, value in told.items()}
+            return {str(name): _text(name, value) for name, value in told.items()}
         found = parse_qs(body.decode(), keep_blank_values=True, max_num_fields=50)
     except (ValueError, AttributeError) as fault:
         raise InputError(f"the form cannot be read ({fault}); send it again") from fault
     return {name: values[-1].strip() for name, values in found.items()}
+
+
+def _text(name: str, value: object) -> str:
+    if not isinstance(value, str):  # else null would go on record as the reason `None`
+        raise InputError(f"{name} is {str(value)[:60]}, which is no text; send a text")
+    return value.strip()
 
 
 def require_token(request: Request, fields: dict[str, str], of: str) -> None:
@@ -116,4 +125,12 @@ def field(request: Request, name: str, most: int = 500) -> str:
         raise InputError(f"{name} is empty; write it, and send the form again")
     if len(value) > most:
         raise InputError(f"{name} has {len(value):,} characters; {most} are enough")
+    return value
+
+
+def line(request: Request, name: str) -> str:
+    """Return a field that goes on record, as `field`. InputError when it is more than a line, or steers a terminal."""
+    value = field(request, name)
+    if not value.isprintable():
+        raise InputError(f"{name} holds a line break or a character that is not shown; write it in one line")
     return value

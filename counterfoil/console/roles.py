@@ -12,6 +12,7 @@ class Right(StrEnum):
 
     READ = "read"
     LEDGER = "read the ledger"
+    PEOPLE = "read who a person is and what they did"
     VERIFY = "verify"
     EXPORT = "export what is held about a person"
     QUARANTINE = "quarantine"
@@ -21,7 +22,7 @@ class Right(StrEnum):
     FORGET = "forget a person"
 
 
-_AUDITOR = frozenset({Right.READ, Right.LEDGER, Right.VERIFY, Right.EXPORT})
+_AUDITOR = frozenset({Right.READ, Right.LEDGER, Right.PEOPLE, Right.VERIFY, Right.EXPORT})
 _ENGINEER = _AUDITOR | {Right.QUARANTINE}
 RIGHTS: dict[Role, frozenset[Right]] = {
     "viewer": frozenset({Right.READ}),

@@ -14,6 +14,7 @@ from counterfoil.console.accounts import Accounts
 from counterfoil.console.app import create
 from counterfoil.console.desk import Desk, desk_of
 from counterfoil.console.read import verdicts
+from counterfoil.console.routes import people
 from counterfoil.errors import ConfigError, CounterfoilError, UnknownError
 from counterfoil.files import write_durably
 from flows.place import Place
@@ -30,6 +31,7 @@ def serve(place: Place, port: int, say: Say) -> None:
     """
     desk = desk_of(place)
     announce(desk, port, say)
+    people.sweep(place)
     threading.Thread(target=_warm, args=(place,), name="warm", daemon=True).start()
     uvicorn.run(
         create(desk),

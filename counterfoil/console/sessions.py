@@ -37,10 +37,14 @@ class Sessions:
         self.accounts, self.clock = accounts, clock
         self._key = secrets.token_bytes(32)
         self._signer = URLSafeSerializer(self._key, salt="session")
+        self._devices = URLSafeSerializer(self._key, salt="device")
         self._live: dict[str, Session] = {}
         self._lock = threading.Lock()
         self.hand_out: Callable[[str], None] = lambda secret: None  # told every new secret of the first login
         self._first = secrets.token_urlsafe(24)
+        self._owned = (
+            False  # there was an account once: whoever came in before it does not come back when it goes
+        )
 
     def begin(self, account: Account) -> str:
         """Begin a session and return the cookie's value."""
@@ -67,11 +71,29 @@ class Sessions:
         return session
 
     def _stands(self, session: Session) -> bool:
-        accounts = self.accounts.all()
+        accounts = self._accounts()
         if session.stamp == OWNER:
-            return not accounts  # the first account that is made ends it
+            return not self._owned  # the first account that is made ends it
         account = accounts.get(session.name)
         return account is not None and account.stamp == session.stamp
+
+    def device(self, account: Account) -> str:
+        """Return a cookie's value by which a browser is known again in which this account logged in."""
+        return str(self._devices.dumps([account.stamp, secrets.token_hex(8)]))
+
+    def device_of(self, cookie: str, name: str) -> str | None:
+        """Return the id of a browser in which the account of that name logged in before; None for any other."""
+        account = self.accounts.all().get(name)
+        try:
+            stamp, id = self._devices.loads(cookie)
+        except BadSignature:
+            return None
+        return str(id) if account is not None and account.stamp == stamp else None
+
+    def _accounts(self) -> dict[str, Account]:
+        accounts = self.accounts.all()
+        self._owned = self._owned or bool(accounts)
+        return accounts
 
     def end(self, session: Session) -> None:
         """End a session, whoever still holds its cookie."""
@@ -88,8 +110,8 @@ class Sessions:
 
     @property
     def first(self) -> str | None:
-        """The secret of the first login; None as soon as there is an account."""
-        return None if self.accounts.all() else self._first
+        """The secret of the first login; None from the first account on, also when that is removed again."""
+        return self._first if not self._accounts() and not self._owned else None
 
     def renew_first(self) -> None:
         """Make a new secret of the first login, and hand it out: each counts once."""

@@ -12,6 +12,7 @@ from counterfoil.console.attempts import Attempts
 from counterfoil.console.roles import RIGHTS, ROLES, Right, may, who_may
 from counterfoil.console.sessions import HOURS, Sessions
 from counterfoil.errors import ConflictError, InputError, IntegrityError, UnknownError
+from flows.steer import whoever
 
 PASSWORD = "correct horse battery staple"
 
@@ -27,6 +28,7 @@ def test_roles_grow_and_the_auditor_only_reads() -> None:
     assert {right for right in Right if may("auditor", right)} == {
         Right.READ,
         Right.LEDGER,
+        Right.PEOPLE,
         Right.VERIFY,
         Right.EXPORT,
     }
@@ -162,6 +164,21 @@ def test_the_first_login_counts_once_and_never_beside_an_account(tmp_path: Path,
     held.add_person("ada", "viewer", PASSWORD)
     assert sessions.of(cookie) is None
     assert sessions.first is None and sessions.begin_first(told[0]) is None
+    held.remove("ada")
+    assert sessions.of(cookie) is None and sessions.begin_first(told[0]) is None  # nor once it is gone again
+
+
+@pytest.mark.parametrize("name", ["gate", "Gate", "owner"])
+def test_nobody_is_called_what_stands_on_record_for_no_person(tmp_path: Path, cheap: None, name: str) -> None:
+    held = Accounts(tmp_path)
+    with pytest.raises(InputError, match="somebody else"):
+        held.add_person(name, "approver", PASSWORD)
+    with pytest.raises(InputError, match="somebody else"):
+        held.add_key(name, "approver")
+    with pytest.raises(InputError, match="begins or ends with a space"):
+        held.add_person("ada", "approver", f" {PASSWORD}")
+    with pytest.raises(InputError, match="no person decided"):
+        whoever("gate")
 
 
 def test_tries_are_counted_in_a_window_and_let_go(monkeypatch: pytest.MonkeyPatch) -> None:

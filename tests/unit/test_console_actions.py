@@ -1,13 +1,17 @@
 """What people change by pages, for real, on a copy of a small shop: quarantine, approve, promote, roll back, export, forget."""
 
 import io
+import json
+import os
 import re
+import tempfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from counterfoil.console.routes import people
 from counterfoil.types import Candidate, Dataset, Decision, Quarantine
 from flows import steer
 from tests.console_shop import Console, console_of, token
@@ -55,6 +59,10 @@ def test_a_model_is_promoted_and_taken_back_under_the_name_of_who_did_it(console
 
 def test_a_decision_is_approved_once_by_each(console: Console) -> None:
     [decision] = console.place.catalog.find(Decision)
+    machine = console.machine("approver").post(
+        f"/decisions/{decision.id}/approve", data={"note": "looks good"}
+    )
+    assert machine.status_code == 403 and "waits for people" in machine.text
     person = console.person("approver")
     sent = {"csrf": token(person.get("/now")), "note": "I looked at the slices"}
     done = person.post(f"/decisions/{decision.id}/approve", data=sent)
@@ -90,6 +98,31 @@ def test_what_is_held_about_a_person_is_handed_out_and_nothing_kept(console: Con
         names = file.namelist()
         assert any(name.endswith(".html") for name in names), names
         assert any(b"i0" in file.read(name) for name in names)
+    visits = console.place.settings.console / "visits.jsonl"
+    last = json.loads(visits.read_text().splitlines()[-1])
+    assert (last["did"], last["by"]) == ("export asked for", "auditor")
+    assert "person 1" not in visits.read_text() and visits.stat().st_mode & 0o077 == 0
+
+
+def test_what_a_killed_console_left_of_an_export_goes_at_the_next_start(
+    console: Console, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(people.shutil, "rmtree", lambda *_, **__: None)  # killed before it cleans up
+    person = console.person("auditor")
+    sent = {"csrf": token(person.get("/people")), "person": "person 1"}
+    assert person.post("/people/export", data=sent).status_code == 200
+    monkeypatch.undo()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    [left] = tmp_path.glob("counterfoil-*")
+    other = tmp_path / "counterfoil-of-another-home"
+    other.mkdir()
+    people.sweep(console.place)
+    assert left.is_dir()  # a console beside this one may be handing it out
+    for folder in (left, other):
+        os.utime(folder, (0, 0))
+    people.sweep(console.place)
+    assert not left.exists() and other.is_dir()
 
 
 def test_a_person_is_forgotten_by_an_approver_who_says_it_twice(console: Console) -> None:

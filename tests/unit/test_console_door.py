@@ -1,12 +1,14 @@
 """Who may do what over HTTP: every route, every role, forms of other sites, tries at passwords, names and headers."""
 
 import re
+from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
+from starlette.testclient import TestClient
 
 from counterfoil.console import accounts
 from counterfoil.console.door import COOKIE
@@ -33,7 +35,7 @@ GETS = {
     "/contenders/{decision}": Right.READ,
     "/answers": Right.READ,
     "/answers/{id}": Right.READ,
-    "/answers/{id}/next": Right.READ,
+    "/answers/{id}/next": Right.PEOPLE,
     "/lineage": Right.READ,
     "/lineage/{id}": Right.READ,
     "/data": Right.READ,
@@ -161,6 +163,37 @@ def test_login_by_password_and_a_limit_to_guessing(console: Console, monkeypatch
     assert right.status_code == 429 and int(right.headers["retry-after"]) > 0
     console.desk.accounts.remove("ada")
     assert browser.get("/now").status_code == 303  # who was in is out
+    visits = (console.place.settings.console / "visits.jsonl").read_text()
+    for did in ("logged in", "refused a password"):
+        assert f'"did":"{did}","by":"ada"' in visits
+    assert '"did":"account removed"' in visits and "horse" not in visits
+
+
+def test_strangers_tries_lock_nobody_out_of_a_browser_that_is_known(
+    console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(accounts, "COST", {**accounts.COST, "n": 2**4})
+    monkeypatch.setattr(console.desk.tries, "_failed", OrderedDict())
+    console.desk.accounts.add_person("eve", "viewer", "correct horse battery")
+    console.desk.accounts.add_person("bob", "viewer", "correct horse battery")
+
+    def enter(browser: TestClient, name: str, password: str) -> int:
+        sent = {"csrf": token(browser.get("/login")), "name": name, "password": password}
+        return browser.post("/login", data=sent).status_code
+
+    browsers = {name: console.stranger() for name in ("eve", "bob", "nobody")}
+    for browser in browsers.values():
+        browser.headers["accept"] = "text/html"
+    assert enter(browsers["eve"], "eve", "correct horse battery") == 303
+    guesses = [enter(browsers["nobody"], "eve", "a wrong password") for _ in range(9)]
+    assert guesses == [403] * 8 + [429]
+    assert enter(browsers["eve"], "eve", "correct horse battery") == 303
+    assert enter(browsers["eve"], "bob", "correct horse battery") == 429  # it is known for one name alone
+    browsers["nobody"].cookies.set("counterfoil_device", "WyJ4IiwieSJd.forged")
+    assert enter(browsers["nobody"], "eve", "correct horse battery") == 429
+    assert [enter(browsers["eve"], "eve", "a wrong password") for _ in range(9)] == [403] * 8 + [429]
+    for name in ("eve", "bob"):
+        console.desk.accounts.remove(name)
 
 
 def test_a_cookie_over_https_is_secure_and_so_is_the_next_visit(console: Console) -> None:
@@ -202,6 +235,14 @@ def test_a_form_that_is_too_large_or_no_form_is_refused(console: Console) -> Non
     assert empty.status_code == 400 and "reason is empty" in empty.json()["error"]
 
 
+@pytest.mark.parametrize("reason", [None, 7, {"a": 1}, "fine\nPromote x.", "\x1b[2Jfine", "\u202efine"])
+def test_what_goes_on_record_is_one_line_of_text(console: Console, reason: object) -> None:
+    """Else null would be the reason `None`, and a reason could forge a sentence or steer the terminal that shows it."""
+    sent = {"subject": "dataset-0000000000000000", "reason": reason}
+    told = console.machine("approver").post("/quarantines", json=sent, headers={"accept": "application/json"})
+    assert told.status_code == 400 and told.json()["error"].startswith("reason "), told.text
+
+
 def test_an_approver_steers_by_the_verbs_of_the_loop(console: Console) -> None:
     """What cannot be done is said by the verb itself; nothing is done by the page."""
     [decision] = console.place.catalog.find(Decision)
@@ -228,3 +269,16 @@ def test_a_verb_that_is_not_there_is_said_to_be_so(console: Console, monkeypatch
     told = engineer.post("/use-cases/small/rollback", data={"csrf": token(page), "reason": "so"})
     assert told.status_code == 503
     assert console.machine("viewer").get("/now.json").json()["can"] == {"rollback": False}
+
+
+def test_accounts_that_cannot_be_read_let_nobody_in_and_are_said_to_be_so(console: Console) -> None:
+    file = console.desk.accounts.path
+    before = file.read_bytes()
+    try:
+        file.write_bytes(b"{")
+        for path in ("/now", "/login", "/nothing"):
+            told = console.machine("viewer").get(path, headers={"accept": "text/html"})
+            assert told.status_code in (404, 500) and "default-src" in told.headers["content-security-policy"]
+            assert path == "/nothing" or "is not a file of accounts" in told.text
+    finally:
+        file.write_bytes(before)

@@ -131,7 +131,7 @@ def test_contenders_show_what_was_measured(console: Console) -> None:
 
 def test_an_answer_is_told_down_to_the_rows(console: Console) -> None:
     [id] = answer(console.place)
-    told = console.machine("viewer").get(f"/answers/{id}.json").json()
+    told = console.machine("auditor").get(f"/answers/{id}.json").json()
     assert [step["kind"] for step in told["chain"]] == [
         "receipt", "release", "decision", "bento", "candidate", "dataset", "rows"
     ]  # fmt: skip
@@ -155,9 +155,23 @@ def test_an_answer_is_told_down_to_the_rows(console: Console) -> None:
 
 def test_what_the_person_did_next_is_looked_up(console: Console) -> None:
     [id] = answer(console.place)
-    told = console.machine("viewer").get(f"/answers/{id}/next.json").json()
+    told = console.machine("auditor").get(f"/answers/{id}/next.json").json()
     assert told == {"id": id, "days": 7, "acts": []}
     assert "within 7 days has landed" in read(console, f"/answers/{id}/next").text
+
+
+def test_a_viewer_reads_an_answer_and_not_whom_it_was_for(console: Console) -> None:
+    [id] = answer(console.place)
+    paths = ("/answers", f"/answers/{id}", f"/lineage/{id}", "/lineage")
+    for path in (*paths, *(f"{path}.json" for path in paths)):
+        for visitor in (console.machine("viewer"), console.person("viewer")):
+            told = visitor.get(path)
+            assert told.status_code == 200, path
+            assert "p0123456789abcdef" not in told.text and "baskets" not in told.text, path
+            assert "earlier interactions" not in told.text, path
+    assert console.machine("viewer").get(f"/answers/{id}/next.json").status_code == 403
+    assert "p0123456789abcdef" in console.machine("auditor").get("/answers.json").text
+    assert "you bought this 3 times" in console.machine("viewer").get(f"/answers/{id}").text
 
 
 def test_lineage_is_walked_both_ways_from_every_kind(console: Console) -> None:
@@ -335,3 +349,12 @@ def test_words() -> None:
     assert words.ago(datetime(2024, 1, 2, 3, tzinfo=UTC), now) == "in 3 hours"
     assert words.when("2024-01-01T00:00:00+02:00") == "2023-12-31 22:00:00 UTC"
     assert words.counted(1, "entry", "entries") == "1 entry" and words.counted(2, "day") == "2 days"
+
+
+@pytest.mark.parametrize("number", [10**19, 10**30, -(10**30)])
+def test_a_number_beyond_all_bounds_is_refused_in_a_sentence(console: Console, number: int) -> None:
+    [dataset] = console.place.catalog.find(Dataset)
+    page = f"/lineage/{dataset.id}?side=children&kind=candidate&first={number}"
+    for path in (f"/ledger/{number}", f"/ledger/{number}/proof", f"/ledger?before={number}", page):
+        assert "cannot be" in read(console, path, 404).text, path
+    read(console, f"/time?step={number}", 200)

@@ -95,6 +95,11 @@ def answer(place: Place, receipt_id: str) -> dict[str, Any]:
     }
 
 
+def anonymous(told: dict[str, Any]) -> dict[str, Any]:
+    """Return an answer without whom it was for: no pseudonym, nothing that they asked for or that was known of them."""
+    return {**told, "person": None, "asked": [], "known": "", "features": {}, "request": {}}
+
+
 def acts(place: Place, receipt_id: str) -> dict[str, Any]:
     """Return what the person did with an answer in the days after it. UnknownError when there is none of that id."""
     found = what_came_next(place, place.receipts.find(receipt_id))

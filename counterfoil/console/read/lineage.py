@@ -39,7 +39,7 @@ def _of_receipt(place: Place, stub: Receipt) -> dict[str, Any]:
         "id": stub.id,
         "kind": "receipt",
         "recorded_at": stub.time,
-        "says": f"{words.counted(len(stub.items), 'item')} for {stub.person or 'somebody unknown'}",
+        "says": words.counted(len(stub.items), "item"),
         "fields": [("use case", stub.use_case), ("arm", stub.arm), ("bento", stub.bento)],
         "parents": parents,
         "children": [],

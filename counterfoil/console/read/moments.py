@@ -19,7 +19,7 @@ def moments(
     first = min((release.valid_from for release, _ in releases), default=now)
     first = min(first, now - timedelta(minutes=1)) - (now - first) * 0.02  # a little before anything served
     if step is not None:
-        at = first + (now - first) * (step / STEPS)
+        at = first + (now - first) * (min(max(step, 0), STEPS) / STEPS)
     at = now if at is None else at
     return {
         "at": at,

@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import RedirectResponse, Response
 
-from counterfoil.console.door import Visitor, desk, may
+from counterfoil.console.door import Number, Visitor, desk, may
 from counterfoil.console.read import entries
 from counterfoil.console.render import render, wants_json
 from counterfoil.console.roles import Right
@@ -16,7 +16,7 @@ Verifier = Annotated[Visitor, Depends(may(Right.VERIFY))]
 
 
 @router.get("/ledger")
-def show_entries(request: Request, asks: Reader, before: int | None = None) -> Response:
+def show_entries(request: Request, asks: Reader, before: Number | None = None) -> Response:
     """Show entries, newest first."""
     here = desk(request)
     return render(
@@ -40,13 +40,13 @@ def show_verify(request: Request, asks: Reader) -> Response:
 
 
 @router.get("/ledger/{number}")
-def show_entry(request: Request, asks: Reader, number: int) -> Response:
+def show_entry(request: Request, asks: Reader, number: Number) -> Response:
     """Show one entry."""
     return render(request, "entry.html", {**entries.entry(desk(request).place, number), "proof": None})
 
 
 @router.get("/ledger/{number}/proof")
-def show_proof(request: Request, asks: Reader, number: int) -> Response:
+def show_proof(request: Request, asks: Reader, number: Number) -> Response:
     """Prove one entry: the whole ledger is read for it."""
     place = desk(request).place
     told = entries.entry(place, number)

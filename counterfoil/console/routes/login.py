@@ -6,14 +6,19 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import RedirectResponse, Response
 
+from counterfoil.console.accounts import Account
 from counterfoil.console.door import COOKIE, Visitor, desk, field, may, read_fields, require_token
 from counterfoil.console.render import render
 from counterfoil.console.roles import Right
-from counterfoil.console.sessions import HOURS
+from counterfoil.console.sessions import HOURS, OWNER
 from counterfoil.errors import AccessError, InputError
 
 router = APIRouter()
 BEFORE = "counterfoil_before"  # who has the form open, before anybody is known
+DEVICE = (
+    "counterfoil_device"  # a browser in which somebody logged in: strangers' tries do not count against it
+)
+DEVICE_SECONDS = 365 * 86_400
 PATIENCE_SECONDS = 3.0
 Reader = Annotated[Visitor, Depends(may(Right.READ))]
 
@@ -61,7 +66,9 @@ def enter(request: Request) -> Response:
     """Begin a session, or show the form again with what was wrong: 403 where nothing fits, 429 after too many tries."""
     fields = request.state.fields
     try:
-        cookie = _first(request) if fields.get("token") else _by_password(request)
+        account = None if fields.get("token") else _by_password(request)
+        cookie = _first(request) if account is None else desk(request).sessions.begin(account)
+        desk(request).note("logged in", OWNER if account is None else account.name)
     except (AccessError, InputError) as fault:
         status = 429 if isinstance(fault, TooManyError) else 403
         answer = _form(request, fields.get("next", ""), "", str(fault), status)
@@ -70,27 +77,27 @@ def enter(request: Request) -> Response:
         return answer
     answer = RedirectResponse(_own(fields.get("next", "")), 303)
     _put(request, answer, COOKIE, cookie, HOURS * 3600)
+    if account is not None:
+        _put(request, answer, DEVICE, desk(request).sessions.device(account), DEVICE_SECONDS)
     answer.delete_cookie(BEFORE)
     return answer
 
 
 def _first(request: Request) -> str:
-    where = f"first {_address(request)}"
-    here = desk(request)
-    _require_tries(request, where)
-    cookie = here.sessions.begin_first(field(request, "token"))
+    cookie = desk(request).sessions.begin_first(
+        field(request, "token")
+    )  # 192 random bits: tries need no limit
     if cookie is None:
-        here.tries.failed(where)
         raise AccessError(
             "this link was used, or there are accounts now; see the newest one with `counterfoil console link`, or log in by name"
         )
     return cookie
 
 
-def _by_password(request: Request) -> str:
+def _by_password(request: Request) -> Account:
     name, password = field(request, "name", 40), field(request, "password")
     here = desk(request)
-    tried = (f"name {name}", f"address {_address(request)}")
+    tried = _counted(request, name)
     if not here.hashing.acquire(timeout=PATIENCE_SECONDS):
         raise TooManyError(PATIENCE_SECONDS)
     try:  # counted within the lock, so that tries at once are not more than tries one by one
@@ -103,9 +110,18 @@ def _by_password(request: Request) -> str:
     finally:
         here.hashing.release()
     if account is None:
+        here.note("refused a password", name if name in here.accounts.all() else None)
         raise AccessError("name and password do not fit; try again")
     here.tries.forget(tried[0])
-    return here.sessions.begin(account)
+    return account
+
+
+def _counted(request: Request, name: str) -> tuple[str, ...]:
+    """Return what a failure counts against: a known browser alone (OWASP, device cookies), else the name and the address."""
+    device = desk(request).sessions.device_of(request.cookies.get(DEVICE, ""), name)
+    if device is not None:
+        return (f"device {device}",)
+    return f"name {name}", f"address {_address(request)}"
 
 
 def _require_tries(request: Request, who: str) -> None:
@@ -123,6 +139,7 @@ def leave(request: Request, asks: Reader) -> Response:
     """End the session."""
     if asks.session is not None:
         desk(request).sessions.end(asks.session)
+        desk(request).note("logged out", asks.name)
     answer = RedirectResponse("/login", 303)
     answer.delete_cookie(COOKIE)
     return answer

@@ -8,7 +8,7 @@ from fastapi.responses import RedirectResponse, Response
 
 from counterfoil import canonical
 from counterfoil.console import actions
-from counterfoil.console.door import Visitor, desk, may
+from counterfoil.console.door import Number, Visitor, desk, may
 from counterfoil.console.read import answers, contenders, data, lineage, moments, now
 from counterfoil.console.render import render
 from counterfoil.console.roles import Right
@@ -16,6 +16,7 @@ from counterfoil.errors import InputError
 
 router = APIRouter()
 Reader = Annotated[Visitor, Depends(may(Right.READ))]
+Confidant = Annotated[Visitor, Depends(may(Right.PEOPLE))]
 
 
 @router.get("/")
@@ -51,17 +52,21 @@ def show_answers(request: Request, asks: Reader, id: str = "") -> Response:
     """List the newest answers, or go to one."""
     if id.strip():
         return RedirectResponse(f"/answers/{_id(id)}", 303)
-    return render(request, "answers.html", answers.answers(desk(request).place))
+    told = answers.answers(desk(request).place)
+    if not asks.may(Right.PEOPLE):
+        told = {"answers": [{**one, "person": None} for one in told["answers"]]}
+    return render(request, "answers.html", told)
 
 
 @router.get("/answers/{id}")
 def show_answer(request: Request, asks: Reader, id: str) -> Response:
     """Show one answer."""
-    return render(request, "answer.html", answers.answer(desk(request).place, id))
+    told = answers.answer(desk(request).place, id)
+    return render(request, "answer.html", told if asks.may(Right.PEOPLE) else answers.anonymous(told))
 
 
 @router.get("/answers/{id}/next")
-def show_next(request: Request, asks: Reader, id: str) -> Response:
+def show_next(request: Request, asks: Confidant, id: str) -> Response:
     """Show what the person did with an answer."""
     return render(request, "next.html", answers.acts(desk(request).place, id))
 
@@ -76,7 +81,7 @@ def show_starts(request: Request, asks: Reader, id: str = "") -> Response:
 
 @router.get("/lineage/{id}")
 def show_lineage(
-    request: Request, asks: Reader, id: str, side: str = "", kind: str = "", first: int = 0
+    request: Request, asks: Reader, id: str, side: str = "", kind: str = "", first: Number = 0
 ) -> Response:
     """Show one thing and its neighbours, or all neighbours of one kind, page by page."""
     place = desk(request).place

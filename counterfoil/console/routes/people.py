@@ -1,7 +1,11 @@
 """The page People: everything that is held about somebody, handed out, and forgetting them."""
 
+import contextlib
+import hashlib
+import os
 import shutil
 import tempfile
+import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -17,11 +21,13 @@ from counterfoil.console.render import render
 from counterfoil.console.roles import Right
 from counterfoil.errors import InputError
 from counterfoil.types import Erasure
+from flows.place import Place
 
 router = APIRouter()
 Exporter = Annotated[Visitor, Depends(may(Right.EXPORT))]
 Eraser = Annotated[Visitor, Depends(may(Right.FORGET))]
 NAME = 200
+LEFT_SECONDS = 3600.0  # what is older is nobody's any more
 
 
 @router.get("/people")
@@ -49,11 +55,14 @@ def show_people(request: Request, asks: Exporter) -> Response:
 def export(request: Request, asks: Exporter) -> Response:
     """Hand out everything that is held about a person, as a ZIP file that is nowhere kept."""
     person, place = field(request, "person", NAME), desk(request).place
+    desk(request).note(
+        "export asked for", asks.name
+    )  # before it is made: who asks for it has it, whatever breaks
 
     def fill(folder: Path) -> None:
         actions.export(place, person, folder / "export")
 
-    return _zipped(fill, "export.zip")
+    return _zipped(place, fill, "export.zip")
 
 
 @router.post("/people/forget")
@@ -68,12 +77,25 @@ def forget(request: Request, asks: Eraser) -> Response:
     def fill(folder: Path) -> None:
         actions.forget(place, person, asks.name, folder / "certificate.json")
 
-    return _zipped(fill, "forgotten.zip")
+    return _zipped(place, fill, "forgotten.zip")
 
 
-def _zipped(fill: Callable[[Path], None], name: str) -> Response:
+def sweep(place: Place) -> None:
+    """Remove what a console of this installation left when it was killed while it handed something out."""
+    for left in Path(tempfile.gettempdir()).glob(f"{_prefix(place)}*"):
+        with contextlib.suppress(OSError):  # it went meanwhile
+            if left.lstat().st_uid == os.getuid() and time.time() - left.lstat().st_mtime > LEFT_SECONDS:
+                shutil.rmtree(left, ignore_errors=True)
+
+
+def _prefix(place: Place) -> str:
+    home = str(place.settings.home.resolve()).encode()
+    return f"counterfoil-{hashlib.sha256(home).hexdigest()[:12]}-"
+
+
+def _zipped(place: Place, fill: Callable[[Path], None], name: str) -> Response:
     """Return what `fill` writes into a folder as a ZIP file; neither is there once it is sent."""
-    made = Path(tempfile.mkdtemp(prefix="counterfoil-"))
+    made = Path(tempfile.mkdtemp(prefix=_prefix(place)))
     try:
         (made / "held").mkdir()
         fill(made / "held")

@@ -6,9 +6,10 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
 
 from counterfoil.console import actions
-from counterfoil.console.door import Visitor, desk, field, may
+from counterfoil.console.door import Visitor, desk, line, may
 from counterfoil.console.render import render
 from counterfoil.console.roles import Right
+from counterfoil.errors import AccessError
 
 router = APIRouter()
 Approver = Annotated[Visitor, Depends(may(Right.APPROVE))]
@@ -19,30 +20,34 @@ Isolator = Annotated[Visitor, Depends(may(Right.QUARANTINE))]
 
 @router.post("/decisions/{id}/approve")
 def approve(request: Request, asks: Approver, id: str) -> Response:
-    """Approve a decision."""
-    done = actions.approve(desk(request).place, id, asks.name, field(request, "note"))
+    """Approve a decision. AccessError for a machine: the gate waits for so many people."""
+    if asks.session is None:
+        raise AccessError(
+            f"{asks.name} is a machine, and the gate waits for people; log in by name and password"
+        )
+    done = actions.approve(desk(request).place, id, asks.name, line(request, "note"))
     return _done(request, f"{asks.name} approved {id}", done, f"/contenders/{id}")
 
 
 @router.post("/candidates/{id}/promote")
 def promote(request: Request, asks: Promoter, id: str) -> Response:
     """Let a model serve."""
-    done = actions.promote(desk(request).place, id, asks.name, field(request, "reason"))
+    done = actions.promote(desk(request).place, id, asks.name, line(request, "reason"))
     return _done(request, f"{asks.name} promoted {id}", done, "/now")
 
 
 @router.post("/use-cases/{name}/rollback")
 def rollback(request: Request, asks: Returner, name: str) -> Response:
     """Let the release before serve again."""
-    done = actions.rollback(desk(request).place, name, asks.name, field(request, "reason"))
+    done = actions.rollback(desk(request).place, name, asks.name, line(request, "reason"))
     return _done(request, f"{asks.name} rolled {name} back", done, "/now")
 
 
 @router.post("/quarantines")
 def quarantine(request: Request, asks: Isolator) -> Response:
     """Keep what a thing reached from being promoted."""
-    subject = field(request, "subject")
-    done = actions.quarantine(desk(request).place, subject, field(request, "reason"), asks.name)
+    subject = line(request, "subject")
+    done = actions.quarantine(desk(request).place, subject, line(request, "reason"), asks.name)
     return _done(request, f"{asks.name} put {subject} into quarantine", done, "/now")
 
 
