@@ -125,8 +125,7 @@ def _decide(
     if champions.serving(place, case.name) == candidate.id and same:
         raise InputError(f"{candidate.id} serves already")
     champions.require_kept(place, candidate.id)  # nothing is decided that could not be released
-    if bento is not None:
-        require_free(place, bento)
+    require_free(place, bento or _to_be_made(case, candidate, evaluation))  # before anything is on record
     taken = steps(place, recorder(place))
     dataset = _of(place, evaluation.dataset, Dataset)
     beaten = champions.to_beat(
@@ -136,6 +135,19 @@ def _decide(
     now = datetime.now(UTC)
     decision = taken.steer(case, dataset, evaluation, candidate, champion, bento, by, now, sentences)
     return decision, taken
+
+
+def _to_be_made(case: UseCase, candidate: Candidate, evaluation: Evaluation) -> Bento:
+    """Return the bento that a candidate would be packaged into, as far as a quarantine asks of it; it is not recorded."""
+    return Bento(
+        use_case=case.name,
+        candidate=candidate.id,
+        dataset=evaluation.dataset,
+        tag=candidate.id,
+        sha256="",
+        feature_service=case.features.service,
+        code_version="",
+    )
 
 
 def _release(place: Place, case: UseCase, taken: Steps, decision: Decision) -> Release:

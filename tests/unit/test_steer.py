@@ -48,8 +48,10 @@ def test_a_candidate_is_promoted_against_the_gate_and_taken_back(place: Place) -
     assert (again.bento, again.epoch) == (first.bento, first.epoch + 2)
     found = verify(place, lambda what, count: None)
     assert found["faults"] == []
+    decided = place.catalog.find(Decision)
     with pytest.raises(GateError, match="it was a bad idea"):
         steer.promote(place, loser(place).id, "Ada", "again")
+    assert place.catalog.find(Decision) == decided
     assert place.catalog.champion("small") == again
     end(place, back["quarantine"], "it was not that bad", "Grace")
     shutil.rmtree(place.settings.bentos / "bentos" / now.tag.replace(":", "/"))
