@@ -4,6 +4,7 @@ It holds the person's pseudonym and the nonce, which is why it does not stay.
 """
 
 import hashlib
+import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -84,7 +85,7 @@ def planned(
         serves=_both(begun.serves, serves),
         bare=max(bare, begun.bare),
         nameless=who.name is None,
-        named=max(begun.named, sum(who.name is not None and who.name in one for one in who.events)),
+        named=max(begun.named, sum(who.name is not None and _names(who.name, one) for one in who.events)),
     )
 
 
@@ -120,3 +121,8 @@ def _folder(place: Place) -> Path:
 
 def _path(place: Place, begun: Begun) -> Path:
     return _folder(place) / f"{begun.commitment[:16]}.json"
+
+
+def _names(name: str, event: str) -> bool:
+    """Say whether a name stands in an event's id as a whole: a household called 1 is not in every number with a 1."""
+    return re.search(rf"(?<![^\W_]){re.escape(name)}(?![^\W_])", event) is not None
