@@ -56,7 +56,7 @@ def write_receipts(console: Console) -> list[str]:
                 "use_case": ["small"] * count, "release": [template["release"]] * count, "payload": payloads,
                 "feature_time": [None] * count, "items": [["i001"]] * count, "leaf": [None] * count, "erased": [None] * count,
             },
-            schema=sealed.SCHEMA,
+            schema=sealed.schema(),
         )  # fmt: skip
         path = receipts.folder / f"{time:%Y-%m-%d}" / f"{name}.parquet"
         path.parent.mkdir(parents=True, exist_ok=True)
