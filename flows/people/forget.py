@@ -135,6 +135,10 @@ def _target(place: Place, to: Path | None, begun: Begun) -> Path:
         raise InputError(
             f"the certificate cannot be written to {path}; name a .json file in a folder that exists"
         )
+    if path.is_file() and begun.commitment.encode() not in path.read_bytes():
+        raise InputError(
+            f"{path} is there already, and may be the only copy of another certificate; name a file that is not"
+        )
     if path.resolve().is_relative_to(place.settings.home.resolve()):
         raise InputError(
             f"{path} lies in the home, which shall hold nothing of this person; name a file elsewhere"

@@ -448,3 +448,12 @@ def test_a_service_that_is_writing_her_receipts_is_started_anew_and_answers_as_f
         assert (kept.feature_time, kept.features["history"]["rows"]) == (None, 0) and len(kept.nonce) == 32
     finally:
         machine.down(place)
+
+
+def test_a_certificate_is_never_written_over_another(planted: Home, tmp_path: Path) -> None:
+    path = tmp_path / "certificate.json"
+    forget(planted.place, NAME, "tester", path)
+    before = path.read_bytes()
+    with pytest.raises(InputError, match="there already"):
+        forget(planted.place, NAME, "tester", path)
+    assert path.read_bytes() == before

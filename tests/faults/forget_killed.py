@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -41,13 +42,17 @@ def trial(root: Path, n: int) -> dict[str, Any]:
     config.write_text(config.read_text().replace(str(root / "of"), str(copy)))
     first = child(lambda: ended(copy, killer(n)))
     before = child(lambda: len(scan(copy / "home", *needles())))
-    again = first if n == 0 else child(lambda: ended(copy, killer(0)))
+    handed = copy / "certificate.json"
+    out = json.loads(handed.read_bytes())["certificate"]["removed"] if handed.is_file() else None
+    again = first if n == 0 else child(lambda: ended(copy, killer(0), "again.json"))
+    if again is not None and out is not None:  # it was handed out before the kill
+        again["removed"] = out
     seen = child(lambda: looked(copy))
     shutil.rmtree(copy)
     return {"n": n, "died": first is None, "before": before, "steps": again["steps"], **again, **seen}
 
 
-def ended(copy: Path, effect: Callable[[], int]) -> dict[str, Any]:
+def ended(copy: Path, effect: Callable[[], int], file: str = "certificate.json") -> dict[str, Any]:
     """Forget, each effect told to `effect`; return how many effects there were, and what was certified."""
     count = [0]
 
@@ -62,7 +67,7 @@ def ended(copy: Path, effect: Callable[[], int]) -> dict[str, Any]:
 
     for module, name in EFFECTS:
         setattr(module, name, told(getattr(module, name)))
-    said = forget.forget(place_of(copy / "home"), NAME, "tester", copy / "certificate.json")
+    said = forget.forget(place_of(copy / "home"), NAME, "tester", copy / file)
     return {"steps": count[0], "removed": said["removed"]}
 
 
@@ -125,6 +130,8 @@ def child(what: Callable[[], Any]) -> Any:
         try:
             os.write(writer, json.dumps(what()).encode())
             status = 0
+        except BaseException:
+            traceback.print_exc()
         finally:
             os._exit(status)
     os.close(writer)

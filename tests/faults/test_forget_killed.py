@@ -38,10 +38,11 @@ def finished(trial: dict[str, Any]) -> None:
 
 
 def test_who_is_killed_while_forgetting_finishes_when_asked_again(tmp_path: Path) -> None:
-    in_the_middle, recorded = killed(tmp_path, 24, -2)
+    in_the_middle, recorded, handed_out = killed(tmp_path, 24, -2, -1)
     assert in_the_middle["before"] > 0, "she was not forgotten yet"
     finished(in_the_middle)
     finished(recorded)
+    finished(handed_out)
 
 
 @pytest.mark.slow
