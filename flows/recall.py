@@ -4,6 +4,7 @@ Three places are asked in turn: the feature partition of that moment, the same o
 one built of the dataset that lies in the store. Which of them is right is not believed: the receipt holds the history's digest.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -95,7 +96,7 @@ class Recall:
         return self._sources[moment]
 
 
-class _Source:
+class _Source(ABC):
     """Rows of one moment from one place; read for all people that are expected, once."""
 
     name = ""
@@ -117,9 +118,21 @@ class _Source:
                 self._read = {one: {} for one in self.people}
         return self._read.get(person) or None
 
+    @abstractmethod
     def file(self) -> Path:
         """Return the partition."""
-        raise NotImplementedError
+
+    def built(self, landing: Path, out: Path, about: dict[str, Any]) -> Path:
+        """Return the partition built anew of landed events, as the dataset that is described has its histories."""
+        build.build(
+            landing,
+            out,
+            self.moment,
+            history_cap=about["history_cap"],
+            history_kinds=about["history_kinds"],
+            threads=self.place.settings.threads,
+        )
+        return build.partition(out, online.VIEW, self.moment)
 
     def recorded(self) -> set[str]:
         """Return the digests that the online rows of that moment were recorded with."""
@@ -148,17 +161,7 @@ class _Landed(_Source):
     name = "the partition built again of what has landed"
 
     def file(self) -> Path:
-        out = self.scratch / "landed"
-        about = self.about()
-        build.build(
-            self.place.settings.landing,
-            out,
-            self.moment,
-            history_cap=about["history_cap"],
-            history_kinds=about["history_kinds"],
-            threads=self.place.settings.threads,
-        )
-        return build.partition(out, online.VIEW, self.moment)
+        return self.built(self.place.settings.landing, self.scratch / "landed", self.about())
 
 
 class _Stored(_Source):
@@ -181,15 +184,7 @@ class _Stored(_Source):
         out = self.scratch / noun.id
         landing = out.with_name(f"{out.name}-events")
         _lay_out(folder, landing, self.moment)
-        build.build(
-            landing,
-            out,
-            self.moment,
-            history_cap=about["history_cap"],
-            history_kinds=about["history_kinds"],
-            threads=self.place.settings.threads,
-        )
-        return build.partition(out, online.VIEW, self.moment)
+        return self.built(landing, out, about)
 
 
 def _lay_out(dataset: Path, landing: Path, moment: datetime) -> None:

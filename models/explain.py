@@ -54,6 +54,12 @@ class Proposal:
     explanation: Explanation | None = None
 
 
+def parts_of(names: Sequence[str], value_F: np.ndarray, added_B: np.ndarray) -> tuple[Part, ...]:
+    """Return the parts of one row of a ranker: values [F] by name, and what each added [F + 1], the bias last and left out."""
+    rows = zip(names, value_F.tolist(), added_B[:-1].tolist(), strict=True)
+    return tuple(Part(name=name, value=value, added=added) for name, value, added in rows)
+
+
 @runtime_checkable
 class Explains(Protocol):
     """A model that can tell how it comes to its scores."""

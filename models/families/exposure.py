@@ -19,7 +19,7 @@ from models.assembly.exposure import Board, board, fill, join, learn
 from models.assembly.members import Cut, Member
 from models.config import Checked, bounds, build
 from models.data import Query, Ranking, TrainingSet
-from models.explain import Explanation, Part, Proposal, explained, proposals
+from models.explain import Explanation, Proposal, explained, parts_of, proposals
 from models.families import dense
 from models.family import Family, Model, joined
 from models.metrics.accuracy import hits, ndcg, taken
@@ -115,7 +115,6 @@ class Exposure:
     ) -> Explanation:
         if row is None or parts_NF is None or self.trees is None:
             return Explanation(item=item, method="none", said="no member proposed it")
-        names = zip(self.trees.names, signal_NF[row].tolist(), parts_NF[row, :-1].tolist(), strict=True)
         bonus = float(self.bonus_I[item]) if item < len(self.bonus_I) else 0.0
         return Explanation(
             item=item,
@@ -125,7 +124,7 @@ class Exposure:
             total=float(np.log(chance_N[row]) - np.log1p(-float(chance_N[row]))),
             of="log-odds of the chance",
             bias=float(parts_NF[row, -1]),
-            parts=tuple(Part(name=name, value=value, added=added) for name, value, added in names),
+            parts=parts_of(self.trees.names, signal_NF[row], parts_NF[row]),
             members=who,
         )
 

@@ -17,7 +17,7 @@ from models import artefact
 from models.assembly.members import settled_of
 from models.config import Checked, bounds, build
 from models.data import Interactions, Query, Ranking, TrainingSet
-from models.explain import NO_SUM, Explanation, Part, Proposal, proposals
+from models.explain import NO_SUM, Explanation, Proposal, parts_of, proposals
 from models.families import dense
 from models.families.ease import EaseConfig
 from models.family import Family, Model, joined
@@ -116,14 +116,13 @@ class TwoStage:
         if parts_NF is None:
             said = f"ranked by {self.ranker.told}; {NO_SUM}"
             return Explanation(item=item, method="none", said=said, members=who)
-        names = zip(self.ranker.names, value_NF[row].tolist(), parts_NF[row, :-1].tolist(), strict=True)
         return Explanation(
             item=item,
             method=self.ranker.told,
             said="the ranker's score, comparable with those of the same answer alone",
             total=float(score_N[row]),
             bias=float(parts_NF[row, -1]),
-            parts=tuple(Part(name=name, value=value, added=added) for name, value, added in names),
+            parts=parts_of(self.ranker.names, value_NF[row], parts_NF[row]),
             members=who,
         )
 
