@@ -54,7 +54,9 @@ class Settings(BaseSettings):
     openlineage_key: str | None = None
     openlineage_namespace: str = Field(default="counterfoil", min_length=1)
     threads: int = Field(default_factory=lambda: min(2, os.cpu_count() or 1), ge=1)
-    service_port: int = Field(default=3000, ge=1, le=65535)
+    gateway_port: int = Field(default=3000, ge=1, le=65535)
+    gateway_host: str = "127.0.0.1"
+    service_port: int = Field(default=3010, ge=1, le=65535)
     prefect_port: int = Field(default=4200, ge=1, le=65535)
     console_port: int = Field(default=3100, ge=1, le=65535)
     console_address: str = "127.0.0.1"
@@ -91,6 +93,16 @@ class Settings(BaseSettings):
     def bentos(self) -> Path:
         """BentoML's home: its store of models and bentos."""
         return self.home / "bentoml"
+
+    @property
+    def run(self) -> Path:
+        """Folder of what the processes here tell each other: routes, release pointers, the token."""
+        return self.home / "run"
+
+    @property
+    def events(self) -> Path:
+        """Folder of events that were acknowledged and have not landed yet."""
+        return self.home / "events"
 
     @property
     def console(self) -> Path:
@@ -133,6 +145,7 @@ class Settings(BaseSettings):
 MUST_BE = {
     "profile": "embedded or production",
     "threads": "a whole number, 1 or more",
+    "gateway_port": "a whole number from 1 to 65535",
     "service_port": "a whole number from 1 to 65535",
     "prefect_port": "a whole number from 1 to 65535",
     "console_port": "a whole number from 1 to 65535",

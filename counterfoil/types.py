@@ -402,6 +402,8 @@ class ReceiptItem:
 class Receipt:
     """One answer: request, arm and propensity, features as served with their times, items, rules, release.
 
+    `arm` is the stage of the release that answered: champion, canary, or shadow (then nobody saw it); `propensity` the chance
+    with which this person came to it. `explored` names items that stand where they do by chance, with that chance.
     `nonce` is random, so that the hash of a receipt tells nothing of it once it was erased; older receipts have none.
     """
 
@@ -422,3 +424,4 @@ class Receipt:
     propensity: float = 1.0
     stages_ms: dict[str, float] = field(default_factory=dict)
     nonce: str = ""
+    explored: dict[str, float] = field(default_factory=dict)

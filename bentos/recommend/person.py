@@ -69,6 +69,20 @@ class Online(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Recent:
+    """What somebody did since the features were built, the latest last: N events with their kinds, moments, quantities.
+
+    `here_N` says which happened in the session that asks. Of a session of nobody known it is all that there is.
+    """
+
+    item_ids: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = ()
+    time_us_N: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    quantity_N: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
+    here_N: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Person:
     """Who asks, as far as it is known, and what is wrong with that."""
 
@@ -79,6 +93,7 @@ class Person:
     affinity: Mapping[str, float] = field(default_factory=dict)
     event_time: datetime | None = None
     degraded: tuple[str, ...] = ()
+    recent: Recent = field(default_factory=Recent)
 
 
 class People:
