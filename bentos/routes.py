@@ -1,4 +1,6 @@
-"""The gateway's routes: which release answers whom, and where it listens. A small JSON file, replaced whole, read when it changes.
+"""The gateway's routes: which release answers whom, and where it listens.
+
+A small JSON file, replaced whole, read when it changes.
 
 Written by whoever watches over the processes here, from the release table; on another platform by its own controller.
 """
@@ -19,9 +21,10 @@ BUCKETS = 1 << 53
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Route:
-    """A release that answers, and where: `url` without a path. `share` of the people see it, `mirror` of the requests are copied to it.
+    """A release that answers, and where: `url` without a path.
 
-    A champion has share 1: it answers whom nobody else does. A challenger in shadow has share 0.
+    `share` of the people see it, `mirror` of the other people's requests are copied to it. A champion has share 1: it answers whom
+    nobody else does. A challenger in shadow has share 0.
     """
 
     release: str
