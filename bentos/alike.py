@@ -50,7 +50,7 @@ def _words(content: Content) -> csr_matrix:
 
 
 def _shelves(content: Content, rank_I: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Return (items that ask, items they are held against) for every shelf: the narrowest that has enough, else the whole shop."""
+    """Return (items that ask, items they are held against) per shelf: the narrowest that has enough, else the whole shop."""
     everything = np.arange(len(content), dtype=np.int32)
     left, out = everything, []
     paths = [category.split(PATH) if category else [] for category in content.category_I]

@@ -91,7 +91,9 @@ def write(data: DatasetFolder, folder: Path) -> None:
     np.minimum.at(first_us_I, known.item_N, known.time_N)
     partner_IK, together_IK, bond_IK = partners(known)
     popular_I = np.lexsort((np.arange(known.items), -ever_I, -recent_I)).astype(np.int32)
-    like_IK, likeness_IK = alike.neighbours(catalogue.of_file(folder / "items.parquet"), np.argsort(popular_I))
+    like_IK, likeness_IK = alike.neighbours(
+        catalogue.of_file(folder / "items.parquet"), np.argsort(popular_I)
+    )
     arrays = {
         "item_features": data.features(as_of_us).item_IF,
         "popular": popular_I,
@@ -141,10 +143,10 @@ def read(folder: Path, as_of_us: int) -> Snapshot:
 
 
 def partners(history: Interactions) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return per item the partners that one person took on one day most often, int32 [I, 16], on how many such days, and their bond.
+    """Return per item those taken with it on one day most often, int32 [I, 16], on how many such days, and their bond.
 
-    The bond, float16, is the cosine similarity of the days, and they are ordered by it; pairs below five days are left out, so are baskets above 200 items (nobody's
-    taste) and all but the newest four million interactions (bounded memory).
+    The bond, float16, is the cosine similarity of the days; partners are ordered by it. Pairs below five days are left out, so are
+    baskets above 200 items (nobody's taste) and all but the newest four million interactions (bounded memory).
     """
     partner_IK = np.full((history.items, PARTNERS), -1, np.int32)
     together_IK = np.zeros((history.items, PARTNERS), np.int32)
