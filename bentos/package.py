@@ -27,6 +27,7 @@ PACKAGES = (
     "numpy",
     "orjson",
     "pillow",
+    "prometheus-client",
     "pyarrow",
     "pydantic",
     "pydantic-settings",

@@ -10,7 +10,19 @@ from typing import Any
 import typer
 
 from counterfoil import settings, terminal
-from counterfoil.cli import data, learn, ledger, loop, pages, people, proof, reach, standards, steer
+from counterfoil.cli import (
+    data,
+    learn,
+    ledger,
+    loop,
+    merchandise,
+    pages,
+    people,
+    proof,
+    reach,
+    standards,
+    steer,
+)
 from counterfoil.cli.app import app
 from counterfoil.errors import CounterfoilError, InputError
 
@@ -21,6 +33,7 @@ __all__ = [
     "ledger",
     "loop",
     "main",
+    "merchandise",
     "pages",
     "people",
     "proof",
