@@ -198,12 +198,14 @@ def recorded_features(
     features, history = known.features, known.history
     rows = np.flatnonzero(np.isin(features.pair_item_N, chosen.item_K))
     pairs = {
-        ids[features.pair_item_N[row]]: named(features.pair_names, features.pair_NF[row])
-        for row in rows.tolist()
+        ids[item]: named(features.pair_names, values)
+        for item, values in zip(
+            features.pair_item_N[rows].tolist(), features.pair_NF[rows].tolist(), strict=True
+        )
     }
     out = {
         "service": about["feature_service"],
-        "person": named(features.person_names, features.person_PF[0]),
+        "person": named(features.person_names, features.person_PF[0].tolist()),
         "pairs": pairs,
         "history": {
             "rows": len(history),
@@ -221,9 +223,7 @@ def recorded_features(
     return out
 
 
-def named(names: tuple[str, ...], values_F: np.ndarray) -> dict[str, float | None]:
+def named(names: tuple[str, ...], values: list[float]) -> dict[str, float | None]:
     """Return values by name; what is not known is None."""
-    return {
-        name: value if math.isfinite(value) else None
-        for name, value in zip(names, values_F.tolist(), strict=True)
-    }
+    finite = math.isfinite
+    return {name: value if finite(value) else None for name, value in zip(names, values, strict=True)}
