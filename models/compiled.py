@@ -31,7 +31,7 @@ class Loop:
             return
         import numba
 
-        self.run = numba.njit(self.signature, nogil=True)(self.function)
+        self.run = numba.njit(self.signature, nogil=True, error_model="numpy")(self.function)
         self.ready = True
 
 
