@@ -18,6 +18,7 @@ from counterfoil.errors import IntegrityError
 
 SUFFIX = ".jsonl"
 FORMAT = 1
+LANDING = "landing"  # the folder of segments that land together
 
 
 def begin(folder: Path, key: str, now: datetime) -> tuple[Path, int, int]:
@@ -30,8 +31,10 @@ def begin(folder: Path, key: str, now: datetime) -> tuple[Path, int, int]:
 
 
 def segments(folder: Path) -> list[Path]:
-    """Return the segments, oldest first."""
-    return sorted(folder.glob(f"*{SUFFIX}"))
+    """Return the segments, oldest first, also those that land right now."""
+    return sorted(
+        [*folder.glob(f"*{SUFFIX}"), *(folder / LANDING).glob(f"*{SUFFIX}")], key=lambda path: path.name
+    )
 
 
 def key_of(path: Path) -> str | None:
@@ -49,6 +52,11 @@ def key_of(path: Path) -> str | None:
     except (ValueError, KeyError, TypeError):
         pass
     raise IntegrityError(f"{path} does not begin as a log of collected events does; restore or remove it")
+
+
+def holds_events(path: Path) -> bool:
+    """Say whether a segment holds more than its first line."""
+    return next(islice(segment.payloads(path), 1, None), None) is not None
 
 
 def events(path: Path) -> Iterator[dict[str, Any]]:
