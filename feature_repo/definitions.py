@@ -76,7 +76,7 @@ def define(features: Path, ttl_days: int) -> Definitions:
         name=recent.VIEW,
         entities=[person],
         ttl=timedelta(days=recent.DAYS),
-        schema=[Field(name=person.name, dtype=String), Field(name=recent.FEATURE, dtype=String)],
+        schema=[Field(name=name, dtype=String) for name in (person.name, *recent.FIELDS)],
         source=pushed,
         online=True,
     )

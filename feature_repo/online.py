@@ -1,7 +1,7 @@
 """The online side: the newest rows of the people written to the online store, one person read from it. No transform here."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -112,8 +112,7 @@ class OnlineFeatures:
                 f"the online store does not answer ({fault}); materialise features again"
             ) from fault
         view = _empty() if person_id is None else self._row(stored.pop(0), now)
-        texts = dict(zip(keys, map(_text, stored), strict=True))
-        return _with_recent(view, texts, now, session)
+        return _with_recent(view, stored, now, session)
 
     def _row(self, stored: Stored, now: datetime) -> PersonView:
         event_time, values = stored
@@ -155,20 +154,17 @@ def together(online: Any, config: Any, asked: "list[tuple[Any, str]]") -> list[S
     ]
 
 
-def _text(stored: Stored) -> str | None:
-    value = None if stored[1] is None else stored[1].get(recent.FEATURE)
-    return value.string_val if value is not None and value.string_val else None
-
-
 def _with_recent(
-    view: PersonView, texts: Mapping[str, str | None], now: datetime, session: str | None
+    view: PersonView, stored: Sequence[Stored], now: datetime, session: str | None
 ) -> PersonView:
     """Return the view with what happened after it; what is in the person's row already is left out."""
-    rows = [recent.parse(text) for text in texts.values() if text]
-    if not rows:
+    texts = [
+        told for _, values in stored if values for value in values.values() if (told := value.string_val)
+    ]
+    if not texts:
         return view
     after = None if view.expired or view.event_time is None or view.event_time > now else view.event_time
-    return replace(view, recent=recent.view(rows, after, now, session))
+    return replace(view, recent=recent.view(recent.parse(texts), after, now, session))
 
 
 def is_blank(values: "Mapping[str, Value]") -> bool:

@@ -24,6 +24,8 @@ from pydantic import field_validator
 
 Row = tuple[EntityKey, dict[str, Value], datetime, datetime | None]
 BUSY_S = 30.0
+CACHE_KB = 64_000
+CHECKPOINT_PAGES = 8000
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -94,6 +96,19 @@ class NewestSqliteOnlineStore(SqliteOnlineStore):
             for time, found in zip(times, values, strict=True)
         ]
 
+    def write_texts(
+        self,
+        config: RepoConfig,
+        table: FeatureView,
+        rows: Iterator[tuple[bytes, str, bytes]],
+        moment: datetime,
+    ) -> None:
+        """Write (key, feature, value), all as of one moment and serialised already, as `online_write_batch` does."""
+        conn, at = self._get_conn(config), _microseconds(moment)
+        with conn:
+            conn.execute("BEGIN IMMEDIATE")
+            conn.executemany(_UPSERT.format(table=_table(config, table)), ((*row, at, at) for row in rows))
+
     def expire(self, config: RepoConfig, table: FeatureView, before: datetime) -> int:
         """Delete the rows of a view that are older than a moment; return how many values went."""
         conn = self._open(config, create=False)
@@ -144,6 +159,9 @@ class NewestSqliteOnlineStore(SqliteOnlineStore):
         try:
             conn.execute("PRAGMA journal_mode = WAL")
             conn.execute("PRAGMA synchronous = NORMAL")
+            if create:  # who writes all day long does it in large steps
+                conn.execute(f"PRAGMA cache_size = -{CACHE_KB}")
+                conn.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
         except sqlite3.Error:
             conn.close()
             raise

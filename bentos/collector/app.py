@@ -1,6 +1,7 @@
 """The ASGI application of the collector: its routes, and what it holds while it runs. Plain ASGI, for its cost."""
 
 import asyncio
+import gc
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -25,6 +26,7 @@ from counterfoil.settings import Settings
 
 logger = logging.getLogger(__name__)
 WAITING = 2048
+GARBAGE = 50_000  # objects between two collections
 JSON, TEXT = b"application/json", b"text/plain; version=0.0.4; charset=utf-8"
 Reply = tuple[int, bytes, bytes]
 
@@ -197,6 +199,8 @@ class App:
         except Exception as fault:
             logger.exception("the collector cannot start")
             return await send({"type": "lifespan.startup.failed", "message": str(fault)})
+        gc.freeze()  # what is loaded stays; the collector of garbage need not walk it again
+        gc.set_threshold(GARBAGE)
         self._collector = collector
         await send({"type": "lifespan.startup.complete"})
         message: Message = await receive()

@@ -9,9 +9,8 @@ import threading
 import time
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import orjson
 
@@ -23,22 +22,21 @@ log = logging.getLogger(__name__)
 PUSH_SECONDS = 0.02
 PAUSE_SECONDS = 1.0
 WAITING = 200_000
-HELD = 500_000
-CHUNK = 2000
+KEYS = 200_000
+MOST = recent.PLACES * recent.EVENTS
+CHUNK = 20_000  # events in one transaction: of the same people's, several go into one text
 SWEEP_SECONDS = 600.0
 MARK = "visible.json"
-
-Held = dict[str, tuple[int, bytes]]
 
 
 class Store(Protocol):
     """The online store's side of the view."""
 
-    def read(self, keys: list[str]) -> dict[str, str]:
-        """Return the texts that are stored under keys."""
+    def numbers(self, keys: list[str]) -> dict[str, int]:
+        """Return by key the number that its next text has."""
 
-    def write(self, texts: dict[str, str]) -> None:
-        """Store texts under keys."""
+    def write(self, texts: dict[str, dict[str, str]]) -> None:
+        """Store texts by key and feature."""
 
     def forget(self, keys: list[str]) -> None:
         """Take what is stored under keys away."""
@@ -47,57 +45,20 @@ class Store(Protocol):
         """Take away what was last written before a moment."""
 
 
-@dataclass(frozen=True, slots=True)
-class Told:
-    """An event as the view has it, and under which keys."""
+class Told(NamedTuple):
+    """An event as the view has it: under which keys, and its entry."""
 
     keys: tuple[str, ...]
-    id: str
-    time_us: int
-    shown: bool
     entry: bytes
-
-
-class Row:
-    """The latest events of one key: what was shown, and all else."""
-
-    __slots__ = ("done", "shown")
-
-    def __init__(self, text: str | None = None) -> None:
-        self.shown: Held = {}
-        self.done: Held = {}
-        for event in recent.parse(text) if text else ():
-            held = self.shown if event[2] == recent.SHOWN else self.done
-            held[event[0]] = (event[1], orjson.dumps(event))
-
-    def add(self, told: Told) -> None:
-        """Add an event; the latest stay."""
-        if told.shown:
-            self.shown[told.id] = (told.time_us, told.entry)
-            if len(self.shown) > 2 * recent.KEPT_SHOWN:
-                self.shown = _latest(self.shown, recent.KEPT_SHOWN)
-        else:
-            self.done[told.id] = (told.time_us, told.entry)
-            if len(self.done) > 2 * recent.KEPT_DONE:
-                self.done = _latest(self.done, recent.KEPT_DONE)
-
-    def text(self) -> str:
-        """Return the text that is stored."""
-        self.shown = _latest(self.shown, recent.KEPT_SHOWN)
-        self.done = _latest(self.done, recent.KEPT_DONE)
-        return recent.text(entry for held in (self.shown, self.done) for _, entry in held.values())
-
-    def __len__(self) -> int:
-        return len(self.shown) + len(self.done)
 
 
 class Feed:
     """Keeps the view up to the log. `connect` makes the store's client; until it does, events wait or stay in the log."""
 
     def __init__(
-        self, folder: Path, connect: Callable[[], Store], *, waiting: int = WAITING, held: int = HELD
+        self, folder: Path, connect: Callable[[], Store], *, waiting: int = WAITING, keys: int = KEYS
     ) -> None:
-        self.folder, self._connect, self._most, self._hold = folder, connect, waiting, held
+        self.folder, self._connect, self._most, self._keys = folder, connect, waiting, keys
         self._waiting: list[Told] = []
         self._mark: Mark | None = None  # of the last that waits
         self._missed = (
@@ -105,8 +66,7 @@ class Feed:
         )
         self._forgotten: list[str] = []
         self._lock, self._wake = threading.Lock(), threading.Event()
-        self._rows: OrderedDict[str, Row] = OrderedDict()
-        self._size = 0
+        self._numbers: OrderedDict[str, int] = OrderedDict()  # of the keys that were written to last
         self._store: Store | None = None
         self._ended = False
         self._swept = time.monotonic()
@@ -161,8 +121,7 @@ class Feed:
                 self._store = None
                 with self._lock:
                     self._missed = True
-                self._rows.clear()
-                self._size = 0
+                self._numbers.clear()
                 if ended:
                     return
                 time.sleep(PAUSE_SECONDS)
@@ -179,7 +138,7 @@ class Feed:
             self._waiting, self._missed = [], False
             gone, since = list(self._forgotten), time.monotonic()
         for key in gone:
-            self._drop(key)
+            self._numbers.pop(key, None)
         if gone:
             self._store.forget(gone)
             with self._lock:
@@ -215,33 +174,26 @@ class Feed:
         if not events:
             return
         assert self._store is not None
-        by_key: dict[str, list[Told]] = defaultdict(list)
-        for told in events:
-            for key in told.keys:
-                by_key[key].append(told)
-        strange = [key for key in by_key if key not in self._rows]
-        stored = self._store.read(strange) if strange else {}
-        texts = {}
-        for key, new in by_key.items():
-            row = self._rows.get(key)
-            if row is None:
-                row = self._rows[key] = Row(stored.get(key))
-                self._size += len(row)
-            before = len(row)
-            for told in new:
-                row.add(told)
-            texts[key] = row.text()
-            self._size += len(row) - before
-            self._rows.move_to_end(key)
-        self._store.write(texts)
+        fresh: defaultdict[str, list[bytes]] = defaultdict(list)
+        for keys, entry in events:
+            for key in keys:
+                fresh[key].append(entry)
+        strange = [key for key in fresh if key not in self._numbers]
+        if strange:
+            self._numbers.update(self._store.numbers(strange))
+        self._store.write({key: self._texts(key, entries) for key, entries in fresh.items()})
         self.pushed += len(events)
-        while self._size > self._hold and len(self._rows) > 1:
-            self._drop(next(iter(self._rows)))
+        while len(self._numbers) > self._keys:
+            self._numbers.popitem(last=False)
 
-    def _drop(self, key: str) -> None:
-        row = self._rows.pop(key, None)
-        if row is not None:
-            self._size -= len(row)
+    def _texts(self, key: str, entries: list[bytes]) -> dict[str, str]:
+        """Return the texts of a key's new events by feature, and move its ring on."""
+        number, texts = self._numbers.pop(key), {}
+        for start in range(max(0, len(entries) - MOST), len(entries), recent.EVENTS):
+            texts[recent.field_of(number)] = recent.text(number, entries[start : start + recent.EVENTS])
+            number += 1
+        self._numbers[key] = number  # the last of all to be forgotten
+        return texts
 
     def _noted(self) -> Mark | None:
         try:
@@ -263,18 +215,14 @@ class Feed:
 
 def told(event: Any, time_us: int) -> Told | None:
     """Return an event as the view has it; None when it is about no item."""
-    if event.item is None:
+    item = event.item
+    if item is None:
         return None
     session, person = event.session, event.person
-    return Told(
-        (person,) if session is None or session == person else (person, session),
-        event.id,
-        time_us,
-        event.kind == recent.SHOWN,
-        recent.entry(
-            event.id, time_us, event.kind, event.item, event.quantity, session, event.position, event.receipt
-        ),
+    entry = orjson.dumps(
+        (event.id, time_us, event.kind, item, event.quantity, session, event.position, event.receipt)
     )
+    return Told((person,) if session is None or session == person else (person, session), entry)
 
 
 def told_of(path: Path, start: int) -> Iterator[tuple[Told, Mark]]:
@@ -297,10 +245,3 @@ def told_of(path: Path, start: int) -> Iterator[tuple[Told, Mark]]:
             time_us = round(canonical.utc_time(plain["time"]).timestamp() * 1e6)
             if (one := told(SimpleNamespace(**{**blank, **plain}), time_us)) is not None:
                 yield one, Mark(path.name, at)
-
-
-def _latest(held: Held, kept: int) -> Held:
-    if len(held) <= kept:
-        return held
-    found = sorted(held.items(), key=lambda pair: pair[1][0])
-    return dict(found[-kept:])
