@@ -63,10 +63,15 @@ class Shop:
         url = f"http://127.0.0.1:{self.ports[name]}"
         return Route(release=f"release-{name}", bento=f"{name}:1", epoch=epoch, url=url, stage=stage, **more)  # type: ignore[arg-type]
 
-    def release(self, epoch: int, champion: Route, challenger: Route | None = None, **more: Any) -> None:
-        """Write the routes, and wait until the gateway has taken them when it runs."""
+    def release(self, epoch: int, champion: Route, challenger: Route | None = None) -> None:
+        """Write the routes, and wait until the gateway has taken them when it runs; events go to `collector` if there is one."""
+        port = self.ports.get("collector")
         told = Routes(
-            use_case="recommendation", epoch=epoch, champion=champion, challenger=challenger, **more
+            use_case="recommendation",
+            epoch=epoch,
+            champion=champion,
+            challenger=challenger,
+            collector=None if port is None else f"http://127.0.0.1:{port}",
         )
         routes.write(told, self.home / "run" / routes.FILE)
         if "gateway" in self.processes:

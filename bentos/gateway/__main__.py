@@ -36,7 +36,10 @@ async def serve(current: Settings) -> None:
             f"the gateway cannot listen on {current.gateway_host}:{current.gateway_port} ({fault.strerror or fault});"
             " end what does, or set COUNTERFOIL_GATEWAY_PORT"
         ) from fault
-    tasks = [loop.create_task(work) for work in (doors.sweep(), gateway.watch(), gateway.copies.run())]
+    tasks = [
+        loop.create_task(work)
+        for work in (doors.sweep(), gateway.watch(), gateway.copies.run(), gateway.last_good.run())
+    ]
     await ended.wait()
     gateway.draining = True
     server.close()
@@ -45,6 +48,7 @@ async def serve(current: Settings) -> None:
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
+    gateway.last_good.close()
 
 
 def main() -> None:

@@ -49,7 +49,7 @@ class Admission:
     def __init__(self, settings: Settings, token: str, keys: Keys) -> None:
         self.token, self.keys, self.rates = token, keys, Rates()
         self.may_be_open = settings.profile == "embedded" and settings.gateway_host in LOOPBACK
-        self.held = keys.all()
+        self.held, self.begun = keys.all(), keys.begun
 
     def require_some(self) -> None:
         """ConfigError when nobody could come in, or everybody would."""
@@ -63,6 +63,7 @@ class Admission:
         """Read the keys anew when they changed; return what is wrong with them (then those from before hold on)."""
         try:
             held = self.keys.all()
+            self.begun = self.keys.begun
         except (CounterfoilError, OSError) as fault:
             return str(fault)
         if held is not self.held:
@@ -72,8 +73,8 @@ class Admission:
 
     @property
     def open(self) -> bool:
-        """Whether anybody may ask: on loopback, in the embedded profile, as long as no key was made."""
-        return self.may_be_open and not self.held
+        """Whether anybody may ask: on loopback, in the embedded profile, as long as no key was ever made."""
+        return self.may_be_open and not self.begun
 
     def admitted(self, request: Request, place: Place) -> Key | Reply:
         """Return the key by which a request comes in, or the 401, 403 or 429 that it gets."""

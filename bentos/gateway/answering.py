@@ -146,16 +146,11 @@ class Answering:
         copy: bool = False,
     ) -> Reply:
         """Ask one release once, and count how it went. Unreachable, Lost or Late when it gave no answer."""
-        service = self.service(route.url)
         began = time.monotonic()
-        data = forward.message(
-            service, question.path, question.body, self.token, id=question.id,
-            arm="shadow" if copy else route.stage, propensity=chance, seconds=seconds, trace=question.trace,
-        )  # fmt: skip
         outcome: Outcome = "failed"
         reply: Reply | None = None
         try:
-            reply = await service.ask(data, max(seconds, 0.001))
+            reply = await self._sent(question, route, "shadow" if copy else route.stage, chance, seconds)
             outcome = _outcome(reply)
             return reply
         except Late:
@@ -166,6 +161,18 @@ class Answering:
             if not copy:
                 self.patience.note(route.url, outcome == "late", now)
             self._count(route, outcome, (now - began) * 1000, reply, copy)
+
+    async def unseen(self, question: Question, route: Route, seconds: float) -> Reply:
+        """Ask a release what nobody will see, uncounted. Unreachable, Lost or Late when it gave no answer."""
+        return await self._sent(question, route, "shadow", 1.0, seconds)
+
+    async def _sent(self, question: Question, route: Route, arm: str, chance: float, seconds: float) -> Reply:
+        service = self.service(route.url)
+        data = forward.message(
+            service, question.path, question.body, self.token, id=question.id,
+            arm=arm, propensity=chance, seconds=seconds, trace=question.trace,
+        )  # fmt: skip
+        return await service.ask(data, max(seconds, 0.001))
 
     def _count(self, route: Route, outcome: Outcome, ms: float, reply: Reply | None, copy: bool) -> None:
         items = degraded = receipt = None

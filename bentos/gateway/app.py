@@ -6,13 +6,14 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from bentos import inner
-from bentos.gateway import forward, stats
+from bentos.gateway import forward, metrics, openapi, stats
 from bentos.gateway.admission import PLACES, Admission
 from bentos.gateway.answering import RELEASE, Answering, Question
 from bentos.gateway.choice import asked
 from bentos.gateway.copies import Copies
-from bentos.gateway.http import Reply, Request, failure, told
+from bentos.gateway.http import JSON, Reply, Request, failure, told
 from bentos.gateway.keys import Key, Keys
+from bentos.gateway.last_good import LastGood
 from bentos.gateway.logs import AccessLog
 from bentos.gateway.services import Late, Lost, Service, Unreachable
 from bentos.gateway.tally import Tally
@@ -22,6 +23,7 @@ from bentos.routes import FILE, Routes
 from counterfoil.settings import Settings
 
 REQUEST = inner.REQUEST.encode()
+AGAIN = (b"retry-after", b"1")
 READY_SECONDS = 0.5
 Answer = Callable[[Request, Key, bytes], Awaitable[Reply]]
 
@@ -34,9 +36,10 @@ class Gateway:
         self.admission = Admission(settings, token, Keys(settings.gateway))
         self.tally = Tally()
         self.services: dict[str, Service] = {}
-        self.watched = Watched(settings.run / FILE, self.tally.take)
+        self.watched = Watched(settings.run / FILE, self._taken)
         self.answering = Answering(self.service, lambda: self.watched.current, self.tally, token)
         self.copies = Copies(self.answering)
+        self.last_good = LastGood(settings, self.answering)
         self.access = AccessLog(settings.gateway_log_share)
         self.running = {"recommend": 0, "events": 0}
         self.room = {"recommend": settings.gateway_in_flight, "events": settings.gateway_events_in_flight}
@@ -47,6 +50,8 @@ class Gateway:
             "/events": self._events,
             "/-/routes": self._routes,
             "/-/stats": self._stats,
+            "/metrics": self._metrics,
+            "/openapi.json": self._openapi,
             "/livez": self._live,
             "/readyz": self._readiness,
         }
@@ -66,6 +71,8 @@ class Gateway:
         except Refusal as refusal:
             reply = failure(refusal.status, refusal.kind, refusal.message)
         reply.headers = [*(header for header in reply.headers if header[0] != REQUEST), (REQUEST, id)]
+        if reply.status == 503 and reply.header(AGAIN[0]) is None:
+            reply.headers.append(AGAIN)
         if self.access.wants(reply.status):
             self._note(request, reply, id)
         return reply
@@ -81,6 +88,10 @@ class Gateway:
                     service.close()
                     del self.services[url]
             await asyncio.sleep(POLL_SECONDS)
+
+    def _taken(self, routes: Routes) -> None:
+        self.tally.take(routes)
+        self.last_good.taken(routes)
 
     def look(self) -> None:
         """Read routes and keys anew where they changed."""
@@ -140,11 +151,12 @@ class Gateway:
             trace=forward.trace_headers(request),
             until=time.monotonic() + forward.budget(request, self.settings.gateway_budget_ms / 1000),
         )
+        self.last_good.saw(question.asked.channel)
         answered = await self.answering.answer(question, routes)
         if answered is None:
-            return failure(
-                503, "away", "nobody could answer within the time that there is; ask again shortly"
-            )
+            reply = await self.last_good.answer(question)
+            self.tally.stats.last_good += reply.status == 200
+            return reply
         self.copies.offer(question, answered, routes.challenger)
         return answered.reply
 
@@ -179,8 +191,16 @@ class Gateway:
         return told({**_plain(self.watched.current), "in_flight": flight})
 
     async def _stats(self, request: Request, key: Key, id: bytes) -> Reply:
-        content = stats.write(self.tally.told(sum(self.running.values())))
-        return Reply(200, [(b"content-type", b"application/json")], content)
+        return Reply(200, [JSON], stats.write(self._told()))
+
+    async def _metrics(self, request: Request, key: Key, id: bytes) -> Reply:
+        return Reply(200, [(b"content-type", metrics.TYPE)], metrics.text(self._told()))
+
+    async def _openapi(self, request: Request, key: Key, id: bytes) -> Reply:
+        return Reply(200, [JSON], openapi.document())
+
+    def _told(self) -> stats.Stats:
+        return self.tally.told(sum(self.running.values()))
 
     async def _live(self, request: Request, key: Key, id: bytes) -> Reply:
         return told({"alive": True})

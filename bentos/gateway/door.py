@@ -92,7 +92,8 @@ class Door(asyncio.Protocol):
         self._begin(0.0)
 
     def _begin(self, now: float) -> None:
-        self.url, self.headers, self.count, self.head = b"", {}, 0, 0
+        self.url, self.count, self.head = b"", 0, 0
+        self.headers: dict[bytes, bytes] = {}
         self.parts: list[bytes] = []
         self.size, self.began = 0, now
 
@@ -129,14 +130,10 @@ class Door(asyncio.Protocol):
             self.parser.feed_data(data)
         except Refusal as refusal:
             self._refuse(refusal)
-        except httptools.HttpParserUpgrade:
-            self._refuse(
-                Refusal(400, "malformed", "nothing but HTTP/1.1 is spoken here; do not ask to upgrade")
-            )
         except httptools.HttpParserCallbackError as fault:
             cause = fault.__context__
             self._refuse(cause if isinstance(cause, Refusal) else Refusal(400, "malformed", str(fault)))
-        except httptools.HttpParserError as fault:
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as fault:
             self._refuse(Refusal(400, "malformed", f"this is no HTTP/1.1 request: {fault}"))
         if self.stage == "head" and self.head > self.limits.header_bytes and not self.deaf:
             self._refuse(self._too_long())
@@ -181,6 +178,8 @@ class Door(asyncio.Protocol):
         """Judge the head, and let a caller who waits for it go on."""
         if b"host" not in self.headers and self.parser.get_http_version() == "1.1":
             raise Refusal(400, "malformed", "the request has no Host header (RFC 9112, 3.2); send one")
+        if self.parser.should_upgrade():
+            raise Refusal(400, "malformed", "nothing but HTTP/1.1 is spoken here; do not ask to upgrade")
         length = self.headers.get(b"content-length", b"0")
         if not length.isdigit() or int(length[:20]) > self.limits.body:
             raise self._too_large()

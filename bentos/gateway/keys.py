@@ -62,6 +62,11 @@ class Keys:
             self._seen = seen
         return self._held
 
+    @property
+    def begun(self) -> bool:
+        """Whether a key was ever made here: revoking the last one opens nothing."""
+        return self.path.exists()
+
     def make(self, name: str, scopes: Sequence[str], rate: float | None) -> tuple[Key, str]:
         """Make a key; return it with its text, which is shown this once.
 

@@ -131,16 +131,18 @@ class Service:
     async def ask(self, data: bytes, seconds: float) -> Reply:
         """Send a request and return the reply. Unreachable, Lost or Late say how it failed."""
         self.in_flight += 1
-        wire = None
+        wire, answer = None, None
         try:
             async with asyncio.timeout(seconds):
                 wire = self._reused() or await self._connected()
-                return await wire.ask(data)
+                answer = wire.ask(data)
+                return await answer
         except TimeoutError:
             raise Late(f"{self.url} did not answer within {seconds * 1000:.0f} ms") from None
         finally:
             self.in_flight -= 1
-            if wire is not None and wire.waiting is not None:  # late, or cancelled
+            # late, or cancelled; by now somebody else may wait on a connection that was handed back
+            if wire is not None and answer is not None and wire.waiting is answer:
                 wire.drop()
 
     async def back(self, seconds: float) -> bool:

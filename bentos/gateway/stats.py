@@ -23,8 +23,8 @@ BOUNDS_MS: tuple[float, ...] = tuple(round(0.1 * GROWTH**step, 4) for step in ra
 class Counts:
     """Counts of requests. `errors` are those that failed, `timeouts` those of them that ran out of time.
 
-    `refused` are 4xx, whose fault lies with who asked; `empty` answers hold no item; `degraded` ones say that they are. `latency`:
-    how many answers by index into `BOUNDS_MS`, one beyond it for the rest; failed ones are in it, refused ones are not.
+    `refused` are 4xx, whose fault lies with who asked; `empty` answers hold no item; `degraded` ones say that they are.
+    `latency`: how many answers by index into `BOUNDS_MS`, one beyond it for the rest; failed ones are in it, refused ones not.
     Of copies, `compared` were held against the champion's answer: `overlap` is the sum of the shares of items in common,
     `unlike` counts those of another status.
     """
