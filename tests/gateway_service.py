@@ -57,7 +57,7 @@ async def answer(path, headers, body):  # type: ignore[no-untyped-def]
     if BEHAVIOUR["status"] != 200:
         return BEHAVIOUR["status"], {"error": {"kind": "told", "message": "told to", "fields": []}}, {}
     if path == "/events":
-        return 200, {"rows": [{"taken": True}]}, {}
+        return taken(body)
     COUNT += 1
     receipt = f"receipt-20260412T093401-{NAME.encode().hex()[:8]:0<8}-{COUNT}"
     items = [
@@ -76,6 +76,18 @@ async def answer(path, headers, body):  # type: ignore[no-untyped-def]
     }  # fmt: skip
     extra = {inner.RECEIPT: receipt, inner.RELEASE: f"release-{NAME}", inner.ITEMS: str(len(items))}
     return 200, told, extra
+
+
+def taken(body):  # type: ignore[no-untyped-def]
+    """Take any object for an event, and a list of them under `events`."""
+    try:
+        told = orjson.loads(body)
+    except ValueError:
+        told = None
+    rows = told.get("events", [told]) if isinstance(told, dict) else None
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        return 422, {"error": {"kind": "request", "message": "no events", "fields": []}}, {}
+    return 200, {"rows": [{"taken": True} for _ in rows]}, {}
 
 
 if __name__ == "__main__":

@@ -12,10 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import orjson
 
 from bentos import inner, routes
 from bentos.gateway import stats
+from bentos.package import Packaged
 from bentos.routes import Route, Routes
+from tests.bento_shop import make_bento, settings_of
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -52,6 +55,22 @@ class Shop:
         self.processes[name] = subprocess.Popen(line, env={**os.environ, "PYTHONPATH": str(ROOT)})
         await_url(f"http://127.0.0.1:{port}/readyz", self.processes[name])
         return f"http://127.0.0.1:{port}"
+
+    def bento(self, name: str = "bento") -> Packaged:
+        """Package the small shop's bento and start its real service as `release-NAME`; the online store is empty."""
+        packaged = make_bento(self.home / "made", settings_of(self.home))
+        pointer = self.home / f"{name}.json"
+        pointer.write_bytes(orjson.dumps({"release": f"release-{name}", "epoch": 1, "bento": packaged.tag}))
+        self.ports[name] = free_port()
+        self.begin_bento(name, packaged)
+        return packaged
+
+    def begin_bento(self, name: str, packaged: Packaged) -> None:
+        """Start that service on its port."""
+        line = [sys.executable, "-m", "bentos.serve", "--bento", str(packaged.path)]
+        line += ["--release-file", str(self.home / f"{name}.json"), "--port", str(self.ports[name])]
+        self.processes[name] = subprocess.Popen(line, env=self.env, cwd=ROOT)
+        await_url(f"http://127.0.0.1:{self.ports[name]}/readyz", self.processes[name])
 
     def behave(self, name: str, **how: Any) -> None:
         httpx.post(f"http://127.0.0.1:{self.ports[name]}/behave", json=how).raise_for_status()
@@ -124,7 +143,7 @@ def await_url(url: str, process: "subprocess.Popen[bytes]") -> None:
         except httpx.TransportError:
             return False
 
-    wait_for(answers, 30)
+    wait_for(answers, 120)
 
 
 def wait_for(holds: Any, seconds: float = 10) -> None:

@@ -124,7 +124,9 @@ class Gateway:
         if place.scope not in self.room:
             return await self.answers[place.path](request, key, id)
         check_headers(request.headers)
-        if request.body and b"content-type" not in request.headers:
+        if not request.body:
+            raise Refusal(422, "request", f"{place.path} takes a body, and this one is empty; send JSON")
+        if b"content-type" not in request.headers:
             raise Refusal(415, "media_type", "the body has no Content-Type; send application/json")
         return await self._within(place.scope, request, key, id)
 
