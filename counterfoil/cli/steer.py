@@ -1,7 +1,6 @@
 """Commands by which people steer: approve, promote, roll back, withdraw."""
 
-from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -12,14 +11,6 @@ By = Annotated[
     str | None, typer.Option("--by", help="Who decides; default: the name that this process runs as.")
 ]
 Key = Annotated[str | None, typer.Option("--key", help="Said twice with the same key, it is done once.")]
-
-
-class Stage(StrEnum):
-    """Where a candidate may be promoted to."""
-
-    SHADOW = "shadow"
-    CANARY = "canary"
-    CHAMPION = "champion"
 
 
 Reason = Annotated[str, typer.Option("--reason", help="Why, for whoever asks later.")]
@@ -43,7 +34,7 @@ def promote(
     candidate: Annotated[str, typer.Argument(help="Id of an evaluated candidate.")],
     reason: Reason,
     stage: Annotated[
-        Stage | None,
+        Literal["shadow", "canary", "champion"] | None,
         typer.Option(
             help="Where it is to serve; default: as the use case's rollout says, else to everybody."
         ),
@@ -58,8 +49,7 @@ def promote(
     """Let a candidate serve, in shadow, to a share of the people or to everybody, whatever the gate said of it."""
     from flows import steer
 
-    chosen = None if stage is None else stage.value
-    terminal.emit(steer.promote_here(candidate, by, reason, chosen, share, key), json, steer.show)
+    terminal.emit(steer.promote_here(candidate, by, reason, stage, share, key), json, steer.show)
 
 
 @app.command()
