@@ -40,6 +40,7 @@ class Keeper:
     world: World
     services: Services
     release: Callable[[str], Release]
+    parts: frozenset[str] = field(default_factory=lambda: installed())
     trouble: dict[str, Trouble] = field(default_factory=dict)
     said: dict[str, str] = field(default_factory=dict)
     left: dict[str, float] = field(default_factory=dict)
@@ -83,7 +84,7 @@ class Keeper:
         """Say whether the gateway has taken these routes; without a gateway nobody holds others."""
         gateway = self.world.running().get(GATEWAY)
         if gateway is None:
-            return not here(GATEWAY)
+            return GATEWAY not in self.parts
         told = self.world.ask(gateway.url, "/-/routes")
         return told is not None and _same(told, routes)
 
@@ -146,7 +147,7 @@ class Keeper:
         """See that gateway or collector runs, where it is installed; one that died is started again, ever more rarely."""
         running = self.world.running().get(name)
         now, trouble = self.world.clock(), self.trouble.setdefault(name, Trouble())
-        if running is not None or not here(name):
+        if running is not None or name not in self.parts:
             trouble.times = 0 if now > trouble.until + STEADY_SECONDS else trouble.times
             return running
         if now < trouble.until:
@@ -172,6 +173,11 @@ class Keeper:
             f"http://127.0.0.1:{port}",
             "events",
         )
+
+
+def installed() -> frozenset[str]:
+    """Return which of gateway and collector this installation has."""
+    return frozenset(filter(here, (GATEWAY, COLLECTOR)))
 
 
 def here(name: str) -> bool:
