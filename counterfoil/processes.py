@@ -8,7 +8,7 @@ import os
 import secrets
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -130,12 +130,16 @@ class Processes:
         return True
 
     def stop(self, name: str, patience_seconds: float = STOP_SECONDS) -> bool:
-        """Stop one with its children: politely, then firmly. False when it does not run."""
+        """Stop one with its children, but for those that have a name of their own: politely, then firmly.
+
+        False when it does not run.
+        """
         with FileLock(self.home / "processes.lock"):
-            process = self.running().get(name)
+            running = self.running()
+            process = running.pop(name, None)
             if process is None:
                 return False
-            end(process.pid, patience_seconds)
+            end(process.pid, patience_seconds, {other.pid for other in running.values()})
             self._write({other: kept for other, kept in self.running().items() if other != name})
         return True
 
@@ -181,17 +185,25 @@ def lives(pid: int, created: float) -> bool:
         return False
 
 
-def end(pid: int, patience_seconds: float = STOP_SECONDS) -> None:
-    """End a process and its children: politely, then firmly."""
+def end(pid: int, patience_seconds: float = STOP_SECONDS, spare: Collection[int] = ()) -> None:
+    """End a process and its children: politely, then firmly. Those in `spare` are let be, with all that is below them."""
     with contextlib.suppress(psutil.NoSuchProcess):
         top = psutil.Process(pid)
-        family = [top, *top.children(recursive=True)]
+        family = [top, *_below(top, spare)]
         top.terminate()
         _, left = psutil.wait_procs(family, timeout=patience_seconds)
         for process in left:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
         psutil.wait_procs(left, timeout=5)
+
+
+def _below(top: psutil.Process, spare: Collection[int]) -> Iterator[psutil.Process]:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        for child in top.children():
+            if child.pid not in spare:
+                yield child
+                yield from _below(child, spare)
 
 
 def _require_free(name: str, url: str) -> None:

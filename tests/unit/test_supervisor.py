@@ -26,7 +26,7 @@ from flows.supervisor.world import World
 
 PASS_SECONDS = 0.5
 START_PASSES = 6  # that a service takes until it is ready
-LAG_PASSES = 2  # that the gateway takes until it has new routes
+LAG_PASSES = 8  # that the gateway takes until it has new routes: longer than a service is given to drain
 
 
 class Died(BaseException):
