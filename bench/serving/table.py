@@ -1,0 +1,100 @@
+"""What was measured, as lines for a person: plain functions from what a measure told to text."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from bench.serving.floor import PARTS
+
+BOUNDS = {
+    "ratio": 1.5,
+    "extra_ms": 1.0,
+    "tail": 3.0,
+    "throughput": 0.70,
+    "receipt": 0.05,
+    "receipt_bytes": 1024,
+}
+
+
+def of(name: str, told: Mapping[str, Any]) -> str:
+    """Return the lines of a measure."""
+    return TABLES[name](told)
+
+
+def floor(told: Mapping[str, Any]) -> str:
+    """Return the floor, part by part."""
+    found = told["floor"]
+    rows = [_row(part, found["parts"][part]) for part in (*PARTS, "sum")]
+    other = next(iter(found["other"].items()), None)
+    lines = [
+        f"the floor: {found['items']:,} items, {found['signals']} signals, {found['trees']} trees; retrieval {found['retrieval']},"
+        f" recall of the graph {found['recall@200']:.3f}\n",
+        *rows,
+    ]
+    if other is not None:
+        lines.append(_row(f"sum, {other[0]}", other[1]["sum"]))
+    return "".join(lines)
+
+
+def answer(told: Mapping[str, Any]) -> str:
+    """Return floor, services and verdicts."""
+    lines = [floor(told), "one connection\n"]
+    services = [name for name in told if name not in ("floor", "receipt", "load")]
+    for name in services:
+        found = told[name]
+        lines.append(
+            f"{_row(name, found['ms'])[:-1]}  {found['ratio']:.2f} of the floor, {found['cpu_ms']:.2f} ms CPU"
+            f"{_troubles(found)}\n"
+        )
+    lines.append("as many as can be had, and latency by load\n")
+    for name in services:
+        found = told[name]
+        if "most" not in found:
+            continue
+        lines.append(
+            f"  {name:<24} {found['most']['rate']:8,.0f} a second, {found['share_of_floor']:.0%} of what the floor allows,"
+            f" {found['most']['cpu_ms']:.2f} ms CPU{_troubles(found['most'])}\n"
+        )
+        for share, loaded in found["loads"].items():
+            lines.append(
+                f"{_row(f'at {float(share):.0%}', loaded['ms'])[:-1]}  {loaded['rate']:,.0f} a second{_troubles(loaded)}\n"
+            )
+    return "".join(lines) + _receipt(told["receipt"]) + _verdicts(told)
+
+
+def _verdicts(told: Mapping[str, Any]) -> str:
+    bento = told["bento"]
+    half = bento["loads"].get("0.5", {}).get("ms", {})
+    rows = [
+        ("answer, p50 of the floor's sum", bento["ratio"], BOUNDS["ratio"], "less"),
+        ("p99 at half load, of p50", half.get("p99", 0.0) / bento["ms"]["p50"], BOUNDS["tail"], "less"),
+        ("throughput of what the floor allows", bento["share_of_floor"], BOUNDS["throughput"], "more"),
+        ("receipt, share of p50", told["receipt"].get("share", 0.0), BOUNDS["receipt"], "less"),
+        ("receipt, bytes", told["receipt"]["bytes"] or 0.0, BOUNDS["receipt_bytes"], "less"),
+    ]
+    if "gateway" in told:
+        rows.append(("gateway, ms more at p50", told["gateway"]["extra_ms"], BOUNDS["extra_ms"], "less"))
+    return "".join(verdict(*row) for row in rows)
+
+
+def verdict(name: str, value: float, bound: float, better: str) -> str:
+    """Return a line that says whether a bound holds."""
+    held = value <= bound if better == "less" else value >= bound
+    return f"{'held  ' if held else 'BROKEN'} {name:<40} {value:10.3f}  bound {bound:g}\n"
+
+
+def _receipt(found: Mapping[str, Any]) -> str:
+    stages = ", ".join(f"{name} {took:.2f}" for name, took in found["stages_ms"].items())
+    share = f", {found['ms']:.2f} ms or {found['share']:.1%} of an answer" if "share" in found else ""
+    return f"receipts: {found['bytes'] or 0:,.0f} bytes{share}\nstages by receipts, median ms: {stages}\n"
+
+
+def _row(name: str, ms: Mapping[str, float]) -> str:
+    return f"  {name:<24} p50 {ms['p50']:8.3f}  p95 {ms['p95']:8.3f}  p99 {ms['p99']:8.3f} ms\n"
+
+
+def _troubles(found: Mapping[str, Any]) -> str:
+    told = [f"{found[name]} {name}" for name in ("failed", "empty", "degraded") if found.get(name)]
+    return f"  ({', '.join(told)})" if told else ""
+
+
+TABLES = {"floor": floor, "answer": answer}
