@@ -16,10 +16,11 @@ import psutil
 from bench import report
 from bench.serving import answer, home, running, table
 from bench.serving.answer import Effort
+from bench.serving.floor import ROUNDS
 from counterfoil import settings
 from counterfoil.errors import CounterfoilError
 
-QUICK = Effort(rounds=1, answers=100, warm_up=20, seconds=3.0, loads=(0.5,))
+QUICK = Effort(rounds=1, answers=100, warm_up=20, seconds=3.0, loads=(0.5,), floor_rounds=1)
 VERSIONS = (
     "fastapi",
     "starlette",
@@ -37,7 +38,7 @@ def floor(shop: home.Home, asked: argparse.Namespace) -> dict[str, Any]:
     """Measure the floor alone, three times."""
     below = running.Floor(shop)
     try:
-        return {"floor": answer._typical([below.measure() for _ in range(3)])}
+        return {"floor": answer._typical([below.measure(1 if asked.quick else ROUNDS) for _ in range(3)])}
     finally:
         below.close()
 

@@ -6,8 +6,8 @@ the slowest wait.
 
 import statistics
 import sys
-from collections.abc import Iterable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,8 @@ from counterfoil.receipts.store import payloads
 CORES = 2  # of the machine that figures are given for
 LOADS = (0.25, 0.5, 0.65, 0.8, 0.9)
 RECEIPTS = 2_000
+Begin = Callable[[Home], AbstractContextManager[Service | None]]
+EVERYTHING: tuple[Begin, ...] = (running.bento, running.mute, running.bare, running.gateway)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,11 +37,15 @@ class Effort:
     seconds: float = 10.0
     connections: int = 16
     loads: tuple[float, ...] = LOADS
+    floor_rounds: int = floor.ROUNDS
 
 
 def bodies(home: Home, *, shown: int = floor.SHOWN) -> tuple[str, ...]:
     """Return one question for each person of the floor, asked at the end of the shop's days."""
-    asked = ({"person": name, "n": shown, "context": {"time": home.made["as_of"]}} for name in floor.names())
+    asked = (
+        {"person": name, "n": shown, "context": {"time": home.made["as_of"]}}
+        for name in floor.names(home.made)
+    )
     return tuple(orjson.dumps(one).decode() for one in asked)
 
 
@@ -55,12 +61,12 @@ def plan(home: Home, service: Service, **changes: Any) -> Plan:
     return Plan(**{**values, **changes})
 
 
-def measure(home: Home, effort: Effort) -> dict[str, Any]:
+def measure(home: Home, effort: Effort, begin: Iterable[Begin] = EVERYTHING) -> dict[str, Any]:
     """Return what the floor came to, and per service latency, throughput, CPU and errors."""
     with ExitStack() as open_:
         below = running.Floor(home)
         open_.callback(below.close)
-        services = {one.name: one for one in _services(home, open_)}
+        services = {one.name: one for one in _services(home, begin, open_)}
         floors, alone = _in_turn(home, effort, below, services)
         found: dict[str, Any] = {"floor": _typical(floors)}
         ground = found["floor"]["sum_ms"]
@@ -76,11 +82,11 @@ def measure(home: Home, effort: Effort) -> dict[str, Any]:
     return found
 
 
-def _services(home: Home, open_: ExitStack) -> Iterable[Service]:
+def _services(home: Home, begin: Iterable[Begin], open_: ExitStack) -> Iterable[Service]:
     """Start everything that is compared; one that this version does not have is left out, and said to be."""
-    for begin in (running.bento, running.mute, running.bare, running.gateway):
-        _say(f"starting {begin.__name__}")
-        service = open_.enter_context(begin(home))
+    for one in begin:
+        _say(f"starting {one.__name__}")
+        service = open_.enter_context(one(home))
         if service is not None:
             yield service
 
@@ -89,7 +95,7 @@ def _in_turn(
     home: Home, effort: Effort, below: running.Floor, services: Mapping[str, Service]
 ) -> tuple[list[dict[str, Any]], dict[str, dict[str, Any]]]:
     """Return the floor of each round, and per service the median over rounds of what one connection saw."""
-    floors, rounds = [below.measure()], {name: [] for name in services}  # type: ignore[var-annotated]
+    floors, rounds = [below.measure(effort.floor_rounds)], {name: [] for name in services}  # type: ignore[var-annotated]
     for number in range(effort.rounds):
         _say(f"round {number + 1} of {effort.rounds}")
         for name, service in services.items():
@@ -97,7 +103,7 @@ def _in_turn(
             told = in_process(plan(home, service, count=effort.answers, warm_up=effort.warm_up))
             told["cpu_ms"] = round(1000 * (service.cpu_seconds - cpu) / (effort.answers + effort.warm_up), 4)
             rounds[name].append(told)
-        floors.append(below.measure())
+        floors.append(below.measure(effort.floor_rounds))
     return floors, {name: _median(told) for name, told in rounds.items()}
 
 

@@ -16,6 +16,7 @@ from fastapi.responses import Response
 from pydantic import BaseModel
 
 from bench.serving import floor
+from bench.serving.home import MADE
 
 
 class Ask(BaseModel):
@@ -50,9 +51,11 @@ def main(arguments: Sequence[str]) -> None:
     home = Path(arguments[0])
     parts = floor.Parts(home)
     parts.by_graph = (
-        floor.measure(parts)["retrieval"] == "graph"
+        floor.measure(parts, 1)["retrieval"] == "graph"
     )  # it takes what is quicker, as the floor does
-    rows: dict[str, object] = dict(zip(floor.names(), parts.histories, strict=True))
+    rows: dict[str, object] = dict(
+        zip(floor.names(orjson.loads((home / MADE).read_bytes())), parts.histories, strict=True)
+    )
     settle()
     sys.stderr.write(orjson.dumps({"people": len(rows)}).decode() + "\n")
     uvicorn.run(

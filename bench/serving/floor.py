@@ -1,16 +1,16 @@
 """The floor: the parts of one answer called directly, in one process and one thread, with the very model that the bento serves.
 
-    echo | python -m bench.serving.floor HOME
+    echo 6 | python -m bench.serving.floor HOME
 
-Encode a history of 50 (the encoder's own network), retrieve 200 of all items, gather 200 x 40 numbers from memory, rank by the bento's
-trees, re-rank 20 of 60 (maximal marginal relevance: Carbonell & Goldstein, SIGIR 1998), write JSON. Nothing of a service is in
-it: no person is looked up, no signal computed from a history, no rule applied, no receipt kept.
+Encode a history of 50 (the encoder's own network), retrieve 200 of all items, gather 200 x 40 numbers from memory, rank by the
+bento's trees, re-rank 20 of 60 (maximal marginal relevance: Carbonell & Goldstein, SIGIR 1998), write JSON. Nothing of a service
+is in it: no person is looked up, no signal computed from a history, no rule applied, no receipt kept.
 """
 
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from bench.serving.load import percentiles
 from bench.serving.shop import person_id
 from counterfoil.pseudonym import pseudonym
 
-PEOPLE, ROUNDS, WARM_UP = 200, 6, 200
+ASKED, ROUNDS = 200, 6
 LENGTH, CANDIDATES, POOL, SHOWN = 50, 200, 60, 20
 DIVERSITY = 0.3  # weight of unlikeness against relevance
 ENOUGH = 0.99  # recall from which a graph counts as retrieval
@@ -50,7 +50,7 @@ class Parts:
         self.vector_ID = np.ascontiguousarray(self.embedding_ID.numpy())
         self.bias_I = encoder.bias_I.numpy()
         self.trees = self.model.ranker.trees
-        self.histories = histories(home, made["as_of"], self.items.index)
+        self.histories = histories(home, made, self.items.index)
         self.signal_IF = self._signals()
         length_I = np.linalg.norm(self.vector_ID, axis=1, keepdims=True)
         self.unit_ID = self.vector_ID / np.maximum(length_I, 1e-9)
@@ -189,34 +189,35 @@ class Parts:
         return float(np.mean(shares))
 
 
-def histories(home: Path, as_of: str, index: dict[str, int]) -> list[np.ndarray]:
-    """Return the latest 50 items of PEOPLE people, from the features that were built, int64 [50] each."""
+def histories(home: Path, made: Mapping[str, Any], index: Mapping[str, int]) -> list[np.ndarray]:
+    """Return the latest 50 items of those who are asked for, from the features that were built, int64 [50] each."""
     import pyarrow.parquet as pq
 
     from counterfoil import canonical
     from feature_repo.build import partition
 
-    path = partition(settings_of(home).features, "person", canonical.utc_time(as_of))
-    wanted = {pseudonym(name, settings_of(home).pseudonym_key): name for name in names()}
+    current = settings_of(home)
+    path = partition(current.features, "person", canonical.utc_time(made["as_of"]))
+    wanted = {pseudonym(name, current.pseudonym_key): name for name in names(made)}
     table = pq.read_table(path, columns=["person", "history_items"], filters=[("person", "in", list(wanted))])
     rows = zip(table["person"].to_pylist(), table["history_items"].to_pylist(), strict=True)
-    by_name = {
+    found = {
         wanted[who]: np.array([index[item] for item in items[-LENGTH:]], np.int64) for who, items in rows
     }
-    return [by_name[name] for name in names()]
+    return [found[name] for name in names(made)]
 
 
-def names() -> list[str]:
+def names(made: Mapping[str, Any]) -> list[str]:
     """Return the shop's own names of the people who are asked for here."""
-    return [person_id(number) for number in range(PEOPLE)]
+    return [person_id(number) for number in range(min(made["people"], ASKED))]
 
 
-def measure(parts: Parts) -> dict[str, Any]:
+def measure(parts: Parts, rounds: int = ROUNDS) -> dict[str, Any]:
     """Return medians and more per part and of the sum, in milliseconds, retrieval both ways; the quicker one counts."""
     ways = {}
     for by_graph in (False, True):
         parts.by_graph = by_graph
-        ways["graph" if by_graph else "exact"] = _measured(parts)
+        ways["graph" if by_graph else "exact"] = _measured(parts, rounds)
     usable = {way: told for way, told in ways.items() if way == "exact" or parts.recall >= ENOUGH}
     best = min(usable, key=lambda way: usable[way]["sum"]["p50"])
     return {
@@ -231,11 +232,11 @@ def measure(parts: Parts) -> dict[str, Any]:
     }
 
 
-def _measured(parts: Parts) -> dict[str, Any]:
-    for item_L in parts.histories[:WARM_UP]:
+def _measured(parts: Parts, rounds: int) -> dict[str, Any]:
+    for item_L in parts.histories:
         parts.answer(item_L)
     moments: list[list[int]] = []
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         moments += [parts.timed(item_L)[1] for item_L in parts.histories]
     took_NP = np.diff(np.array(moments), axis=1) / 1e6
     found = {name: percentiles(took_N) for name, took_N in zip(PARTS, took_NP.T, strict=True)}
@@ -243,13 +244,13 @@ def _measured(parts: Parts) -> dict[str, Any]:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Load the home's bento, then measure once for every line that comes in, and answer each with a line."""
+    """Load the home's bento, then measure as often as each line that comes in says, and answer it with a line."""
     from bentos.startup import settle
 
     parts = Parts(Path(arguments[0]))
     settle()
-    for _ in sys.stdin:
-        sys.stdout.buffer.write(orjson.dumps(measure(parts)) + b"\n")
+    for line in sys.stdin:
+        sys.stdout.buffer.write(orjson.dumps(measure(parts, int(line))) + b"\n")
         sys.stdout.buffer.flush()
     os._exit(0)  # what native libraries say while they are taken down is nobody's business
 

@@ -111,7 +111,7 @@ def make(folder: Path, size: Size) -> dict[str, Any]:
         "bento": done.release.tag,
         "epoch": done.release.epoch,
         "sentences": list(done.decision.sentences),
-        "signals": recipe.SIGNALS,
+        "people": size.people,
         "as_of": canonical.utc_text(size.as_of),
     }
 

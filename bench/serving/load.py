@@ -245,7 +245,7 @@ def percentiles(took_ms: Sequence[float]) -> dict[str, float]:
 
 
 def told(plan: Plan, answers: Sequence[Answer], cpu_seconds: float) -> dict[str, Any]:
-    """Return what a run came to. Times are of the answers that came, from the moment at which they were due; failures are counted.
+    """Return what a run came to. Times are of the answers that came, from when they were due; failures are counted.
 
     `behind_ms` says how late questions were sent: the generator itself, or all its connections, were busy.
     """

@@ -152,10 +152,10 @@ class Floor:
             start_new_session=True,
         )
 
-    def measure(self) -> dict[str, Any]:
-        """Measure the floor now. UnavailableError when its process ended."""
+    def measure(self, rounds: int) -> dict[str, Any]:
+        """Measure the floor now, with so many rounds over its people. UnavailableError when its process ended."""
         assert self._child.stdin and self._child.stdout and self._child.stderr
-        self._child.stdin.write(b"now\n")
+        self._child.stdin.write(b"%d\n" % rounds)
         self._child.stdin.flush()
         line = self._child.stdout.readline()
         if not line:
@@ -172,7 +172,7 @@ class Floor:
 
 @contextmanager
 def mute(home: Home) -> Iterator[Service]:
-    """Serve the champion's bento with the code in it, but for receipts, which go nowhere: what is missing then is what they cost."""
+    """Serve the champion's bento with the code in it, but receipts go nowhere: what an answer saves then is what they cost."""
     place = home.folder / "bentoml" / "bentos" / home.made["bento"].replace(":", "/")
     told = {"release": home.made["release"], "epoch": home.made["epoch"], "bento": home.made["bento"]}
     arguments = ["-P", "-c", MUTE, str(place / "src"), str(place), orjson.dumps(told).decode()]

@@ -26,8 +26,8 @@ def floor(told: Mapping[str, Any]) -> str:
     rows = [_row(part, found["parts"][part]) for part in (*PARTS, "sum")]
     other = next(iter(found["other"].items()), None)
     lines = [
-        f"the floor: {found['items']:,} items, {found['signals']} signals, {found['trees']} trees; retrieval {found['retrieval']},"
-        f" recall of the graph {found['recall@200']:.3f}\n",
+        f"the floor: {found['items']:,} items, {found['signals']} signals, {found['trees']} trees;"
+        f" retrieval {found['retrieval']}, recall of the graph {found['recall@200']:.3f}\n",
         *rows,
     ]
     if other is not None:
