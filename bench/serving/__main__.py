@@ -1,6 +1,6 @@
 """`make bench-serving`: what answers, events and releases cost, beside the floor of their parts and a bare FastAPI service.
 
-    python -m bench.serving [--only floor,answer,start,events,soak,switch] [--minutes 15] [--quick]
+    python -m bench.serving [--only floor,answer,start,events,switch,soak] [--minutes 15] [--quick]
 
 The shop is made once, below .bench (minutes); measures run one after another, print a table, and leave one JSON file below
 bench/results with medians, ratios, load, versions and commit.
@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 
 from bench import report
-from bench.serving import answer, home, running, table
+from bench.serving import answer, events, home, running, soak, start, switch, table
 from bench.serving.answer import Effort
 from bench.serving.floor import ROUNDS
 from counterfoil import settings
@@ -48,7 +48,37 @@ def answers(shop: home.Home, asked: argparse.Namespace) -> dict[str, Any]:
     return answer.measure(shop, QUICK if asked.quick else Effort())
 
 
-MEASURES = {"floor": floor, "answer": answers}
+def starts(shop: home.Home, asked: argparse.Namespace) -> dict[str, Any]:
+    """Measure how long bentos take until they are ready."""
+    sizes = [shop] if asked.quick else [shop, home.opened(home.HUGE)]
+    return {
+        f"{one.size.items:,} items": start.measure(one, 1 if asked.quick else start.TIMES) for one in sizes
+    }
+
+
+def incoming(shop: home.Home, asked: argparse.Namespace) -> dict[str, Any]:
+    """Measure events coming in."""
+    return events.measure(shop, *((2.0, 5) if asked.quick else ()))
+
+
+def long(shop: home.Home, asked: argparse.Namespace) -> dict[str, Any]:
+    """Measure what minutes of load do."""
+    return soak.measure(shop, 0.5 if asked.quick else asked.minutes)
+
+
+def switches(shop: home.Home, asked: argparse.Namespace) -> dict[str, Any]:
+    """Measure releases under load."""
+    return switch.measure(shop, *((2_000, 2.0) if asked.quick else ()))
+
+
+MEASURES = {
+    "floor": floor,
+    "answer": answers,
+    "start": starts,
+    "events": incoming,
+    "switch": switches,
+    "soak": long,
+}
 
 
 def main() -> int:

@@ -22,7 +22,7 @@ from counterfoil.settings import Settings
 from flows.place import Place, place_of, source_digest
 
 FOLDER = Path(".bench")
-LARGE, HUGE = Size(items=100_000, people=20_000), Size(items=1_000_000, people=20_000)
+LARGE, HUGE = Size(items=100_000, people=20_000), Size(items=1_000_000, people=5_000)
 TTL_DAYS = 36_500  # the shop's days stay where they are, and the clock does not
 MADE = "bench-home.json"
 # What a home is made by: another recipe, another home.
@@ -100,7 +100,7 @@ def make(folder: Path, size: Size) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as source:
         land(open_source("contract", shop.write(Path(source) / "shop", size)), place.settings)
     memory = recorder(place)
-    memory.on_start = lambda verb, label: print(f"  {verb} {label}", file=sys.stderr, flush=True)  # noqa: T201
+    memory.on_end = lambda outcome: _say(f"{outcome.verb} {outcome.label}, {outcome.seconds:.1f} s")
     held = replace(steps(place, memory), fit=memory.wrap(_at(place, recipe.fit)))
     case = recipe.use_case()
     done = advance(case, size.as_of, held)
@@ -114,6 +114,11 @@ def make(folder: Path, size: Size) -> dict[str, Any]:
         "people": size.people,
         "as_of": canonical.utc_text(size.as_of),
     }
+
+
+def _say(what: str) -> None:
+    sys.stderr.write(f"  {what}\n")
+    sys.stderr.flush()
 
 
 def _made(folder: Path) -> dict[str, Any] | None:

@@ -21,6 +21,7 @@ import httptools
 import numpy as np
 import orjson
 
+DIGITS = 10
 SHARES = {"p50": 0.50, "p90": 0.90, "p95": 0.95, "p99": 0.99, "p99.9": 0.999}
 
 
@@ -47,6 +48,9 @@ class Plan:
     patience: float = 10.0
     keep: bool = False
     watched: tuple[str, ...] = ()  # headers of answers to keep with them
+    numbered: str | None = (
+        None  # a text of DIGITS letters in bodies, which becomes the number of the question
+    )
 
 
 @dataclass(slots=True)
@@ -203,7 +207,7 @@ class Load:
         try:
             async with asyncio.timeout(self.plan.patience):
                 connection = await self._connection()
-                await connection.ask(self.requests[answer.number % len(self.requests)], answer)
+                await connection.ask(self._question(answer.number), answer)
         except TimeoutError:
             answer.done, answer.fault = time.perf_counter(), "late"
             if connection is not None:
@@ -212,6 +216,12 @@ class Load:
             answer.done, answer.fault = time.perf_counter(), type(fault).__name__
         else:
             self.free.append(connection)
+
+    def _question(self, number: int) -> bytes:
+        request = self.requests[number % len(self.requests)]
+        if self.plan.numbered is None:
+            return request
+        return request.replace(self.plan.numbered.encode(), b"%0*d" % (DIGITS, number))
 
     async def _connection(self) -> Connection:
         while self.free:

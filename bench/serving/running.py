@@ -1,5 +1,6 @@
 """Processes under measurement: started on a free port, awaited, watched (CPU, memory), ended; never anybody else's."""
 
+import importlib.util
 import os
 import socket
 import subprocess
@@ -26,26 +27,34 @@ READY_SECONDS, END_SECONDS = 300.0, 20.0
 
 @dataclass(frozen=True, kw_only=True)
 class Service:
-    """A process that answers: its name, id, port, and how many seconds passed until it was ready."""
+    """Processes that answer: name, ids, the port of the door, and how many seconds passed until they were ready."""
 
     name: str
-    pid: int
+    pids: tuple[int, ...]
     port: int
     ready_seconds: float
     headers: dict[str, str] = field(default_factory=dict)  # what a request carries besides; none: the token
 
     @property
     def cpu_seconds(self) -> float:
-        """CPU time of the process and its children so far, those that ended too."""
-        own = psutil.Process(self.pid)
-        times = [own.cpu_times(), *(child.cpu_times() for child in own.children(recursive=True))]
-        return sum(t.user + t.system for t in times) + times[0].children_user + times[0].children_system
+        """CPU time of the processes and their children so far, those that ended too."""
+        return sum(_cpu_seconds(psutil.Process(pid)) for pid in self.pids)
 
     @property
     def rss_bytes(self) -> int:
-        """Resident memory of the process and its children."""
-        own = psutil.Process(self.pid)
-        return sum(one.memory_info().rss for one in [own, *own.children(recursive=True)])
+        """Resident memory of the processes and their children."""
+        return sum(rss_bytes(pid) for pid in self.pids)
+
+
+def _cpu_seconds(own: psutil.Process) -> float:
+    times = [own.cpu_times(), *(child.cpu_times() for child in own.children(recursive=True))]
+    return sum(t.user + t.system for t in times) + times[0].children_user + times[0].children_system
+
+
+def rss_bytes(pid: int) -> int:
+    """Resident memory of a process and its children."""
+    own = psutil.Process(pid)
+    return sum(one.memory_info().rss for one in [own, *own.children(recursive=True)])
 
 
 @contextmanager
@@ -78,7 +87,14 @@ def bare(home: Home) -> Iterator[Service]:
 @contextmanager
 def gateway(home: Home) -> Iterator[Service | None]:
     """Serve through the one public door; None where this version has none."""
-    yield None
+    if importlib.util.find_spec("bentos.gateway") is None:
+        yield None
+        return
+    from bench.serving import whole
+
+    with whole.running(home) as held:
+        whole.champion_first(held, home)
+        yield held.service
 
 
 @contextmanager
@@ -97,7 +113,7 @@ def started(name: str, arguments: Sequence[str], env: Mapping[str, str]) -> Iter
         )
         try:
             _await(name, child, port, log)
-            yield Service(name=name, pid=child.pid, port=port, ready_seconds=time.perf_counter() - began)
+            yield Service(name=name, pids=(child.pid,), port=port, ready_seconds=time.perf_counter() - began)
         finally:
             end(child)
 

@@ -76,10 +76,71 @@ def _verdicts(told: Mapping[str, Any]) -> str:
     return "".join(verdict(*row) for row in rows)
 
 
+def start(told: Mapping[str, Any]) -> str:
+    """Return how long bentos took until they were ready."""
+    lines = []
+    for name, found in told.items():
+        bound = 10.0 if found["items"] <= 100_000 else 30.0
+        seconds = ", ".join(f"{one:.1f}" for one in found["seconds"])
+        lines.append(verdict(f"ready, {name} (s: {seconds})", found["median"], bound, "less"))
+        lines.append(f"       memory {found['rss_bytes'] / 1e6:,.0f} MB\n")
+    return "".join(lines)
+
+
+def events(told: Mapping[str, Any]) -> str:
+    """Return how events came in."""
+    lines = []
+    for name, bound in (("batches", 20_000), ("singles", 2_000)):
+        found = told[name]
+        lines.append(f"{_row(f'{name}, acknowledged', found['ms'])[:-1]}{_troubles(found)}\n")
+        lines.append(verdict(f"events a second, {name}", found["events_a_second"], bound, "more"))
+    seen = told["visible"]
+    if seen["ms"]:
+        lines.append(_row("until an answer knows", seen["ms"]))
+    lines.append(verdict("visible within a second, missed", seen["missed"], 0, "less"))
+    return "".join(lines)
+
+
+def switch(told: Mapping[str, Any]) -> str:
+    """Return what requests saw of releases."""
+    found, shadow = told["switch"], told["shadow"]
+    lines = [
+        f"{found['asked']:,} requests at {told['rate']:,.0f} a second of {told['most']:,.0f} that can be had\n"
+    ]
+    for one in found["commands"]:
+        lines.append(f"  {one['command']} at {one['at']:.1f} s took {one['seconds']:.1f} s\n")
+    lines += [
+        _row("while releases switch", found["ms"]),
+        f"  longest gap between answers {found['gap_ms']:.0f} ms\n",
+        verdict("failed requests at switches", found["failed"], 0, "less"),
+        verdict("people who stay with one arm", found["sticky"] or 0.0, 1.0, "more"),
+        _row("without a shadow", shadow["without_ms"]),
+        _row("with a shadow of everything", shadow["with_ms"]),
+        verdict("shadow, ms more at p95", shadow["extra_p95_ms"], 1.0, "less"),
+    ]
+    for fault, bad in told["bad"].items():
+        seconds = bad["seconds"] if bad["taken_back"] and bad["seconds"] is not None else float("inf")
+        lines.append(verdict(f"bad challenger, {fault}: seconds", seconds, 10.0, "less"))
+        lines.append(verdict(f"bad challenger, {fault}: people exposed", bad["exposed"], 0.01, "less"))
+    return "".join(lines)
+
+
+def soak(told: Mapping[str, Any]) -> str:
+    """Return what minutes of load did."""
+    lines = [
+        f"{told['minutes']:g} minutes at {told['asked_rate']:,.0f} a second of {told['most']:,.0f} that can be had\n",
+        f"{_row('answers', told['load']['ms'])[:-1]}{_troubles(told['load'])}\n",
+        verdict("failed requests", told["load"]["failed"], 0, "less"),
+    ]
+    for name, grown in told["growth"].items():
+        lines.append(verdict(f"memory of {name}, growth", grown, 0.02, "less"))
+    return "".join(lines)
+
+
 def verdict(name: str, value: float, bound: float, better: str) -> str:
     """Return a line that says whether a bound holds."""
     held = value <= bound if better == "less" else value >= bound
-    return f"{'held  ' if held else 'BROKEN'} {name:<40} {value:10.3f}  bound {bound:g}\n"
+    return f"{'held  ' if held else 'BROKEN'} {name:<52} {value:10.3f}  bound {bound:g}\n"
 
 
 def _receipt(found: Mapping[str, Any]) -> str:
@@ -97,4 +158,11 @@ def _troubles(found: Mapping[str, Any]) -> str:
     return f"  ({', '.join(told)})" if told else ""
 
 
-TABLES = {"floor": floor, "answer": answer}
+TABLES = {
+    "floor": floor,
+    "answer": answer,
+    "start": start,
+    "events": events,
+    "switch": switch,
+    "soak": soak,
+}
