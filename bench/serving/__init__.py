@@ -1,1 +1,1 @@
-"""`make bench-serving`: what an answer, an event and a release cost, held against the floor of their parts in the same run."""
+"""What an answer, an event and a release cost, held against the floor of their parts in the same run."""

@@ -1,4 +1,4 @@
-"""`make bench-serving`: what answers, events and releases cost, beside the floor of their parts and a bare FastAPI service.
+"""`make bench-serving`: what answers, events and releases cost, beside the floor of their parts.
 
     python -m bench.serving [--only floor,answer,start,events,switch,soak] [--minutes 15] [--quick]
 

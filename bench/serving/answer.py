@@ -1,4 +1,4 @@
-"""What an answer costs: bento, gateway and a bare FastAPI service beside the floor, in turns; then as many as can be had.
+"""What an answer costs: bento, gateway and a bare FastAPI service beside the floor, in turns.
 
 One connection says what an answer takes; many, how many there are; questions at half and at 80% of that, drawn beforehand, what
 the slowest wait.

@@ -1,4 +1,4 @@
-"""The comparator: a bare FastAPI service that does the floor's work for each request, in a process of its own.
+"""The comparator: a bare FastAPI service that does the floor's work for each request.
 
     python -m bench.serving.bare HOME PORT
 

@@ -1,4 +1,4 @@
-"""Behaviour coming in through the gateway: events a second, how soon acknowledged, how soon answered by."""
+"""Behaviour coming in through the gateway: events a second, acknowledged and known to answers how soon."""
 
 import http.client
 import secrets

@@ -1,10 +1,11 @@
-"""The floor: the parts of one answer called directly, in one process and one thread, with the very model that the bento serves.
+"""The floor: the parts of one answer called directly, in one process and one thread.
 
     echo 6 | python -m bench.serving.floor HOME
 
-Encode a history of 50 (the encoder's own network), retrieve 200 of all items, gather 200 x 40 numbers from memory, rank by the
-bento's trees, re-rank 20 of 60 (maximal marginal relevance: Carbonell & Goldstein, SIGIR 1998), write JSON. Nothing of a service
-is in it: no person is looked up, no signal computed from a history, no rule applied, no receipt kept.
+The model is the very one of the bento. Encode a history of 50 (the encoder's own network), retrieve 200 of all items, gather
+200 x 40 numbers from memory, rank by the bento's trees, re-rank 20 of 60 (maximal marginal relevance: Carbonell & Goldstein,
+SIGIR 1998), write JSON. Nothing of a service is in it: no person is looked up, no signal computed from a history, no rule
+applied, no receipt kept.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""The home that is measured: a synthetic shop landed, learned from and released by the product's own verbs. Kept between runs.
+"""The home that is measured: a synthetic shop landed, learned from and released by the product's verbs.
 
 python -m bench.serving.home FOLDER ITEMS PEOPLE
 """

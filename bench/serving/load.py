@@ -1,4 +1,4 @@
-"""The load: a process of its own that asks over loopback, and says of every answer how long it took and what it was.
+"""The load: a process of its own that asks over loopback, and says how long every answer took.
 
     python -m bench.serving.load < plan.json > told.json
 

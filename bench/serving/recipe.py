@@ -1,4 +1,4 @@
-"""What is served in the measurement: a sequence encoder proposes 200, 300 trees of depth 6 rank them by 40 signals.
+"""What is served: a sequence encoder proposes 200 items, 300 trees of depth 6 rank them by 40 signals.
 
 Training quality is not measured, work per answer is: the encoder learns a little, once, and every seed's trees learn from what it
 proposed. The parts are the product's own; only the sizes are set here, where a use case would leave them to the data.

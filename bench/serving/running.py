@@ -1,4 +1,4 @@
-"""Processes under measurement: started on a free port, awaited, watched (CPU, memory), ended; never anybody else's."""
+"""Processes under measurement: started on a free port, awaited, watched, ended; never anybody else's."""
 
 import importlib.util
 import os

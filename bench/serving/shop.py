@@ -1,4 +1,4 @@
-"""A shop of any size, made from a seed: everybody has a few shelves, within which items follow a power law.
+"""A shop of any size, made from a seed: everybody has a few shelves with a power law within each.
 
 Nobody has fewer than HISTORY lines, so that every question carries a history of the length that the floor is measured with.
 """

@@ -1,4 +1,4 @@
-"""Long under load: four fifths of what can be had, through the gateway, for minutes; errors, and the memory of each process."""
+"""Minutes under four fifths of the load that can be had: errors, and the memory of each process."""
 
 import threading
 import time

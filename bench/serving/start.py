@@ -1,4 +1,4 @@
-"""How long a bento takes until it is ready: from the launcher's start to the first `GET /readyz` that says so."""
+"""How long a bento takes until it is ready: from its launch to the first `GET /readyz` that says so."""
 
 import statistics
 from typing import Any

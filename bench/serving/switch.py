@@ -1,4 +1,4 @@
-"""Releases under load: a new champion, a canary, a shadow, a rollback, and challengers that are no good, while questions come.
+"""Releases under load: shadow, canary, champion, rollback, and challengers that are no good.
 
 Everything is done by the product's commands, in processes of their own. A bad challenger is a real bento whose code was spoilt
 before it was packaged: slow, failing, or with empty lists; nothing in the product knows of that.

@@ -1,4 +1,4 @@
-"""All that answers in a home: supervisor, gateway, collector and services, by the product's own verbs."""
+"""All that answers in a home (supervisor, gateway, collector, services), run by the product's verbs."""
 
 import os
 import secrets
