@@ -3,7 +3,6 @@
 What an answer leaves behind is not decided here: the seam records whatever comes out.
 """
 
-import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -11,6 +10,7 @@ from datetime import datetime
 from typing import Any
 
 import numpy as np
+import orjson
 
 from bentos.recommend import recent
 from bentos.recommend.asked import NOBODY, Question, recalled, received
@@ -178,7 +178,7 @@ def receipt_items(chosen: Chosen, found: list[tuple[Reason, ...]], ids: list[str
     return tuple(
         ReceiptItem(item=ids[item], score=score, sources=sources, reasons=tuple(one.said for one in reasons))
         for item, score, sources, reasons in zip(
-            chosen.item_K.tolist(), chosen.score_K.tolist(), chosen.sources, found, strict=True
+            chosen.item_K.tolist(), short(chosen.score_K), chosen.sources, found, strict=True
         )
     )
 
@@ -223,7 +223,15 @@ def recorded_features(
 
 def named(names: tuple[str, ...], values_F: np.ndarray) -> dict[str, float | None]:
     """Return values by name; what is not known is None."""
-    return {
-        name: value if math.isfinite(value) else None
-        for name, value in zip(names, values_F.tolist(), strict=True)
-    }
+    return dict(zip(names, short(values_F), strict=True))
+
+
+def short(values: np.ndarray) -> list[Any]:
+    """Return numbers with the fewest digits that tell a float32 from its neighbours: half of what a receipt would hold otherwise.
+
+    None for what is not finite.
+    """
+    told: list[Any] = orjson.loads(
+        orjson.dumps(np.ascontiguousarray(values), option=orjson.OPT_SERIALIZE_NUMPY)
+    )
+    return told
