@@ -24,6 +24,7 @@ PACKAGES = (
     "duckdb",
     "feast",
     "implicit",
+    "numba",
     "numpy",
     "orjson",
     "pillow",
