@@ -194,6 +194,17 @@ def make_bento(root: Path, settings: Settings, family_name: str = "repurchase") 
 
 
 @dataclass(frozen=True)
+class Recently:
+    """What happened since, in memory: nothing, unless a test says so."""
+
+    item_ids: list[str] = field(default_factory=list)
+    kinds: list[str] = field(default_factory=list)
+    times_us: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    quantities: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
+    here: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
+
+
+@dataclass(frozen=True)
 class MemoryView:
     """A person view in memory."""
 
@@ -204,6 +215,7 @@ class MemoryView:
     category_affinity: dict[str, float] = field(default_factory=dict)
     event_time: datetime | None = None
     expired: bool = False
+    recent: Recently = field(default_factory=Recently)
 
 
 class MemoryOnline:
@@ -219,9 +231,9 @@ class MemoryOnline:
             for person in range(PEOPLE)
         }
 
-    def person(self, person_id: str, now: datetime) -> MemoryView:
+    def person(self, person_id: str | None, now: datetime, session: str | None = None) -> MemoryView:
         """Return the view of a pseudonym, empty when nobody is known by it."""
-        rows = self.rows.get(person_id)
+        rows = self.rows.get(person_id or "")
         if rows is None:
             return MemoryView([], np.zeros(0), np.zeros(0))
         return MemoryView(

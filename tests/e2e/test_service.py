@@ -41,10 +41,10 @@ class Switch:
     def __init__(self, key: str) -> None:
         self.inner, self.broken = MemoryOnline(key), False
 
-    def person(self, person_id: str, now: datetime) -> MemoryView:
+    def person(self, person_id: str | None, now: datetime, session: str | None = None) -> MemoryView:
         if self.broken:
             raise UnavailableError("the online store does not answer")
-        return self.inner.person(person_id, now)
+        return self.inner.person(person_id, now, session)
 
 
 class Clock:
