@@ -10,7 +10,7 @@ PEERS  := .venv-peers
 export DO_NOT_TRACK := 1
 export PYTHONHASHSEED := 0
 
-.PHONY: setup check test test-slow test-browser bench bench-models bench-growth bench-reach demo up down clean lock tree
+.PHONY: setup check test test-slow test-browser bench bench-models bench-growth bench-reach bench-serving demo up down clean lock tree
 setup: $(STAMP)
 
 $(STAMP): requirements.lock pyproject.toml
@@ -62,6 +62,11 @@ bench-growth: setup
 # How long blast-radius and lineage take over a million receipts; minutes to make the home; make bench-reach RECEIPTS=100000
 bench-reach: setup
 	$(BIN)/python -m bench.reach $(if $(RECEIPTS),--receipts $(RECEIPTS))
+
+# What answers, events and releases cost beside the floor of their parts; minutes to make the shop, kept in .bench;
+# make bench-serving ONLY=floor,answer; make bench-serving ONLY=soak MINUTES=15
+bench-serving: setup
+	$(BIN)/python -m bench.serving $(if $(ONLY),--only $(ONLY)) $(if $(MINUTES),--minutes $(MINUTES)) $(if $(QUICK),--quick)
 
 $(PEERS)/.ready: bench/peers/requirements.lock | setup
 	test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
