@@ -145,8 +145,8 @@ def read(folder: Path, as_of_us: int) -> Snapshot:
 def partners(history: Interactions) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return per item those taken with it on one day most often, int32 [I, 16], on how many such days, and their bond.
 
-    The bond, float16, is the cosine similarity of the days; partners are ordered by it. Pairs below five days are left out, so are
-    baskets above 200 items (nobody's taste) and all but the newest four million interactions (bounded memory).
+    The bond, float16, is the cosine similarity of the days; partners are ordered by it. Pairs below five days are left out, so
+    are baskets above 200 items (nobody's taste) and all but the newest four million interactions (bounded memory).
     """
     partner_IK = np.full((history.items, PARTNERS), -1, np.int32)
     together_IK = np.zeros((history.items, PARTNERS), np.int32)
