@@ -3,18 +3,21 @@
 Segments that land together are set apart first, so that a run that died is finished by the next one with the very same source.
 """
 
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
+import orjson
 from filelock import FileLock, Timeout
 
 from bentos import inner
 from bentos import routes as gateway
 from counterfoil import collected, segment, terminal
 from counterfoil.errors import ConfigError, ConflictError, IntegrityError, UnavailableError
-from counterfoil.files import sync
+from counterfoil.files import sync, write_durably
 from counterfoil.importers import open_source
 from counterfoil.landing import Landed, land
 from counterfoil.landing.progress import Progress, silent
@@ -76,6 +79,48 @@ def tell_collector(place: Place, path: str, body: Any = None) -> bool:
     if answer.status_code != 200:
         raise UnavailableError(f"the collector at {url} answered {answer.status_code} to {path}; see its log")
     return True
+
+
+def rows_of(place: Place, person: str, sessions: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Yield the collected events of a pseudonym that have not landed, and those of its sessions (by their pseudonyms)."""
+    theirs = _theirs(person, sessions)
+    for path in collected.segments(place.settings.events):
+        for payload in segment.payloads(path):
+            if theirs.search(payload):
+                yield {"segment": path.stem, **orjson.loads(payload)}
+
+
+def sessions_of(place: Place, person: str) -> tuple[str, ...]:
+    """Return the sessions (by their pseudonyms) in which the log has seen a pseudonym, and nobody else."""
+    seen: dict[bool, set[str]] = {True: set(), False: set()}
+    for path in collected.segments(place.settings.events):
+        for event in collected.events(path):
+            if "session" in event:
+                seen[event["person"] == person].add(event["session"])
+    return tuple(sorted(seen[True] - seen[False]))
+
+
+def erase(place: Place, person: str, sessions: Sequence[str]) -> None:
+    """Take those events out of the log: their segments are closed, and written anew without them.
+
+    ConflictError when a process that this home did not start writes to one of them.
+    """
+    tell_collector(place, "/-/close")
+    theirs = _theirs(person, sessions)
+    for path in collected.segments(place.settings.events):
+        lines = path.read_bytes().splitlines(keepends=True)
+        kept = [line for line in lines if not theirs.search(line)]
+        if len(kept) == len(lines):
+            continue
+        with segment.done_with(path, 0) as free:
+            if not free:
+                raise ConflictError(f"another process writes to {path.name}; stop it, then run this again")
+            write_durably(path, b"".join(kept))
+
+
+def _theirs(person: str, sessions: Sequence[str]) -> "re.Pattern[bytes]":
+    keys = b"|".join(re.escape(key.encode()) for key in (person, *sessions))
+    return re.compile(rb'"(?:person|session)":"(?:' + keys + rb')"')
 
 
 def _apart(place: Place) -> list[Path]:
