@@ -92,7 +92,7 @@ def lately(place: Place, alias: str) -> None:
         "item": "i001",
     }
     _, descriptor, _ = collected.begin(place.settings.events, fingerprint(place.settings.pseudonym_key), NOON)
-    segment.append(descriptor, segment.line(json.dumps(event).encode()))
+    segment.append(descriptor, segment.line(json.dumps(event, separators=(",", ":")).encode()))
     os.close(descriptor)
     entry = json.dumps(["hers-late", int(NOON.timestamp() * 1e6), "click", "i001", None, visit, None, None])
     text = recent.text(0, [entry.encode()])
