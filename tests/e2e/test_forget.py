@@ -124,7 +124,7 @@ def held_of_others(home: Home) -> dict[str, Any]:
 
 
 EVERYWHERE = {
-    ".dvc", "features", "inbox", "landing", "logs", "prefect", "receipts", "reports", "simulated", "work",
+    ".dvc", "events", "features", "inbox", "landing", "logs", "prefect", "receipts", "reports", "simulated", "work",
 }  # fmt: skip
 
 
