@@ -58,7 +58,7 @@ class Guard:
 
 async def _body(scope: Scope, receive: Receive, seconds: float, *, flat: bool) -> bytes:
     headers = {name.lower(): value for name, value in scope["headers"]}
-    _check_headers(headers)
+    check_headers(headers)
     try:
         async with asyncio.timeout(seconds):
             body = await _read(receive)
@@ -73,7 +73,8 @@ async def _body(scope: Scope, receive: Receive, seconds: float, *, flat: bool) -
     return body
 
 
-def _check_headers(headers: dict[bytes, bytes]) -> None:
+def check_headers(headers: dict[bytes, bytes]) -> None:
+    """Refuse a body that is not plain JSON, or says that it is too long: 415 or 413. Names are in lower case."""
     kind = headers.get(b"content-type", b"application/json").split(b";")[0].strip().lower()
     if kind != b"application/json":
         raise Refusal(415, "media_type", f"{_shown(kind)} is not taken here; send application/json")

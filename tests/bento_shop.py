@@ -194,14 +194,14 @@ def make_bento(root: Path, settings: Settings, family_name: str = "repurchase") 
 
 
 @dataclass(frozen=True)
-class Recently:
-    """What happened since, in memory: nothing, unless a test says so."""
+class MemoryRecent:
+    """What happened since a row was made, in memory: nothing by default."""
 
-    item_ids: list[str] = field(default_factory=list)
-    kinds: list[str] = field(default_factory=list)
-    times_us: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
-    quantities: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
-    here: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
+    item_ids: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = ()
+    times_us: tuple[int, ...] = ()
+    quantities: tuple[float, ...] = ()
+    here: tuple[bool, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -215,7 +215,7 @@ class MemoryView:
     category_affinity: dict[str, float] = field(default_factory=dict)
     event_time: datetime | None = None
     expired: bool = False
-    recent: Recently = field(default_factory=Recently)
+    recent: MemoryRecent = MemoryRecent()
 
 
 class MemoryOnline:
@@ -230,12 +230,20 @@ class MemoryOnline:
             ]
             for person in range(PEOPLE)
         }
+        # by pseudonym of a person or a session: (item, kind, time in microseconds, quantity, whether in the session that asks)
+        self.recent: dict[str | None, list[tuple[str, str, int, float, bool]]] = {}
 
     def person(self, person_id: str | None, now: datetime, session: str | None = None) -> MemoryView:
-        """Return the view of a pseudonym, empty when nobody is known by it."""
-        rows = self.rows.get(person_id or "")
+        """Return the view of a pseudonym, empty when nobody is known by it, with what was put into `recent`."""
+        found = [row for key in (person_id, session) for row in self.recent.get(key, ()) if key]
+        recent = (
+            MemoryRecent(*zip(*sorted(found, key=lambda row: row[2]), strict=True))
+            if found
+            else MemoryRecent()
+        )
+        rows = self.rows.get(person_id)
         if rows is None:
-            return MemoryView([], np.zeros(0), np.zeros(0))
+            return MemoryView([], np.zeros(0), np.zeros(0), recent=recent)
         return MemoryView(
             history_items=[ITEMS[item] for _, item in rows],
             history_times_us=np.array([time for time, _ in rows]),
@@ -243,4 +251,5 @@ class MemoryOnline:
             features={"recency_days": 1.0, "baskets": 17.0},
             category_affinity={"home": 0.5},
             event_time=AS_OF - timedelta(days=1),
+            recent=recent,
         )
