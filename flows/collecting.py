@@ -15,12 +15,13 @@ from filelock import FileLock, Timeout
 
 from bentos import inner
 from bentos import routes as gateway
-from counterfoil import collected, segment, terminal
+from counterfoil import canonical, collected, segment, terminal
 from counterfoil.errors import ConfigError, ConflictError, IntegrityError, UnavailableError
 from counterfoil.files import sync, write_durably
 from counterfoil.importers import open_source
 from counterfoil.landing import Landed, land
 from counterfoil.landing.progress import Progress, silent
+from counterfoil.processes import Processes
 from counterfoil.terminal import Stages
 from flows.place import Place, open_place
 
@@ -63,14 +64,11 @@ def waits(place: Place) -> bool:
 
 def tell_collector(place: Place, path: str, body: Any = None) -> bool:
     """Ask the collector of this installation for something; False where none runs. UnavailableError when it does not do it."""
-    try:
-        url = gateway.read(place.settings.run / gateway.FILE).collector
-        headers = {inner.TOKEN: inner.read_token(place.settings.run)}
-    except ConfigError:
-        return False
+    url = _url(place)
     if url is None:
         return False
     try:
+        headers = {inner.TOKEN: inner.read_token(place.settings.run)}
         answer = httpx.post(url + path, headers=headers, json=body, timeout=SECONDS)
     except httpx.ConnectError:
         return False
@@ -79,6 +77,33 @@ def tell_collector(place: Place, path: str, body: Any = None) -> bool:
     if answer.status_code != 200:
         raise UnavailableError(f"the collector at {url} answered {answer.status_code} to {path}; see its log")
     return True
+
+
+def _url(place: Place) -> str | None:
+    """Return where the collector listens: that of this machine, or the one that the gateway's routes name."""
+    running = Processes(place.settings.home).running().get("collector")
+    if running is not None:
+        return running.url
+    try:
+        return gateway.read(place.settings.run / gateway.FILE).collector
+    except ConfigError:
+        return None
+
+
+def acts_of(place: Place, receipt: str, person: str, items: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the collected events that name a receipt, or are a person's and about one of these items; the oldest first."""
+    marks = re.compile(b"|".join(re.escape(f'"{one}"'.encode()) for one in (receipt, person)))
+    shown = frozenset(items)
+    found = {}
+    for path in collected.segments(place.settings.events):
+        for payload in segment.payloads(path):
+            if marks.search(payload):
+                event = orjson.loads(payload)
+                if event.get("receipt") == receipt or (
+                    event.get("person") == person and event.get("item") in shown
+                ):
+                    found[event["id"]] = {**event, "time": canonical.utc_time(event["time"])}
+    return sorted(found.values(), key=lambda event: (event["time"], event["id"]))
 
 
 def rows_of(place: Place, person: str, sessions: Sequence[str]) -> Iterator[dict[str, Any]]:
