@@ -170,7 +170,7 @@ def test_a_shadow_that_is_slow_makes_copies_drop_and_nobody_wait(running: Shop, 
 def test_events_go_to_the_collector_as_they_came(running: Shop) -> None:
     body = b'{"events": [ {"id": "1"}, {"id": "2"} ]}'
     answer = httpx.post(f"{running.url}/events", content=body, headers={"content-type": "application/json"})
-    assert (answer.status_code, answer.json()) == (200, {"rows": [{"taken": True}]})
+    assert (answer.status_code, answer.json()) == (200, {"rows": [{"taken": True}] * 2})
     assert running.seen("collector")[-1]["body"].encode() == body
 
 
@@ -252,8 +252,8 @@ def test_a_champion_that_hangs_is_answered_for_within_the_budget(running: Shop, 
             began = time.monotonic()
             assert ask(running, headers={inner.DEADLINE: "400"}).json()["degraded"] == [SAYS]
             took.append(time.monotonic() - began)
-        assert max(took) < 0.6
-        assert min(took[5:]) < 0.1  # by then it is left alone
+        assert max(took) < 0.9
+        assert min(took[5:]) < 0.25  # by then it is left alone
     finally:
         process.send_signal(signal.SIGCONT)
     wait_for(lambda: ask(running).json()["degraded"] == [])
