@@ -25,6 +25,7 @@ PACKAGES = (
     "duckdb",
     "feast",
     "implicit",
+    "numba",
     "numpy",
     "orjson",
     "pillow",

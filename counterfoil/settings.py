@@ -69,6 +69,7 @@ class Settings(BaseSettings):
     console_address: str = "127.0.0.1"
     console_hosts: str = "127.0.0.1,localhost"
     feast_url: str | None = None
+    release_webhooks: str | None = None
     feature_ttl_days: int = Field(default=35, ge=1)
 
     @property
@@ -141,6 +142,11 @@ class Settings(BaseSettings):
     def openlineage_places(self) -> tuple[str, ...]:
         """Files and URLs that take OpenLineage events besides the home's own file: `openlineage` cut at commas."""
         return tuple(part.strip() for part in (self.openlineage or "").split(",") if part.strip())
+
+    @property
+    def release_places(self) -> tuple[str, ...]:
+        """URLs that are told of each change of who answers: `release_webhooks` cut at commas."""
+        return tuple(part.strip() for part in (self.release_webhooks or "").split(",") if part.strip())
 
     @cached_property
     def database(self) -> str:
