@@ -21,11 +21,11 @@ def judged(receipts: Receipts, stub: Receipt) -> Replayed:
         origin = receipts.find(named)
     except CounterfoilError as fault:
         return Replayed(id=stub.id, bento=stub.bento, kind="cannot replay", detail=str(fault))
-    excluded = set(stub.request["filters"]["exclude"])
+    excluded = {*stub.request["filters"]["exclude"], *stub.request.get("items", ())}
     left = [item for item in origin.items if item.item not in excluded][: stub.request["n"]]
-    said = {"id": stub.id, "bento": stub.bento, "notes": (f"copied from {named}",)}
+    kind, detail = SAME, ""
     if [item.item for item in left] != [item.item for item in stub.items]:
-        return Replayed(kind="items", detail=f"not the first items of {named}", **said)
-    if [(item.score, item.reasons) for item in left] != [(item.score, item.reasons) for item in stub.items]:
-        return Replayed(kind="words", detail=f"other scores or reasons than {named} has", **said)
-    return Replayed(kind=SAME, detail="", **said)
+        kind, detail = "items", f"not the first items of {named}"
+    elif [(item.score, item.reasons) for item in left] != [(item.score, item.reasons) for item in stub.items]:
+        kind, detail = "words", f"other scores or reasons than {named} has"
+    return Replayed(id=stub.id, bento=stub.bento, kind=kind, detail=detail, notes=(f"copied from {named}",))

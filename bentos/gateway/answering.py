@@ -206,5 +206,5 @@ class Answering:
 
 def _outcome(reply: Reply) -> Outcome:
     if reply.status >= 500:
-        return "failed"
+        return "late" if reply.status == 504 else "failed"
     return "refused" if reply.status >= 400 else "answered"
