@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -284,6 +285,22 @@ def test_routes_that_are_wrong_or_older_are_not_taken(running: Shop, epoch: int)
         assert ask(running).status_code == 200
 
 
+def test_prometheus_reads_the_same_numbers(running: Shop) -> None:
+    from prometheus_client.parser import text_string_to_metric_families
+
+    text = httpx.get(f"{running.url}/metrics", headers=running.inside).text
+    told = {family.name: family for family in text_string_to_metric_families(text)}
+    champions = [one for one in running.stats().releases if one.release == "release-champ"]
+    requests = [
+        sample.value
+        for sample in told["counterfoil_requests"].samples
+        if sample.labels["release"] == "release-champ" and sample.labels["seen"] == "live"
+    ]
+    assert sum(requests) == sum(one.live.requests for one in champions) > 0
+    counts = [s.value for s in told["counterfoil_answer_seconds"].samples if s.name.endswith("_count")]
+    assert sum(counts) > 0
+
+
 def test_no_name_of_a_person_is_written_anywhere(running: Shop) -> None:
     ask(running)
     name = PERSON["person"].encode()
@@ -307,7 +324,11 @@ def test_sigterm_lets_what_it_took_be_answered(tmp_path: Path) -> None:
             made.processes["gateway"].send_signal(signal.SIGTERM)
             return await asking
 
-        assert {reply.status for reply in asyncio.run(ending())} == {200}
+        with socket.create_connection(("127.0.0.1", made.port), timeout=10) as half:
+            half.sendall(b"POST /recommend HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n")
+            assert {reply.status for reply in asyncio.run(ending())} == {200}
+            half.sendall(b"content-length: 2\r\n\r\n{}")
+            assert half.recv(100).startswith(b"HTTP/1.1 200 OK")
         assert made.processes["gateway"].wait(5) == 0
 
 
