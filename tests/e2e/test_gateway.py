@@ -332,6 +332,25 @@ def test_sigterm_lets_what_it_took_be_answered(tmp_path: Path) -> None:
         assert made.processes["gateway"].wait(5) == 0
 
 
+def test_more_than_there_is_room_for_is_turned_away_and_those_inside_stay_quick(tmp_path: Path) -> None:
+    """Ten times what fits: whoever is let in waits no longer for it, and afterwards all is as before."""
+    with shop(tmp_path / "home", COUNTERFOIL_GATEWAY_IN_FLIGHT="4") as made:
+        made.service("champ")
+        made.behave("champ", ms=20)
+        made.release(1, made.route("champ"))
+        made.gateway()
+        people = [f"p{number}" for number in range(2000)]
+        replies = load(made, people, at_once=40)
+        let_in = [reply for reply in replies if reply.status == 200]
+        turned = [reply for reply in replies if reply.status == 503]
+        assert len(let_in) + len(turned) == 2000 and min(len(let_in), len(turned)) > 20
+        assert {reply.header(b"retry-after") for reply in turned} == {b"1"}
+        told = made.stats()
+        assert told.shed == len(turned)
+        assert told.releases[0].live.quantile(0.9) < 100  # type: ignore[operator]
+        assert {reply.status for reply in load(made, people[:50], at_once=4)} == {200}
+
+
 def test_every_route_is_classified_and_wants_its_key(tmp_path: Path) -> None:
     with shop(tmp_path / "home") as made:
         made.service("champ")

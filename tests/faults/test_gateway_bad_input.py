@@ -186,7 +186,9 @@ def test_methods_and_paths_that_there_are_none_of(running: Shop) -> None:
     answer = httpx.get(f"{running.url}/recommend")
     assert kind(answer) == (405, "method") and answer.headers["allow"] == "POST"
     assert kind(httpx.get(f"{running.url}/-/anything")) == (404, "unknown")
-    assert httpx.head(f"{running.url}/livez").status_code == 405
+    head = httpx.head(f"{running.url}/livez")
+    assert (head.status_code, head.content, head.headers["content-length"]) == (200, b"", "14")
+    assert httpx.head(f"{running.url}/recommend").status_code == 405
     assert httpx.options(f"{running.url}/recommend").status_code == 405
 
 
