@@ -26,7 +26,7 @@ __all__ = ["OnlineFeatures", "PersonView", "apply", "materialise"]
 BATCH_PEOPLE = 500
 VIEW = "person"
 NAN = float("nan")
-LOOK_SECONDS = 30.0  # until a view that was not known is looked for again
+LOOK_SECONDS = 1.0  # until a view that was not known is looked for again
 Stored = tuple[datetime | None, "Mapping[str, Value] | None"]
 
 
