@@ -10,13 +10,14 @@ Pekelis and Walsh, Always Valid Inference, Operations Research 2022), whose norm
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from counterfoil.types import Rollout, Stage
 
 PRIOR = 0.5  # of the mixture, both sides: Jeffreys'
 WINDOW_SHARE = 1e-3  # of alpha, for each test on the latest seconds alone
 LIFT = 0.01  # standard deviation of the differences in click rate that the test is sharpest for
+LATELY_SECONDS = 10
 FEW_SHOWN, FEW_CLICKS = 200, 10
 Course = Literal["go on", "advance", "take back"]
 
@@ -39,12 +40,17 @@ class Arm:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Counted:
-    """Both arms over the same time: since the stage began, and over the latest seconds."""
+    """Both arms since the stage began, and over the latest `LATELY_SECONDS`; the champion over the latest minute, too.
+
+    A fault that comes late would drown in what went well before. The minute says what is usual for the champion, its latest
+    seconds whether something has just befallen both.
+    """
 
     challenger: Arm
     champion: Arm
     challenger_lately: Arm = Arm()
     champion_lately: Arm = Arm()
+    champion_minute: Arm = Arm()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -159,18 +165,31 @@ def _crossing(successes: int, trials: int, limit: float, outer: float, inner: fl
     return outer
 
 
+class _Span(NamedTuple):
+    """A stretch of time: both arms, what the champion does right now, and the chance of a false alarm within it."""
+
+    challenger: Arm
+    champion: Arm
+    now: Arm
+    alpha: float
+    when: str
+
+
 def _faults(rollout: Rollout, counted: Counted, bounds_ms: Sequence[float]) -> list[str]:
     """Return a sentence per ceiling that is surely broken, since the stage began or lately."""
     spans = (
-        (counted.challenger, counted.champion, rollout.alpha, ""),
-        (counted.challenger_lately, counted.champion_lately, rollout.alpha * WINDOW_SHARE, " lately"),
-    )
+        _Span(counted.challenger, counted.champion, counted.champion, rollout.alpha, ""),
+        _Span(
+            counted.challenger_lately, counted.champion_minute, counted.champion_lately,
+            rollout.alpha * WINDOW_SHARE, " lately",
+        ),
+    )  # fmt: skip
     found: dict[str, str] = {}
-    for challenger, champion, alpha, when in spans:
+    for span in spans:
         for what, said in (
-            ("errors", _rate(challenger, champion, "failed", rollout.max_errors, alpha, when)),
-            ("empty", _rate(challenger, champion, "empty", rollout.max_empty, alpha, when)),
-            ("latency", _slow(rollout, challenger, champion, alpha, bounds_ms, when)),
+            ("errors", _rate(span, "failed", rollout.max_errors)),
+            ("empty", _rate(span, "empty", rollout.max_empty)),
+            ("latency", _slow(span, rollout, bounds_ms)),
         ):
             if said:
                 found.setdefault(what, said)
@@ -179,39 +198,34 @@ def _faults(rollout: Rollout, counted: Counted, bounds_ms: Sequence[float]) -> l
     return list(found.values())
 
 
-def _rate(
-    challenger: Arm, champion: Arm, what: Literal["failed", "empty"], more: float, alpha: float, when: str
-) -> str:
+def _rate(span: _Span, what: Literal["failed", "empty"], more: float) -> str:
     """Return the sentence that says so when the challenger's rate is surely above the champion's by more than that."""
-    ours, theirs = getattr(challenger, what), getattr(champion, what)
-    low, _ = sequence(ours, challenger.requests, alpha / 2)
-    high = sequence(theirs, champion.requests, alpha / 2)[1] if champion.requests else 0.0
-    if low <= high + more:
+    ours, theirs = getattr(span.challenger, what), getattr(span.champion, what)
+    low, _ = sequence(ours, span.challenger.requests, span.alpha / 2)
+    high = sequence(theirs, span.champion.requests, span.alpha / 2)[1] if span.champion.requests else 0.0
+    now = getattr(span.now, what) / span.now.requests if span.now.requests else 0.0
+    if low <= max(high, now) + more:
         return ""
-    verb = "failed" if what == "failed" else "were empty"
+    verb, answers, others = (
+        "failed" if what == "failed" else "were empty",
+        span.challenger.requests,
+        span.champion.requests,
+    )
     return (
-        f"{ours:,} of {challenger.requests:,} answers {verb}{when} ({_share(ours, challenger.requests)}, surely above {low:.2%});"
-        f" of the champion {theirs:,} of {champion.requests:,} ({_share(theirs, champion.requests)}, surely below {high:.2%});"
-        f" {more:.2%} more is allowed."
+        f"{ours:,} of {answers:,} answers {verb}{span.when} ({_share(ours, answers)}, surely above {low:.2%}); of the champion's"
+        f" {theirs:,} of {others:,} ({_share(theirs, others)}, surely below {high:.2%}); {more:.2%} more is allowed."
     )
 
 
-def _slow(
-    rollout: Rollout,
-    challenger: Arm,
-    champion: Arm,
-    alpha: float,
-    bounds_ms: Sequence[float],
-    when: str,
-) -> str:
-    low, _ = quantile_sequence(challenger.latency, rollout.quantile, alpha / 2, bounds_ms)
-    _, high = quantile_sequence(champion.latency, rollout.quantile, alpha / 2, bounds_ms)
-    if not low > rollout.max_latency * high:
+def _slow(span: _Span, rollout: Rollout, bounds_ms: Sequence[float]) -> str:
+    quantile = rollout.quantile
+    low, _ = quantile_sequence(span.challenger.latency, quantile, span.alpha / 2, bounds_ms)
+    _, high = quantile_sequence(span.champion.latency, quantile, span.alpha / 2, bounds_ms)
+    if not low > rollout.max_latency * max(high, _quantile(span.now.latency, quantile, bounds_ms)):
         return ""
     return (
-        f"The slowest {1 - rollout.quantile:.0%} of the answers took{when} surely {low:.1f} ms or more, where"
-        f" {rollout.quantile:.0%} of the champion's took surely {high:.1f} ms or less: {low / high:.1f} times as much, and"
-        f" {rollout.max_latency:g} is allowed."
+        f"The slowest {1 - quantile:.0%} of the answers took{span.when} surely {low:.1f} ms or more, where {quantile:.0%} of the"
+        f" champion's took surely {high:.1f} ms or less: {low / high:.1f} times as much, and {rollout.max_latency:g} is allowed."
     )
 
 

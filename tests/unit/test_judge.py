@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from counterfoil.types import Rollout
-from flows.judge import Arm, Counted, fewer_clicks, judge, quantile_sequence, sequence, watch
+from flows.judge import LATELY_SECONDS, Arm, Counted, fewer_clicks, judge, quantile_sequence, sequence, watch
 
 BOUNDS = tuple(round(0.1 * 1.1**step, 4) for step in range(141))
 QUICK = Rollout(stage_seconds=60.0, stage_requests=200)
-PER_SECOND, WINDOW = 100, 15
+PER_SECOND, MINUTE = 100, 60
 
 
 class Stream:
@@ -38,8 +38,12 @@ class Stream:
             empty=int(self.random.binomial(requests, self.empty)),
             latency=latency,
         )
-        self.seconds = [*self.seconds[1 - WINDOW :], fresh]
+        self.seconds = [*self.seconds[1 - MINUTE :], fresh]
         self.total = summed([self.total, fresh])
+
+
+def lately(stream: Stream) -> Arm:
+    return summed(stream.seconds[-LATELY_SECONDS:])
 
 
 def summed(arms: list[Arm]) -> Arm:
@@ -64,8 +68,9 @@ def until_taken_back(
         counted = Counted(
             challenger=challenger.total,
             champion=champion.total,
-            challenger_lately=summed(challenger.seconds),
-            champion_lately=summed(champion.seconds),
+            challenger_lately=lately(challenger),
+            champion_lately=lately(champion),
+            champion_minute=summed(champion.seconds),
         )
         if judge(endless, "canary", second, counted, BOUNDS).course == "take back":
             return second
@@ -164,7 +169,8 @@ def test_a_fault_is_found_within_seconds(fault: dict[str, float], said: str) -> 
         assert late is not None and late <= 10
     counted = Counted(
         challenger=good.total, champion=champion.total,
-        challenger_lately=summed(good.seconds), champion_lately=summed(champion.seconds),
+        challenger_lately=lately(good), champion_lately=lately(champion),
+            champion_minute=summed(champion.seconds),
     )  # fmt: skip
     sentences = judge(QUICK, "canary", 300, counted, BOUNDS).sentences
     assert any(said in sentence for sentence in sentences) and all(len(one) < 400 for one in sentences)
@@ -214,3 +220,14 @@ def test_a_new_champion_is_held_against_the_one_before_or_against_none_at_all() 
     assert watch(QUICK, Counted(challenger=bad, champion=Arm()), BOUNDS).course == "take back"
     assert watch(QUICK, Counted(challenger=good, champion=Arm()), BOUNDS).course == "go on"
     assert watch(QUICK, Counted(challenger=bad, champion=arm(3000, failed=150)), BOUNDS).course == "go on"
+
+
+def test_what_befalls_both_at_once_is_not_laid_at_the_challengers_door() -> None:
+    """The online store goes: from one second to the next a third of all answers is empty, whoever gives them."""
+    for seed in range(6):
+        random = np.random.default_rng([6, seed])
+        challenger, champion = Stream(random), Stream(random)
+        assert until_taken_back(challenger, champion, 90) is None
+        challenger.empty = champion.empty = 0.33
+        challenger.ms = champion.ms = 12.0
+        assert until_taken_back(challenger, champion, 30) is None
