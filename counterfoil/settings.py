@@ -56,6 +56,13 @@ class Settings(BaseSettings):
     threads: int = Field(default_factory=lambda: min(2, os.cpu_count() or 1), ge=1)
     gateway_port: int = Field(default=3000, ge=1, le=65535)
     gateway_host: str = "127.0.0.1"
+    gateway_budget_ms: int = Field(default=1000, ge=50, le=60_000)
+    gateway_events_ms: int = Field(default=5000, ge=50, le=60_000)
+    gateway_in_flight: int = Field(default=64, ge=1, le=10_000)
+    gateway_events_in_flight: int = Field(default=256, ge=1, le=10_000)
+    gateway_log_share: float = Field(default=0.01, ge=0, le=1)
+    gateway_drain_seconds: float = Field(default=10.0, ge=0, le=600)
+    otlp: str | None = None
     service_port: int = Field(default=3010, ge=1, le=65535)
     prefect_port: int = Field(default=4200, ge=1, le=65535)
     console_port: int = Field(default=3100, ge=1, le=65535)
@@ -94,6 +101,11 @@ class Settings(BaseSettings):
     def bentos(self) -> Path:
         """BentoML's home: its store of models and bentos."""
         return self.home / "bentoml"
+
+    @property
+    def gateway(self) -> Path:
+        """Folder of the gateway's keys and last good lists."""
+        return self.home / "gateway"
 
     @property
     def run(self) -> Path:

@@ -10,9 +10,10 @@ import orjson
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from counterfoil import segment
 from counterfoil.errors import ConflictError, UnavailableError
 from counterfoil.processes import Processes
-from counterfoil.receipts import Receipts, sealed, segment
+from counterfoil.receipts import Receipts, sealed
 from flows import machine, sealing
 from flows.away import segment_name
 from flows.people.who import Who

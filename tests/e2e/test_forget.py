@@ -17,12 +17,12 @@ import pyarrow.parquet as pq
 import pytest
 from filelock import FileLock
 
-from counterfoil import cli
+from counterfoil import cli, segment
 from counterfoil.catalog.erased import erased
 from counterfoil.errors import ConflictError, InputError, IntegrityError, UnknownError
 from counterfoil.ledger import verifier
 from counterfoil.processes import Processes
-from counterfoil.receipts import Erased, Receipts, segment
+from counterfoil.receipts import Erased, Receipts
 from counterfoil.store import manifest_of
 from counterfoil.types import Bento, Candidate, Dataset, Erasure, Evaluation
 from flows import commands, machine
