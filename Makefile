@@ -86,7 +86,7 @@ down: setup
 # What the GPU build of torch drags in is left out, so that a machine without a GPU does not fetch it.
 lock: setup
 	cp requirements.lock requirements.before
-	$(BIN)/uv pip compile pyproject.toml --extra demo --extra text --extra postgres --extra dev --universal --python-version 3.11 $(LINKS) \
+	$(BIN)/uv pip compile pyproject.toml --extra demo --extra text --extra postgres --extra otlp --extra dev --universal --python-version 3.11 $(LINKS) \
 	  --no-annotate --no-header --quiet -c requirements.before -o requirements.fresh
 	grep -vE '^(nvidia-(c|n)|triton|cuda-)' requirements.fresh | sed -E 's/^torch==([0-9.]+).*/torch==\1/' | awk '!seen[$$0]++' > requirements.lock
 	rm requirements.before requirements.fresh

@@ -35,10 +35,13 @@ class Refusal(Exception):
 
 
 class Guard:
-    """ASGI middleware that reads and judges the body, and hands it on whole."""
+    """ASGI middleware that reads and judges the body, and hands it on whole.
 
-    def __init__(self, app: Application, body_seconds: float = BODY_SECONDS) -> None:
-        self.app, self.body_seconds = app, body_seconds
+    With `flat` nothing looks how deep the body nests: for a parser that bounds that by itself.
+    """
+
+    def __init__(self, app: Application, body_seconds: float = BODY_SECONDS, *, flat: bool = False) -> None:
+        self.app, self.body_seconds, self.flat = app, body_seconds, flat
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let lifespan events and sound requests through; answer the rest with 4xx and a sentence."""
@@ -47,15 +50,15 @@ class Guard:
         if scope["type"] != "http":
             return None  # nothing here speaks WebSocket; the server closes the connection
         try:
-            body = await _body(scope, receive, self.body_seconds)
+            body = await _body(scope, receive, self.body_seconds, flat=self.flat)
         except Refusal as refusal:
             return await _refuse(refusal, send)
         return await self.app(scope, _replay(body, receive), send)
 
 
-async def _body(scope: Scope, receive: Receive, seconds: float) -> bytes:
+async def _body(scope: Scope, receive: Receive, seconds: float, *, flat: bool) -> bytes:
     headers = {name.lower(): value for name, value in scope["headers"]}
-    _check_headers(headers)
+    check_headers(headers)
     try:
         async with asyncio.timeout(seconds):
             body = await _read(receive)
@@ -65,12 +68,13 @@ async def _body(scope: Scope, receive: Receive, seconds: float) -> bytes:
         ) from None
     if body and b"content-type" not in headers:
         raise Refusal(415, "media_type", "the body has no Content-Type; send application/json")
-    if depth(body) > MAX_DEPTH:
+    if not flat and depth(body) > MAX_DEPTH:
         raise Refusal(400, "depth", f"the body nests deeper than {MAX_DEPTH} levels; flatten it")
     return body
 
 
-def _check_headers(headers: dict[bytes, bytes]) -> None:
+def check_headers(headers: dict[bytes, bytes]) -> None:
+    """Refuse a body that is not plain JSON, or says that it is too long: 415 or 413. Names are in lower case."""
     kind = headers.get(b"content-type", b"application/json").split(b";")[0].strip().lower()
     if kind != b"application/json":
         raise Refusal(415, "media_type", f"{_shown(kind)} is not taken here; send application/json")

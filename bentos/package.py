@@ -17,6 +17,7 @@ from counterfoil.settings import Settings
 from counterfoil.types import Candidate
 
 ROOMS = ("counterfoil", "models", "feature_repo", "bentos")
+LEFT_OUT = ("__pycache__", "*.pyc", ".*", "~*", "gateway")  # the gateway stands in front of bentos, in none
 SERVICE = "bentos.recommend.service:Recommend"
 # What the code in a bento imports; versions are those of this environment, so that a container gets the very same.
 PACKAGES = (
@@ -24,6 +25,7 @@ PACKAGES = (
     "duckdb",
     "feast",
     "implicit",
+    "numba",
     "numpy",
     "orjson",
     "pillow",
@@ -106,9 +108,7 @@ def _stage(
 
     data = read(dataset)
     for room in ROOMS:
-        shutil.copytree(
-            _room(room), source / room, ignore=shutil.ignore_patterns("__pycache__", "*.pyc", ".*", "~*")
-        )
+        shutil.copytree(_room(room), source / room, ignore=shutil.ignore_patterns(*LEFT_OUT))
     snapshot.write(data, source / "data")
     golden.write(data, family(candidate.family).load(model), source / "golden")
     about: dict[str, Any] = {

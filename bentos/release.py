@@ -1,5 +1,6 @@
-"""The release pointer: the small JSON file that says which release a serving process stands for."""
+"""The release pointer: the small JSON file that says which release a serving process stands for, read anew when it changes."""
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import orjson
 
 from counterfoil.errors import ConfigError
 
+log = logging.getLogger(__name__)
 FILE = "release.json"
 
 
@@ -47,3 +49,47 @@ def read(path: Path) -> Released:
     if not isinstance(content, dict):
         raise ConfigError(f"{path} holds no JSON object; write release, epoch and bento into it")
     return pointer(content)
+
+
+class Pointer:
+    """The release that a process stands for: that of the file, as long as it names the same bento.
+
+    A bento never changes, the release that it serves for does: shadow, then canary, then champion. What is wrong with a changed
+    file goes to the log once, and the last good release stays.
+    """
+
+    def __init__(self, released: Released, path: Path | None = None) -> None:
+        self.released, self.path = released, path
+        self._seen: tuple[int, int, int] | None = None  # so that a change while the bento was loaded is seen
+
+    def now(self) -> Released:
+        """Return the release as of now; looks at the file's stamp each time, and into it when that changed."""
+        stamp = self._stamp()
+        if stamp != self._seen:
+            self._seen = stamp
+            self._take()
+        return self.released
+
+    def _take(self) -> None:
+        assert self.path is not None
+        try:
+            found = read(self.path)
+        except ConfigError as fault:
+            log.error("the release stays %s: %s", self.released.release, fault)
+            return
+        if found.bento != self.released.bento:
+            log.error(
+                "the release stays %s: the pointer names %s, but %s serves here; start another process for that one",
+                self.released.release,
+                found.bento,
+                self.released.bento,
+            )
+            return
+        self.released = found
+
+    def _stamp(self) -> tuple[int, int, int] | None:
+        try:
+            found = None if self.path is None else self.path.stat()
+        except OSError:
+            return None
+        return None if found is None else (found.st_ino, found.st_mtime_ns, found.st_size)

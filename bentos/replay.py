@@ -21,15 +21,20 @@ import orjson
 
 from bentos import startup
 from bentos.bundle import open_bundle
-from bentos.recommend import why
-from bentos.recommend.flow import FAILED, Answers, Stages, recalled
+from bentos.recommend import recent, why
+from bentos.recommend.flow import Answers, Stages, recalled
 from bentos.recommend.person import Person
+from bentos.recommend.rulebook import Rulebook
 from counterfoil import canonical
 from counterfoil.errors import CounterfoilError, IntegrityError, UnavailableError
 
 START_SECONDS = 180.0
 ASK_SECONDS = 120.0
 MODULE = "replay"
+MADE = (
+    "the model",
+    "the source",
+)  # how sentences begin that the answer itself makes, so that they come out anew
 
 
 def has_replay(bento: Path) -> bool:
@@ -84,19 +89,31 @@ class Replayer:
         if "fault" in said:
             raise IntegrityError(said["fault"])
 
-    def answer(self, receipt: Mapping[str, Any], view: Mapping[str, Any] | None) -> dict[str, Any]:
+    def answer(
+        self,
+        receipt: Mapping[str, Any],
+        view: Mapping[str, Any] | None,
+        rules: Mapping[str, Any] | None = None,
+    ) -> dict[str, Any]:
         """Return the answer to a receipt's request for a person of whom `view` is known, as receipts have answers.
 
-        UnavailableError when the child cannot make it; it can be asked on unless it has died.
+        `rules` are those that the receipt names. UnavailableError when the child cannot make it; it can be asked on unless it has
+        died.
         """
-        answered: dict[str, Any] = self._ask({"ask": "answer", "receipt": receipt, "view": view})
+        line = {"ask": "answer", "receipt": receipt, "view": view, "rules": rules}
+        answered: dict[str, Any] = self._ask(line)
         return answered
 
     def why(
-        self, receipt: Mapping[str, Any], view: Mapping[str, Any] | None, item: str | None
+        self,
+        receipt: Mapping[str, Any],
+        view: Mapping[str, Any] | None,
+        item: str | None,
+        rules: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
         """Return why these items, or one of them, stand where they stand. UnavailableError when the child cannot tell."""
-        told: dict[str, Any] = self._ask({"ask": "why", "receipt": receipt, "view": view, "item": item})
+        line = {"ask": "why", "receipt": receipt, "view": view, "item": item, "rules": rules}
+        told: dict[str, Any] = self._ask(line)
         return told
 
     def _ask(self, line: dict[str, Any]) -> Any:
@@ -163,6 +180,7 @@ ASKED: dict[str, Callable[[Answers, dict[str, Any]], Any]] = {
         _person(line),
         [item["item"] for item in line["receipt"]["items"]],
         line["item"],
+        **_given(answers, line),
     ),
 }
 
@@ -177,17 +195,26 @@ def _answered(answers: Answers, line: dict[str, Any]) -> dict[str, Any]:
 
 
 def _answer(answers: Answers, line: dict[str, Any]) -> Any:
-    return canonical.plain(answers.answer(_question(line), _person(line), Stages()))
+    return canonical.plain(answers.answer(_question(line), _person(line), Stages(), **_given(answers, line)))
 
 
 def _question(line: dict[str, Any]) -> Any:
-    return recalled(line["receipt"]["request"], line["receipt"]["person"])
+    stub = line["receipt"]
+    return recalled(stub["request"], stub["person"], stub.get("nonce", ""))
+
+
+def _given(answers: Answers, line: dict[str, Any]) -> dict[str, Any]:
+    """Return the rules that held, and the recent events that were used."""
+    rules = line.get("rules")
+    name = line["receipt"]["features"].get("rules", "")
+    steer = answers.steered(Rulebook.model_validate_json(orjson.dumps(rules)), name) if rules else None
+    return {"steer": steer, "used": recent.read(line["receipt"]["features"].get("recent", {}))}
 
 
 def _person(line: dict[str, Any]) -> Person:
     """Return the person as they were known: by the view, or degraded as the receipt says."""
     stub, view = line["receipt"], line["view"]
-    degraded = tuple(said for said in stub["degraded"] if said != FAILED)
+    degraded = tuple(said for said in stub["degraded"] if not said.startswith(MADE))
     event_time = None if stub["feature_time"] is None else canonical.utc_time(stub["feature_time"])
     if view is None:
         return Person(event_time=event_time, degraded=degraded)

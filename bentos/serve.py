@@ -19,10 +19,18 @@ from counterfoil import settings
 from counterfoil.errors import CounterfoilError, IntegrityError
 
 
-def serve(bento: Path, released: dict[str, Any], port: int, host: str = "127.0.0.1") -> NoReturn:
+def serve(
+    bento: Path,
+    released: dict[str, Any],
+    port: int,
+    host: str = "127.0.0.1",
+    *,
+    release_file: Path | None = None,
+) -> NoReturn:
     """Check the bento and the release pointer, then become the serving process; the process id stays.
 
-    IntegrityError when a byte is not what was packaged, or the release names another bento.
+    A worker that can (that of an older bento cannot) reads `release_file` anew when it changes. IntegrityError when a byte is not
+    what was packaged, or the release names another bento.
     """
     bento = bento.resolve()
     pointed = release.pointer(released)
@@ -33,6 +41,8 @@ def serve(bento: Path, released: dict[str, Any], port: int, host: str = "127.0.0
         )
     settings.load()  # makes the environment quiet, which the worker inherits
     arguments = ["--bento", str(bento), "--release", orjson.dumps(released).decode()]
+    if release_file is not None and "--release-file" in (bento / "src" / "bentos" / "worker.py").read_text():
+        arguments += ["--release-file", str(release_file.resolve())]
     line = command(bento / "src", "worker", [*arguments, "--host", host, "--port", str(port)])
     sys.stdout.flush()
     sys.stderr.flush()
@@ -54,6 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             {"release": pointed.release, "epoch": pointed.epoch, "bento": pointed.bento},
             options.port,
             options.host,
+            release_file=options.release_file,
         )
     except CounterfoilError as fault:
         sys.stderr.write(f"{fault}\n")

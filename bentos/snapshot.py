@@ -1,7 +1,7 @@
 """The catalogue as a bento carries it: items in index order, their features at the dataset's as-of, and plain counts.
 
-The counts (who is popular, new, bought together with what) are the evidence behind reasons and the fallback list; models
-do not read them.
+The counts (who is popular, new, bought together with what, like what) are the evidence behind reasons and the sources beside the
+model; models do not read them.
 """
 
 import shutil
@@ -10,19 +10,22 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from scipy.sparse import csr_matrix
 
+from bentos import alike
 from models import catalogue
 from models.data import DAY_US, Content, Interactions
 from models.dataset import DatasetFolder
 
 RECENT_DAYS = 28
-PARTNERS = 5
+PARTNERS = 16
 MIN_TOGETHER = 5
 BASKET_ITEMS = 200
 TOGETHER_ROWS = 4_000_000
-ARRAYS = ("item_features", "popular", "recent", "first_us", "partner", "together")
+ARRAYS = ("item_features", "popular", "recent", "first_us", "partner", "together", "bond", "like", "likeness")
+NOWHERE = ""  # the shelf and the brand of items of which none is known
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,10 +46,37 @@ class Snapshot:
     first_us_I: np.ndarray  # int64: when first taken; the highest number where never
     partner_IK: np.ndarray  # int32, -1: none
     together_IK: np.ndarray  # int32: days on which one person took both
+    bond_IK: np.ndarray  # float16: their cosine by those days, 0 to 1
+    like_IK: np.ndarray  # int32, -1: none; by what the catalogue says
+    likeness_IK: np.ndarray  # float16, 0 to 1
+    shelf: "Coded"  # whole categories
+    aisle: "Coded"  # their first levels
+    brand: "Coded"
     content: Content  # read from the snapshot's file when a model asks for it
 
     def __len__(self) -> int:
         return len(self.ids)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Coded:
+    """Names of the catalogue by number: `code_I` int32 [I], `names` by code; the first name is the empty one (not known)."""
+
+    code_I: np.ndarray
+    names: tuple[str, ...]
+    code: dict[str, int]
+
+
+def coded(names_I: "pa.ChunkedArray") -> Coded:
+    """Number a column of texts, the empty one first, then as they come."""
+    column = pa.concat_arrays([pa.array([NOWHERE]), *(chunk.fill_null(NOWHERE) for chunk in names_I.chunks)])
+    held = column.dictionary_encode()
+    names = tuple(held.dictionary.to_pylist())
+    return Coded(
+        code_I=held.indices.to_numpy()[1:],
+        names=names,
+        code={name: code for code, name in enumerate(names)},
+    )
 
 
 def write(data: DatasetFolder, folder: Path) -> None:
@@ -59,14 +89,21 @@ def write(data: DatasetFolder, folder: Path) -> None:
     ever_I = np.bincount(known.item_N, minlength=known.items)
     first_us_I = np.full(known.items, np.iinfo(np.int64).max)
     np.minimum.at(first_us_I, known.item_N, known.time_N)
-    partner_IK, together_IK = partners(known)
+    partner_IK, together_IK, bond_IK = partners(known)
+    popular_I = np.lexsort((np.arange(known.items), -ever_I, -recent_I)).astype(np.int32)
+    like_IK, likeness_IK = alike.neighbours(
+        catalogue.of_file(folder / "items.parquet"), np.argsort(popular_I)
+    )
     arrays = {
         "item_features": data.features(as_of_us).item_IF,
-        "popular": np.lexsort((np.arange(known.items), -ever_I, -recent_I)).astype(np.int32),
+        "popular": popular_I,
         "recent": recent_I.astype(np.int32),
         "first_us": first_us_I,
         "partner": partner_IK,
         "together": together_IK,
+        "bond": bond_IK,
+        "like": like_IK,
+        "likeness": likeness_IK,
     }
     for name in ARRAYS:
         np.save(folder / f"{name}.npy", arrays[name], allow_pickle=False)
@@ -74,7 +111,7 @@ def write(data: DatasetFolder, folder: Path) -> None:
 
 def read(folder: Path, as_of_us: int) -> Snapshot:
     """Read a snapshot that was checked before."""
-    columns = ["id", "title", "category", "price", "available_from", "in_stock"]
+    columns = ["id", "title", "category", "brand", "price", "available_from", "in_stock"]
     table = pq.read_table(folder / "items.parquet", columns=columns)
     arrays = {name: np.load(folder / f"{name}.npy", allow_pickle=False) for name in ARRAYS}
     ids = table["id"].to_pylist()
@@ -95,18 +132,25 @@ def read(folder: Path, as_of_us: int) -> Snapshot:
         first_us_I=arrays["first_us"],
         partner_IK=arrays["partner"],
         together_IK=arrays["together"],
+        bond_IK=arrays["bond"],
+        like_IK=arrays["like"],
+        likeness_IK=arrays["likeness"],
+        shelf=coded(table["category"]),
+        aisle=coded(pc.list_element(pc.split_pattern(pc.fill_null(table["category"], NOWHERE), " > "), 0)),
+        brand=coded(table["brand"].cast(pa.string())),
         content=catalogue.of_file(folder / "items.parquet"),
     )
 
 
-def partners(history: Interactions) -> tuple[np.ndarray, np.ndarray]:
-    """Return per item the partners that one person took on one day most often, int32 [I, 5], and on how many such days.
+def partners(history: Interactions) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return per item those taken with it on one day most often, int32 [I, 16], on how many such days, and their bond.
 
-    Ordered by cosine similarity of the days; pairs below five days are left out, so are baskets above 200 items (nobody's
-    taste) and all but the newest four million interactions (bounded memory).
+    The bond, float16, is the cosine similarity of the days; partners are ordered by it. Pairs below five days are left out, so
+    are baskets above 200 items (nobody's taste) and all but the newest four million interactions (bounded memory).
     """
     partner_IK = np.full((history.items, PARTNERS), -1, np.int32)
     together_IK = np.zeros((history.items, PARTNERS), np.int32)
+    bond_IK = np.zeros((history.items, PARTNERS), np.float16)
     basket_BI = _baskets(history)
     size_I = np.asarray(basket_BI.sum(axis=0)).ravel()
     item_IB = basket_BI.T.tocsr()
@@ -120,7 +164,9 @@ def partners(history: Interactions) -> tuple[np.ndarray, np.ndarray]:
             best = np.lexsort((other_N, -count_N / np.sqrt(size_I[other_N])))[:PARTNERS]
             partner_IK[start + row, : len(best)] = other_N[best]
             together_IK[start + row, : len(best)] = count_N[best]
-    return partner_IK, together_IK
+            alone = size_I[start + row] * size_I[other_N[best]]
+            bond_IK[start + row, : len(best)] = count_N[best] / np.sqrt(alone)
+    return partner_IK, together_IK, bond_IK
 
 
 def _baskets(history: Interactions) -> csr_matrix:

@@ -17,6 +17,7 @@ from bentos import golden, snapshot
 from bentos.bundle import Bundle
 from bentos.snapshot import Snapshot
 from counterfoil.errors import IntegrityError
+from models import compiled
 from models.family import Model
 
 PARSE_SECONDS = 60.0
@@ -46,12 +47,16 @@ def load(opened: Bundle, *, parse_seconds: float = PARSE_SECONDS) -> Loaded:
 
 
 def parse(opened: Bundle) -> Loaded:
-    """Parse model and snapshot in this process and check the golden rows; only for bytes that were checked before."""
+    """Parse model and snapshot in this process and check the golden rows; only for bytes that were checked before.
+
+    Loops are compiled before the golden rows are asked, so that these are answered as requests are.
+    """
     from models.families import family
 
     about = opened.about
     items = snapshot.read(opened.data, about["as_of_us"])
     model = family(about["family"]).load(opened.model)
+    compiled.compile_all()
     golden.check(opened.golden, model, items.item_IF, items.content, about, about["as_of_us"])
     return Loaded(bundle=opened, model=model, snapshot=items)
 

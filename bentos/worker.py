@@ -22,19 +22,20 @@ def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(prog="bentos.worker")
     parser.add_argument("--bento", type=Path, required=True)
     parser.add_argument("--release", type=orjson.loads, required=True)
+    parser.add_argument("--release-file", type=Path, help="read anew when it changes")
     parser.add_argument("--host", required=True)
     parser.add_argument("--port", type=int, required=True)
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s %(message)s")
     try:
-        serving = start(options.bento, release.pointer(options.release))
+        serving = start(options.bento, release.pointer(options.release), options.release_file)
     except CounterfoilError as fault:
         sys.stderr.write(f"{fault}\n")
         sys.exit(fault.exit_code)
     run(serving, options.host, options.port)
 
 
-def start(bento: Path, released: release.Released) -> Serving:
+def start(bento: Path, released: release.Released, release_file: Path | None = None) -> Serving:
     """Begin to serve the bento. IntegrityError when this code is not the bento's own."""
     from feature_repo.online import OnlineFeatures
 
@@ -42,7 +43,8 @@ def start(bento: Path, released: release.Released) -> Serving:
     if ours != (bento / "src").resolve():
         raise IntegrityError(f"the code that runs lies in {ours}, not in {bento}; start it by `bentos.serve`")
     current = settings.load()
-    serving = begin(bento, released, current, People(lambda: OnlineFeatures(current)))
+    people = People(lambda: OnlineFeatures(current))
+    serving = begin(bento, released, current, people, release_file=release_file)
     settle()
     return serving
 

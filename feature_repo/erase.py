@@ -1,6 +1,6 @@
 """A person taken out of the features: of the partitions that Feast reads, and of the online store."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from counterfoil.settings import Settings
 from feature_repo.build import replacing
 from feature_repo.light import import_feast
 from feature_repo.online import is_blank
+from feature_repo.pushed import entity_key
 
 if TYPE_CHECKING:
     from feast import FeatureStore
@@ -56,7 +57,7 @@ def online_row(settings: Settings, person: str) -> dict[str, Any] | None:
     if store is None:
         return None
     try:
-        [(moment, values)] = _provider(store).online_read(store.config, _view(store), [_key(person)])
+        [(moment, values)] = _provider(store).online_read(store.config, _view(store), [entity_key(person)])
     except Exception as fault:
         raise _gone(fault) from fault
     if moment is None or values is None or is_blank(values):
@@ -73,24 +74,29 @@ def erase_online(settings: Settings, person: str) -> int:
     store = _store(settings)
     if store is None:
         return 0
-    kept: Any = _provider(store).online_store
     try:
-        if hasattr(kept, "erase"):
-            return int(kept.erase(store.config, _view(store), _key(person)))
-        return _erase_redis(store, kept, person)
+        return erase_key(_provider(store).online_store, store.config, views(store), person)
     except Exception as fault:
         raise _gone(fault) from fault
 
 
-def _erase_redis(store: "FeatureStore", kept: Any, person: str) -> int:
+def erase_key(online: Any, config: Any, views: Iterable[Any], key: str) -> int:
+    """Delete what lies under a key in these views; return how many values went. In Redis views share the key, and all goes."""
+    if hasattr(online, "erase"):
+        return sum(int(online.erase(config, view, entity_key(key))) for view in views)
     from feast.infra.online_stores.redis import _redis_key
 
-    version = store.config.entity_key_serialization_version
-    key = _redis_key(store.config.project, _key(person), entity_key_serialization_version=version)
-    client = kept._get_client(store.config.online_store)
-    values = int(client.hlen(key))
-    client.delete(key)
+    version = config.entity_key_serialization_version
+    name = _redis_key(config.project, entity_key(key), entity_key_serialization_version=version)
+    client = online._get_client(config.online_store)
+    values = int(client.hlen(name))
+    client.delete(name)
     return values
+
+
+def views(store: "FeatureStore") -> list[Any]:
+    """Return the views that the online store holds; `recent` is not in a home from before there was one."""
+    return [view for view in store.list_feature_views() if view.online]
 
 
 def _partitions(features: Path) -> list[Path]:
@@ -136,13 +142,6 @@ def _provider(store: "FeatureStore") -> Any:
 
 def _view(store: "FeatureStore") -> Any:
     return store.get_feature_view("person")
-
-
-def _key(person: str) -> Any:
-    from feast.protos.feast.types.EntityKey_pb2 import EntityKey
-    from feast.protos.feast.types.Value_pb2 import Value
-
-    return EntityKey(join_keys=["person"], entity_values=[Value(string_val=person)])
 
 
 def _plain(value: Any) -> Any:

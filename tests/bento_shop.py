@@ -194,6 +194,17 @@ def make_bento(root: Path, settings: Settings, family_name: str = "repurchase") 
 
 
 @dataclass(frozen=True)
+class MemoryRecent:
+    """What happened since a row was made, in memory: nothing by default."""
+
+    item_ids: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = ()
+    times_us: tuple[int, ...] = ()
+    quantities: tuple[float, ...] = ()
+    here: tuple[bool, ...] = ()
+
+
+@dataclass(frozen=True)
 class MemoryView:
     """A person view in memory."""
 
@@ -204,6 +215,7 @@ class MemoryView:
     category_affinity: dict[str, float] = field(default_factory=dict)
     event_time: datetime | None = None
     expired: bool = False
+    recent: MemoryRecent = MemoryRecent()
 
 
 class MemoryOnline:
@@ -218,12 +230,20 @@ class MemoryOnline:
             ]
             for person in range(PEOPLE)
         }
+        # by pseudonym of a person or a session: (item, kind, time in microseconds, quantity, whether in the session that asks)
+        self.recent: dict[str | None, list[tuple[str, str, int, float, bool]]] = {}
 
-    def person(self, person_id: str, now: datetime) -> MemoryView:
-        """Return the view of a pseudonym, empty when nobody is known by it."""
+    def person(self, person_id: str | None, now: datetime, session: str | None = None) -> MemoryView:
+        """Return the view of a pseudonym, empty when nobody is known by it, with what was put into `recent`."""
+        found = [row for key in (person_id, session) for row in self.recent.get(key, ()) if key]
+        recent = (
+            MemoryRecent(*zip(*sorted(found, key=lambda row: row[2]), strict=True))
+            if found
+            else MemoryRecent()
+        )
         rows = self.rows.get(person_id)
         if rows is None:
-            return MemoryView([], np.zeros(0), np.zeros(0))
+            return MemoryView([], np.zeros(0), np.zeros(0), recent=recent)
         return MemoryView(
             history_items=[ITEMS[item] for _, item in rows],
             history_times_us=np.array([time for time, _ in rows]),
@@ -231,4 +251,5 @@ class MemoryOnline:
             features={"recency_days": 1.0, "baskets": 17.0},
             category_affinity={"home": 0.5},
             event_time=AS_OF - timedelta(days=1),
+            recent=recent,
         )

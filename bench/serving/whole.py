@@ -57,7 +57,6 @@ class Whole:
 def running(home: Home) -> Iterator[Whole]:
     """Start what `counterfoil up` starts for answers (no Prefect, no console) on free ports; end it with the block."""
     from bentos.gateway.keys import Keys
-
     from flows import machine
 
     before = {name: os.environ.get(name) for name in (*(f"COUNTERFOIL_{port}" for port in PORTS), *home.env)}

@@ -17,10 +17,17 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from bentos.bundle import open_bundle
+from bentos.caller import caller_of
+from bentos.door import Door
 from bentos.guard import Guard
+from bentos.metrics import KIND
+from bentos.openapi import document
+from bentos.recommend import rulebook
 from bentos.recommend.flow import Recommend
 from bentos.recommend.person import People
-from bentos.release import Released
+from bentos.recommend.request import BODIES
+from bentos.recommend.request import Route as Asked
+from bentos.release import Pointer, Released
 from bentos.seam import Seam, failure
 from bentos.startup import Loaded, await_probe, parse, start_probe
 from counterfoil.errors import IntegrityError
@@ -28,15 +35,26 @@ from counterfoil.pseudonym import require_same
 from counterfoil.receipts import Receipts
 from counterfoil.settings import Settings
 
+SAYS: dict[Asked, str] = {
+    "recommend": "items for a person, or for nobody in particular",
+    "next": "what comes next in a session; nobody is known",
+    "similar": "items like one item",
+    "cart": "items that go with those in a cart",
+}
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Serving:
     """What a process serves with."""
 
     loaded: Loaded
-    released: Released
     seam: Seam
     flow: Recommend
+
+    @property
+    def released(self) -> Released:
+        """The release that it stands for now."""
+        return self.seam.pointer.now()
 
 
 def begin(
@@ -46,11 +64,13 @@ def begin(
     people: People,
     *,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    release_file: Path | None = None,
 ) -> Serving:
     """Check, parse and prove a bento, and make what serves it. IntegrityError when it is not what was released.
 
     ConfigError when people have other pseudonyms here than in the data that it was made from.
-    `people` makes the online store's client while the child process parses: both take seconds.
+    `people` makes the online store's client while the child process parses: both take seconds. `release_file`, where there is
+    one, is read anew when it changes.
     """
     opened = open_bundle(bento)
     if opened.tag != released.bento:
@@ -62,15 +82,19 @@ def begin(
     people.warm()
     await_probe(child, opened)
     loaded = parse(opened)
-    seam = Seam(Receipts(settings.receipts), opened.about["use_case"], released, clock)
-    return Serving(
-        loaded=loaded, released=released, seam=seam, flow=Recommend(loaded, people, settings.pseudonym_key)
-    )
+    pointer = Pointer(released, release_file)
+    seam = Seam(Receipts(settings.receipts), opened.about["use_case"], pointer, clock)
+    rules = rulebook.RulesFile(settings.run / rulebook.FILE, settings.home / rulebook.KEPT)
+    return Serving(loaded=loaded, seam=seam, flow=Recommend(loaded, people, settings.pseudonym_key, rules))
 
 
-def create(start: Callable[[], Serving]) -> Starlette:
-    """Return the application; `start` runs once, when the server starts, and the server is not ready before it is done."""
+def create(start: Callable[[], Serving], run: Path | None = None) -> Starlette:
+    """Return the application; `start` runs once, when the server starts, and the server is not ready before it is done.
+
+    `run` is the folder in which the installation's token lies, by default that of the settings.
+    """
     held: list[Serving] = []
+    contract = document({f"/{route}": (BODIES[route], says) for route, says in SAYS.items()})
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -78,26 +102,44 @@ def create(start: Callable[[], Serving]) -> Starlette:
         yield
         await asyncio.to_thread(held.pop().seam.receipts.close)
 
-    async def recommend(request: Request) -> Response:
-        serving = held[0]
-        return await serving.seam.answered(serving.flow, request)
+    def answering(route: Asked) -> Route:
+        async def answer(request: Request) -> Response:
+            serving = held[0]
+            caller = caller_of(request.scope["headers"])
+            return await serving.seam.answered(serving.flow.of(route), request, caller, route)
+
+        return Route(f"/{route}", answer, methods=["POST"])
 
     async def ready(_: Request) -> Response:
         return JSONResponse(describe(held[0]))
 
+    async def alive(_: Request) -> Response:
+        return Response(b"")
+
+    async def counts(_: Request) -> Response:
+        return Response(held[0].seam.meter.text(), media_type=KIND)
+
+    async def told(_: Request) -> Response:
+        return JSONResponse(contract)
+
     async def missing(_: Request, __: Exception) -> Response:
-        return failure(404, "unknown", "there is nothing here; POST to /recommend, or GET /readyz")
+        paths = ", ".join(f"/{route}" for route in SAYS)
+        return failure(404, "unknown", f"there is nothing here; POST to {paths}, or GET /readyz")
 
     async def wrong_method(request: Request, __: Exception) -> Response:
-        return failure(405, "method", f"{request.method} is not for {request.url.path}; POST to /recommend")
+        said = f"{request.method} is not for {request.url.path}; POST to ask, GET to look"
+        return failure(405, "method", said)
 
     return Starlette(
         routes=[
-            Route("/recommend", recommend, methods=["POST"]),
+            *(answering(route) for route in SAYS),
+            Route("/livez", alive, methods=["GET"]),
             Route("/readyz", ready, methods=["GET"]),
             Route("/about", ready, methods=["GET"]),
+            Route("/metrics", counts, methods=["GET"]),
+            Route("/openapi.json", told, methods=["GET"]),
         ],
-        middleware=[Middleware(Guard)],
+        middleware=[Middleware(Door, run=run), Middleware(Guard)],
         exception_handlers={404: missing, 405: wrong_method},
         lifespan=lifespan,
     )
@@ -107,12 +149,13 @@ def describe(serving: Serving) -> dict[str, object]:
     """Return what serves: the release, the bento, and as of when its item features are."""
     about = serving.loaded.bundle.about
     as_of = datetime.fromtimestamp(about["as_of_us"] / 1e6, UTC)
+    released = serving.released
     return {
         "ready": True,
         "use_case": about["use_case"],
-        "release": serving.released.release,
-        "epoch": serving.released.epoch,
-        "bento": serving.released.bento,
+        "release": released.release,
+        "epoch": released.epoch,
+        "bento": released.bento,
         "candidate": about["candidate"],
         "family": about["family"],
         "dataset": about["dataset"],

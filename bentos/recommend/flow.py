@@ -1,44 +1,46 @@
-"""One request from bytes to an answer, stage after stage: parse, person, question, model, rules, reasons. Plain functions.
+"""One request from bytes to an answer, stage after stage: parse, person, features, rules, candidates, reasons. Plain functions.
 
 What an answer leaves behind is not decided here: the seam records whatever comes out.
 """
 
-import logging
 import math
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 import numpy as np
 
+from bentos.recommend import recent
+from bentos.recommend.asked import NOBODY, Question, recalled, received
+from bentos.recommend.choose import Chooser, Chosen
+from bentos.recommend.known import Known, gather
+from bentos.recommend.parts import FAILED
 from bentos.recommend.person import People, Person, digest
-from bentos.recommend.query import features_of, history_of, lines_of, question
-from bentos.recommend.reasons import FALLBACK, Reasons
-from bentos.recommend.request import Filters, RecommendRequest, parse
-from bentos.recommend.rules import Catalogue, Rules
+from bentos.recommend.reasons import Reason, Reasons
+from bentos.recommend.recent import Used
+from bentos.recommend.request import Route, parse
+from bentos.recommend.rulebook import NO_RULES, Rulebook, RulesFile
+from bentos.recommend.rules import Catalogue
+from bentos.recommend.steer import Steer, without_rules
 from bentos.seam import Answer
 from bentos.startup import Loaded
-from counterfoil import canonical
-from counterfoil.pseudonym import pseudonym
+from counterfoil.errors import UnknownError
 from counterfoil.types import ReceiptItem
-from models.data import Features, Interactions, Query
 
-log = logging.getLogger(__name__)
-FAILED = "the model failed: answered with what is popular"
-NOBODY = "nobody"  # who asks without a name, as receipts have it
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Chosen:
-    """Items that were chosen, best first, with their scores and the names of who proposed them."""
-
-    item_K: np.ndarray
-    score_K: np.ndarray
-    sources: list[tuple[str, ...]]
-    said: tuple[str, ...] = ()
-    degraded: tuple[str, ...] = ()
+__all__ = [
+    "FAILED",
+    "NOBODY",
+    "Answers",
+    "Chosen",
+    "Known",
+    "Question",
+    "Recommend",
+    "Stages",
+    "recalled",
+    "received",
+]
 
 
 class Stages:
@@ -55,36 +57,6 @@ class Stages:
         self._last = now
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Question:
-    """What is asked at a moment: read off a body that came in, or off the request that a receipt kept.
-
-    `person` is a pseudonym (None: nobody in particular), `recorded` the request as a receipt keeps it.
-    """
-
-    person: str | None
-    n: int
-    filters: Filters
-    moment: datetime
-    recorded: Mapping[str, Any]
-
-    @property
-    def as_of_us(self) -> int:
-        """The moment in microseconds since 1970."""
-        return round(self.moment.timestamp() * 1e6)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Known:
-    """What is known of a person when a question is asked, and what may be in the answer."""
-
-    person: Person
-    history: Interactions
-    features: Features
-    rules: Rules
-    query: Query
-
-
 class Answers:
     """From a question and what is known of the person to an answer, over one loaded bento: when serving, and when replayed."""
 
@@ -92,150 +64,136 @@ class Answers:
         self.loaded = loaded
         self.items, self.about = loaded.snapshot, loaded.bundle.about
         self.catalogue = Catalogue(self.items)
+        self.chooser = Chooser(self.items, float(self.about.get("diversity", 0.0)))
         self.reasons = Reasons(self.items, self.about["history_kinds"])
+        self.unsteered = without_rules(self.items, self.catalogue.by_category)
 
-    def answer(self, asked: Question, person: Person, stages: Stages) -> Answer:
-        """Answer a question for somebody of whom this much is known."""
-        known = self.known(asked, person, stages)
+    def steered(self, rules: Rulebook, name: str) -> Steer:
+        """Return what steers answers under these rules."""
+        if rules == NO_RULES:
+            return self.unsteered
+        return Steer(rules, name, self.items, self.catalogue.by_category)
+
+    def answer(
+        self,
+        asked: Question,
+        person: Person,
+        stages: Stages,
+        steer: Steer | None = None,
+        used: Used | None = None,
+    ) -> Answer:
+        """Answer a question for somebody of whom this much is known.
+
+        `used` are the recent events as a receipt kept them; without them they are read off the person. UnknownError when the
+        question is about an item that the catalogue does not have.
+        """
+        known = self.known(asked, person, stages, steer, used)
         chosen = self.chosen(known, asked.n)
         stages.done("model")
-        reasons = self.reasons.of(
-            chosen.item_K, chosen.sources, known.history, known.features, person.affinity, asked.as_of_us
-        )
+        found = self.reasons.evidence(chosen, known)
         stages.done("reasons")
         return Answer(
             person=asked.person or NOBODY,
             request=dict(asked.recorded),
-            items=receipt_items(chosen, reasons, self.items.ids),
-            titles=tuple(self.items.titles[item] for item in chosen.item_K),
+            items=receipt_items(chosen, found, self.items.ids),
+            titles=tuple(self.items.titles[item] for item in chosen.item_K.tolist()),
             rules=(*known.rules.said, *chosen.said),
-            features=recorded_features(known, chosen, self.about, self.items.ids),
+            features=recorded_features(known, chosen, found, self.about, self.items.ids),
             feature_time=person.event_time,
             degraded=(*person.degraded, *chosen.degraded),
             stages_ms=stages.ms,
+            explored={}
+            if chosen.explored is None
+            else {self.items.ids[chosen.explored[0]]: chosen.explored[1]},
+            nonce=asked.nonce,
         )
 
-    def known(self, asked: Question, person: Person, stages: Stages) -> Known:
+    def known(
+        self,
+        asked: Question,
+        person: Person,
+        stages: Stages,
+        steer: Steer | None = None,
+        used: Used | None = None,
+    ) -> Known:
         """Return what a model is asked with."""
-        as_of_us, cap = asked.as_of_us, self.about["history_cap"]
-        lines = lines_of(person, self.items, as_of_us)
-        history = history_of(lines, self.items, cap)
-        features = features_of(person, lines, self.items, self.about, as_of_us, cap)
+        steer = self.unsteered if steer is None else steer
+        if asked.route == "similar" and asked.items[0] not in self.items.index:
+            raise UnknownError(f"there is no item {asked.items[0]} in this catalogue; name one that it has")
+        if used is None:
+            used = recent.used(person.recent, self.about["history_kinds"], asked.as_of_us, steer.tired_after)
+        known = gather(asked, person, used, steer, self.items, self.catalogue, self.about)
         stages.done("features")
-        rules = self.catalogue.rules(asked.filters, history, as_of_us)
-        stages.done("rules")
-        query = question(history, features, as_of_us, rules.allowed_I, rules.excluded, self.items.content)
-        return Known(person=person, history=history, features=features, rules=rules, query=query)
+        return known
 
     def chosen(self, known: Known, n: int) -> Chosen:
-        """Return the model's `n` best, filled up with what is popular."""
-        return self._filled(self._ranked(known.query, n), known.rules, n)
-
-    def _ranked(self, query: Query, n: int) -> Chosen:
-        try:
-            ranking = self.loaded.model.recommend(query, n)
-        except Exception:  # a model that fails on one question must not fail the request; the receipt says so
-            log.exception("the model failed")
-            return Chosen(item_K=np.zeros(0, np.int32), score_K=np.zeros(0), sources=[], degraded=(FAILED,))
-        real_K = ranking.item_PK[0] >= 0
-        sources = [
-            tuple(name for bit, name in enumerate(ranking.sources) if bits >> bit & 1)
-            for bits in ranking.source_PK[0][real_K].tolist()
-        ]
-        return Chosen(item_K=ranking.item_PK[0][real_K], score_K=ranking.score_PK[0][real_K], sources=sources)
-
-    def _filled(self, chosen: Chosen, rules: Rules, n: int) -> Chosen:
-        """Fill a list that the model left short with what is popular and allowed; a score there is a share of recent sales."""
-        missing = n - len(chosen.item_K)
-        if missing <= 0:
-            return chosen
-        free_I = np.ones(len(self.items), bool) if rules.allowed_I is None else rules.allowed_I.copy()
-        free_I[chosen.item_K] = False
-        if rules.excluded is not None:
-            free_I[rules.excluded] = False
-        popular_I = self.items.popular_I
-        more = popular_I[free_I[popular_I]][:missing]
-        if not len(more):
-            return chosen
-        share = self.items.recent_I[more] / max(1, int(self.items.recent_I.sum()))
-        return Chosen(
-            item_K=np.concatenate([chosen.item_K, more]),
-            score_K=np.concatenate([chosen.score_K, share]),
-            sources=[*chosen.sources, *[(FALLBACK,)] * len(more)],
-            said=(f"{len(more)} of {n} filled up with what is popular",),
-            degraded=chosen.degraded,
-        )
+        """Return `n` items, best first."""
+        return self.chooser.choose(self.loaded.model, known, n)
 
 
 class Recommend:
-    """The flow of POST /recommend over one loaded bento."""
+    """The flow of the routes over one loaded bento; `rules` is read anew when it changes (None: there are none)."""
 
-    def __init__(self, loaded: Loaded, people: People, key: str) -> None:
-        self.answers, self.people, self.key = Answers(loaded), people, key
+    def __init__(self, loaded: Loaded, people: People, key: str, rules: RulesFile | None = None) -> None:
+        self.answers, self.people, self.key, self.rules = Answers(loaded), people, key, rules
+        self._steer = self.answers.unsteered
 
     def __call__(self, body: bytes, now: datetime) -> Answer:
-        """Answer a body that arrived at `now`. FieldFault when it is malformed."""
+        """Answer a body of POST /recommend that arrived at `now`. FieldFault when it is malformed."""
+        return self.answer("recommend", body, now)
+
+    def of(self, route: Route) -> Callable[[bytes, datetime], Answer]:
+        """Return the flow of a route."""
+        return lambda body, now: self.answer(route, body, now)
+
+    def answer(self, route: Route, body: bytes, now: datetime) -> Answer:
+        """Answer a body that arrived at `now`. FieldFault when it is malformed, UnknownError for an item that is not there."""
         stages = Stages()
-        asked = received(parse(body), now, self.key)
+        asked = received(parse(body, route), now, self.key, route)
         stages.done("parse")
-        person = self.people.find(asked.person, asked.moment)
+        person = self._person(asked)
+        steer, degraded = self._steering()
+        if degraded:
+            person = replace(person, degraded=(*person.degraded, *degraded))
         stages.done("person")
-        return self.answers.answer(asked, person, stages)
+        return self.answers.answer(asked, person, stages, steer)
+
+    def _person(self, asked: Question) -> Person:
+        """Look up who asks; where neither person nor session is named, nothing is read at all."""
+        if asked.person is None and asked.session is None:
+            return Person()
+        return self.people.find(asked.person, asked.moment, asked.session)
+
+    def _steering(self) -> tuple[Steer, tuple[str, ...]]:
+        if self.rules is None:
+            return self.answers.unsteered, ()
+        held = self.rules.now()
+        if held.name != self._steer.name:
+            self._steer = self.answers.steered(held.rules, held.name)
+        return self._steer, held.degraded
 
 
-def received(request: RecommendRequest, now: datetime, key: str) -> Question:
-    """Return the question of a request that arrived at `now`; the person by the pseudonym under this key."""
-    moment = now if request.context.time is None else request.context.time.astimezone(UTC)
-    return Question(
-        person=None if request.person is None else pseudonym(request.person, key),
-        n=request.n,
-        filters=request.filters,
-        moment=moment,
-        recorded=recorded_request(request, moment, key),
-    )
-
-
-def recalled(recorded: Mapping[str, Any], person: str) -> Question:
-    """Return the question of a request that a receipt kept, and of the person that the receipt names."""
-    return Question(
-        person=None if person == NOBODY else person,
-        n=recorded["n"],
-        filters=Filters.model_validate(recorded["filters"]),
-        moment=canonical.utc_time(recorded["context"]["time"]),
-        recorded=recorded,
-    )
-
-
-def receipt_items(chosen: Chosen, reasons: list[tuple[str, ...]], ids: list[str]) -> tuple[ReceiptItem, ...]:
+def receipt_items(chosen: Chosen, found: list[tuple[Reason, ...]], ids: list[str]) -> tuple[ReceiptItem, ...]:
     """Return the chosen items as a receipt names them."""
     return tuple(
-        ReceiptItem(item=ids[item], score=score, sources=sources, reasons=why)
-        for item, score, sources, why in zip(
-            chosen.item_K.tolist(), chosen.score_K.tolist(), chosen.sources, reasons, strict=True
+        ReceiptItem(item=ids[item], score=score, sources=sources, reasons=tuple(one.said for one in reasons))
+        for item, score, sources, reasons in zip(
+            chosen.item_K.tolist(), chosen.score_K.tolist(), chosen.sources, found, strict=True
         )
     )
 
 
-def recorded_request(request: RecommendRequest, moment: datetime, key: str) -> dict[str, Any]:
-    """Return the request as a receipt keeps it: no name of a person, the session by its pseudonym."""
-    context = request.context
-    return {
-        "n": request.n,
-        "context": {
-            "time": canonical.utc_text(moment),
-            "session": None if context.session is None else pseudonym(context.session, key),
-            "channel": context.channel,
-        },
-        "filters": request.filters.model_dump(),
-    }
-
-
 def recorded_features(
-    known: Known, chosen: Chosen, about: Mapping[str, Any], ids: list[str]
+    known: Known,
+    chosen: Chosen,
+    found: list[tuple[Reason, ...]],
+    about: Mapping[str, Any],
+    ids: list[str],
 ) -> dict[str, Any]:
     """Return the features as served: the person's, those of the pairs that were answered, and what names the rest.
 
-    The history is named by its digest, so that the one that is found later can be proven to be the one that was read.
+    The history is named by its digest, so that the one that is found later can be proven to be the one that was read; recent
+    events are kept whole, the rules by their digest, and the evidence of each item's reasons by kind and names.
     """
     features, history = known.features, known.history
     rows = np.flatnonzero(np.isin(features.pair_item_N, chosen.item_K))
@@ -243,7 +201,7 @@ def recorded_features(
         ids[features.pair_item_N[row]]: named(features.pair_names, features.pair_NF[row])
         for row in rows.tolist()
     }
-    return {
+    out = {
         "service": about["feature_service"],
         "person": named(features.person_names, features.person_PF[0]),
         "pairs": pairs,
@@ -253,7 +211,14 @@ def recorded_features(
             "sha256": digest(known.person),
         },
         "items_as_of_us": about["as_of_us"],
+        "evidence": [[one.recorded(ids) for one in reasons] for reasons in found],
     }
+    recently = recent.written(known.used)
+    if recently:
+        out["recent"] = recently
+    if known.steer.name:
+        out["rules"] = known.steer.name
+    return out
 
 
 def named(names: tuple[str, ...], values_F: np.ndarray) -> dict[str, float | None]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from bentos.recommend.flow import Answers, Chosen, Known, Question, Stages
 from bentos.recommend.person import Person
+from bentos.recommend.recent import leave_out
 from models.data import Features, Interactions, Query
 
 DEEPER = 20  # places below the list that are looked at too, to say where an item went
@@ -93,7 +94,8 @@ class _Moves:
             time_us_N=self.person.time_us_N[kept],
             quantity_N=self.person.quantity_N[kept],
         )
-        return self.answers.known(self.asked, person, Stages())
+        used = leave_out(self.known.used, names)
+        return self.answers.known(self.asked, person, Stages(), self.known.steer, used)
 
     def _stands(self, known: Known, item: int) -> int | None:
         """Return the place of an item in the answer to one question."""

@@ -26,6 +26,30 @@ EXPIRED = "what is stored of this person is older than it may be: answered as fo
 YOUNGER = "what is stored of this person is younger than the time asked for: answered as for somebody unknown"
 
 
+class Happened(Protocol):
+    """Events after a person's row, oldest first, N of them in parallel."""
+
+    @property
+    def item_ids(self) -> Sequence[str]:
+        """Ids of the items."""
+
+    @property
+    def kinds(self) -> Sequence[str]:
+        """What was done."""
+
+    @property
+    def times_us(self) -> Any:
+        """When, int64 [N]."""
+
+    @property
+    def quantities(self) -> Any:
+        """How many of each, float32 [N]."""
+
+    @property
+    def here(self) -> Any:
+        """Which happened in the session that asks, bool [N]."""
+
+
 class View(Protocol):
     """What the online store says of a person: features, and the latest history, oldest first; empty for somebody unknown.
 
@@ -60,12 +84,19 @@ class View(Protocol):
     def expired(self) -> bool:
         """Whether the row outlived its time to live."""
 
+    @property
+    def recent(self) -> Happened:
+        """What happened since, of the person and in the session that asks."""
+
 
 class Online(Protocol):
     """The online store's one question."""
 
-    def person(self, person_id: str, now: datetime, /) -> View:
-        """Return the view of a pseudonym as it may be used at `now`."""
+    def person(self, person_id: str | None, now: datetime, session: str | None = None, /) -> View:
+        """Return the view of a pseudonym as it may be used at `now`, with what happened since, also in the session `session`.
+
+        Of nobody (None) nothing is read but the session.
+        """
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -122,14 +153,19 @@ class People:
         except UnavailableError as fault:
             log.warning("answers degrade until the online store is there: %s", fault)
 
-    def find(self, pseudonym: str | None, now: datetime) -> Person:
-        """Return what is known of a pseudonym at `now`; nobody (None) and unknown people have no history."""
-        if pseudonym is None:
+    def find(self, pseudonym: str | None, now: datetime, session: str | None = None) -> Person:
+        """Return what is known of a pseudonym at `now`, and what happened since, also in a session (by its pseudonym).
+
+        Nobody (None) and unknown people have no history; of nobody nothing keyed by a person is read.
+        """
+        if pseudonym is None and session is None:
             return Person()
         if time.monotonic() < self._paused_until:
             return Person(degraded=(GONE,))
         try:
-            return known(self._asking.submit(self._ask, pseudonym, now).result(self._deadline_seconds), now)
+            return known(
+                self._asking.submit(self._ask, pseudonym, now, session).result(self._deadline_seconds), now
+            )
         except Late:
             log.warning("the online store took longer than %g s", self._deadline_seconds)
         except UnavailableError as fault:
@@ -139,8 +175,8 @@ class People:
         self._paused_until = time.monotonic() + self._pause_seconds
         return Person(degraded=(GONE,))
 
-    def _ask(self, pseudonym: str, now: datetime) -> View:
-        return self._client().person(pseudonym, now)
+    def _ask(self, pseudonym: str | None, now: datetime, session: str | None) -> View:
+        return self._client().person(pseudonym, now, session)
 
     def _client(self) -> Online:
         with self._connecting:
@@ -160,6 +196,18 @@ def known(view: View, now: datetime) -> Person:
         affinity=view.category_affinity,
         event_time=view.event_time,
         degraded=(EXPIRED,) if view.expired else (YOUNGER,) if younger else (),
+        recent=happened(view.recent),
+    )
+
+
+def happened(found: Happened) -> Recent:
+    """Return what happened since the features were built."""
+    return Recent(
+        item_ids=tuple(found.item_ids),
+        kinds=tuple(found.kinds),
+        time_us_N=np.asarray(found.times_us, np.int64),
+        quantity_N=np.asarray(found.quantities, np.float32),
+        here_N=np.asarray(found.here, bool),
     )
 
 

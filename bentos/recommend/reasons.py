@@ -1,32 +1,65 @@
-"""Why an item is in the answer, in a person's words, from evidence: their own history, shared baskets, sales, novelty.
+"""Why an item is in the answer, in a person's words, from evidence: what they took, put into the cart, looked at; sales; novelty.
 
-A reason is a sentence and the counts that it was read off. Answers hold the sentence; who asks why is given both.
+A reason is given where the evidence moves the item: where leaving it out would let the item sink. Which kinds do is by whose
+proposal it stands there, and was measured (tests/quality/test_quality_reasons.py). Answers hold the sentence; who asks why is
+given the counts as well.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 import numpy as np
 
+from bentos.recommend import sources
+from bentos.recommend.choose import RULE, Chosen
+from bentos.recommend.known import Known
 from bentos.snapshot import RECENT_DAYS, Snapshot
-from models.data import DAY_US, Features, Interactions
+from models.data import DAY_US, Features
 
 MAX_REASONS = 3
 POPULAR_RANK = 200
 FAVOURITES = 3
+NEARBY = 5  # partners of an item that a reason may name, the closest
+HABIT_TIMES = 3  # takings that make a habit
 MONTH_US = RECENT_DAYS * DAY_US
-FALLBACK = "fallback"
+FALLBACK = sources.POPULAR
+BESIDES = frozenset(
+    (
+        sources.SESSION,
+        sources.GOES_WITH,
+        sources.LIKE,
+        sources.HABIT,
+        sources.SEGMENT,
+        sources.NEW,
+        FALLBACK,
+        RULE,
+    )
+)  # sources that are not the model's
+
+Kind = Literal[
+    "own", "together", "cart", "session", "like", "shelf", "selling", "new", "source", "chance", "rule"
+]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reason:
     """A sentence, which kind of evidence it rests on, and that evidence: counts and item numbers as the snapshot has them."""
 
-    kind: Literal["own", "together", "shelf", "selling", "new", "source"]
+    kind: Kind
     said: str
     counts: Mapping[str, Any] = field(default_factory=dict)
+
+    def recorded(self, ids: Sequence[str]) -> list[str]:
+        """Return the evidence as a receipt keeps it: its kind, and the item or shelf that it is about where it is about one."""
+        if "partner" in self.counts:
+            return [self.kind, ids[self.counts["partner"]]]
+        return [self.kind, self.counts["shelf"]] if "shelf" in self.counts else [self.kind]
+
+
+_NEW = Reason(kind="chance", said="shown to learn whether it is liked")
+_RULED = Reason(kind="rule", said="chosen by the shop")
 
 
 class Reasons:
@@ -38,80 +71,96 @@ class Reasons:
         selling = items.popular_I[:POPULAR_RANK]
         selling = selling[items.recent_I[selling] > 0]
         self._popular = dict(zip(selling.tolist(), range(1, len(selling) + 1), strict=True))
+        self._since_I = sources.first_known(items)
 
-    def of(
-        self,
-        chosen: np.ndarray,
-        sources: list[tuple[str, ...]],
-        history: Interactions,
-        features: Features,
-        affinity: Mapping[str, float],
-        as_of_us: int,
-    ) -> list[tuple[str, ...]]:
+    def of(self, chosen: Chosen, known: Known) -> list[tuple[str, ...]]:
         """Return up to three sentences per chosen item, the most personal first; there is always one."""
-        found = self.evidence(chosen, sources, history, features, affinity, as_of_us)
-        return [tuple(reason.said for reason in reasons) for reasons in found]
+        return [tuple(reason.said for reason in reasons) for reasons in self.evidence(chosen, known)]
 
-    def evidence(
-        self,
-        chosen: np.ndarray,
-        sources: list[tuple[str, ...]],
-        history: Interactions,
-        features: Features,
-        affinity: Mapping[str, float],
-        as_of_us: int,
-    ) -> list[tuple[Reason, ...]]:
+    def evidence(self, chosen: Chosen, known: Known) -> list[tuple[Reason, ...]]:
         """Return up to three reasons per chosen item, the most personal first; there is always one."""
-        counts = _own(features, chosen)
-        owned = set(history.item_N.tolist())
-        shelves = dict(list(affinity.items())[:FAVOURITES])
-        return [
-            tuple(self._one(item, names, counts, owned, shelves, as_of_us))[:MAX_REASONS]
-            for item, names in zip(chosen.tolist(), sources, strict=True)
-        ]
+        counts = _own(known.features, chosen.item_K)
+        owned = frozenset(known.history.item_N.tolist())
+        shelves = dict(list(known.person.affinity.items())[:FAVOURITES])
+        drawn = chosen.explored[0] if chosen.explored is not None and chosen.explored[2] else -1
+        partners = self.items.partner_IK[chosen.item_K].tolist()
+        out = []
+        for place, (item, names) in enumerate(zip(chosen.item_K.tolist(), chosen.sources, strict=True)):
+            found = [
+                _NEW if item == drawn else _RULED if names == (RULE,) else None,
+                self._bought_before(item, counts),
+                self._near(item, names, known),
+                self._together(item, partners[place], owned, item in counts, names),
+                self._favourite(item, names, shelves),
+                self._selling(item, known.asked.as_of_us),
+                self._new(item, known.asked.as_of_us),
+            ]
+            given = tuple(reason for reason in found if reason)[:MAX_REASONS]
+            out.append(given or (self._source(names, bool(owned)),))
+        return out
 
-    def _one(
-        self,
-        item: int,
-        sources: tuple[str, ...],
-        counts: Mapping[int, tuple[int, float]],
-        owned: set[int],
-        shelves: Mapping[str, float],
-        as_of_us: int,
-    ) -> list[Reason]:
-        found = [
-            self._bought_before(item, counts),
-            self._together(item, owned),
-            self._favourite(item, shelves),
-            self._selling(item, as_of_us),
-            self._new(item, as_of_us),
-        ]
-        return [reason for reason in found if reason] or [self._source(sources, bool(owned))]
-
-    def _bought_before(self, item: int, counts: Mapping[int, tuple[int, float]]) -> Reason | None:
+    def _bought_before(self, item: int, counts: Mapping[int, tuple[int, float, float]]) -> Reason | None:
         if item not in counts:
             return None
-        times, days = counts[item]
-        return Reason(
-            kind="own",
-            said=f"you {self.verb} this {_times(times)}, last {_ago(days)}",
-            counts={"times": times, "days_since_last": days},
-        )
+        times, days, interval = counts[item]
+        said = f"you {self.verb} this {_times(times)}, last {_ago(days)}"
+        every = _every(interval) if times >= HABIT_TIMES and days <= 2 * interval else None
+        if every is not None:
+            said = f"you {self.present} this {every}, last {_ago(days)}"
+        return Reason(kind="own", said=said, counts={"times": times, "days_since_last": days})
 
-    def _together(self, item: int, owned: set[int]) -> Reason | None:
-        for place, partner in enumerate(self.items.partner_IK[item].tolist()):
+    def _near(self, item: int, names: tuple[str, ...], known: Known) -> Reason | None:
+        """Name what of the cart, of the session, or what else was named, brought the item in."""
+        if len(known.anchors) and not BESIDES.isdisjoint(names):
+            partner, by_days = self._closest(item, known.anchors)
+            title = self.items.titles[partner] if partner >= 0 else ""
+            if partner >= 0 and known.asked.route == "cart":
+                said = f"goes with {title} in your cart" if by_days else f"like {title} in your cart"
+                return Reason(kind="cart", said=said, counts={"partner": partner})
+            if partner >= 0:
+                said = f"often {self._together_word()} together with {title}" if by_days else f"like {title}"
+                return Reason(kind="like", said=said, counts={"partner": partner})
+        if sources.SESSION in names and len(known.here):
+            partner, by_days = self._closest(item, known.here)
+            if partner >= 0:
+                goes = "goes with" if by_days else "like"
+                said = f"{goes} {self.items.titles[partner]}, which you {_did(known.did[partner])} just now"
+                return Reason(kind="session", said=said, counts={"partner": partner})
+        return None
+
+    def _closest(self, item: int, anchors: np.ndarray) -> tuple[int, bool]:
+        """Return the anchor that counts most for an item, by shared days first, else by likeness; -1: none does."""
+        items = self.items
+        for near_IK, worth_IK, by_days in (
+            (items.partner_IK, items.bond_IK, True),
+            (items.like_IK, items.likeness_IK, False),
+        ):
+            worth_A = np.where(near_IK[anchors] == item, worth_IK[anchors], 0).max(axis=1)
+            if worth_A.max(initial=0) > 0:
+                return int(anchors[int(worth_A.argmax())]), by_days
+        return -1, False
+
+    def _together(
+        self, item: int, partners: list[int], owned: frozenset[int], own: bool, names: tuple[str, ...]
+    ) -> Reason | None:
+        """Name the partner that the person took, where such partners are why the item was proposed, not where it is their own."""
+        if own or item in owned or not _BY_PARTNERS.issuperset(names):
+            return None
+        for place, partner in enumerate(partners[:NEARBY]):
             if partner in owned and partner != item:
-                together = "bought" if self.verb == "bought" else "chosen"
                 return Reason(
                     kind="together",
-                    said=f"often {together} together with {self.items.titles[partner]}, which you {self.verb}",
+                    said=f"often {self._together_word()} together with {self.items.titles[partner]}, which you {self.verb}",
                     counts={"partner": partner, "days_together": int(self.items.together_IK[item, place])},
                 )
         return None
 
-    def _favourite(self, item: int, shelves: Mapping[str, float]) -> Reason | None:
+    def _together_word(self) -> str:
+        return "bought" if self.verb == "bought" else "chosen"
+
+    def _favourite(self, item: int, names: tuple[str, ...], shelves: Mapping[str, float]) -> Reason | None:
         shelf = (self.items.category[item] or "").partition(" > ")[0]
-        if shelf not in shelves:
+        if shelf not in shelves or sources.SEGMENT not in names:
             return None
         return Reason(
             kind="shelf",
@@ -135,31 +184,58 @@ class Reasons:
         return Reason(kind="selling", said=said, counts=counts)
 
     def _new(self, item: int, as_of_us: int) -> Reason | None:
-        first_us = max(int(self.items.first_us_I[item]), int(self.items.available_us_I[item]))
+        first_us = int(self._since_I[item])
         if not 0 <= as_of_us - first_us <= MONTH_US:
             return None
         return Reason(kind="new", said="new", counts={"since": datetime.fromtimestamp(first_us / 1e6, UTC)})
 
-    def _source(self, sources: tuple[str, ...], has_history: bool) -> Reason:
+    def _source(self, names: tuple[str, ...], has_history: bool) -> Reason:
         said = f"others {self.verb} this often"
-        if has_history and any(name not in {"popularity", FALLBACK} for name in sources):
+        if has_history and any(name not in {"popularity", FALLBACK, sources.SEGMENT} for name in names):
             said = f"people who {self.present} like you {self.verb} this"
-        return Reason(kind="source", said=said, counts={"sources": sources})
+        return Reason(kind="source", said=said, counts={"sources": names})
 
 
-def _own(features: Features, chosen: np.ndarray) -> dict[int, tuple[int, float]]:
-    """Return (times, days since last) per chosen item of the history, from the pair features that the model saw too."""
-    if not {"times_bought", "days_since_last"} <= set(features.pair_names):
+_BY_PARTNERS = frozenset(
+    ("itemknn", "rules", sources.GOES_WITH)
+)  # families that go by what was taken together
+_DONE = {"view": "looked at", "click": "looked at", "favourite": "liked", "cart": "put into your cart"}
+
+
+def _did(kind: str) -> str:
+    return _DONE.get(kind, "took")
+
+
+def _own(features: Features, chosen: np.ndarray) -> dict[int, tuple[int, float, float]]:
+    """Return (times, days since last, days between) per chosen item of the history, from the pair features that the model saw."""
+    wanted = ("times_bought", "days_since_last", "mean_interval_days")
+    if not set(wanted[:2]) <= set(features.pair_names):
         return {}
     row_R = np.flatnonzero(np.isin(features.pair_item_N, chosen))
-    times_R = features.pair_NF[row_R, features.pair_names.index("times_bought")]
-    days_R = features.pair_NF[row_R, features.pair_names.index("days_since_last")]
+    columns = [
+        features.pair_NF[row_R, features.pair_names.index(name)].tolist()
+        if name in features.pair_names
+        else [float("nan")] * len(row_R)
+        for name in wanted
+    ]
     return {
-        item: (int(times), float(days))
-        for item, times, days in zip(
-            features.pair_item_N[row_R].tolist(), times_R.tolist(), days_R.tolist(), strict=True
-        )
+        item: (int(times), float(days), float(interval))
+        for item, times, days, interval in zip(features.pair_item_N[row_R].tolist(), *columns, strict=True)
     }
+
+
+def _every(days: float) -> str | None:
+    """Return an interval as people say it; None where it is none (not a number) or longer than a season."""
+    if not 0.5 <= days <= 100:
+        return None
+    weeks = round(days / 7)
+    if weeks >= 1 and abs(days - 7 * weeks) <= 1:
+        return "every week" if weeks == 1 else f"every {_WORDS.get(weeks, str(weeks))} weeks"
+    whole = round(days)
+    return "every day" if whole <= 1 else f"every {_WORDS.get(whole, str(whole))} days"
+
+
+_WORDS = dict(enumerate(("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"), start=2))
 
 
 def _times(count: int) -> str:

@@ -1,6 +1,6 @@
-"""What may be asked: the body of POST /recommend, checked at the border. Lengths are those of the event contract."""
+"""What may be asked: the bodies of the routes, checked at the border. Lengths are those of the event contract."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AwareDatetime,
@@ -18,7 +18,10 @@ from counterfoil.contracts.shop import FIRST_TIME, LAST_TIME
 MAX_ITEMS = 100
 MAX_EXCLUDED = 10_000
 MAX_CATEGORIES = 100
+MAX_CART = 100
 MAX_FAULTS = 20
+
+Route = Literal["recommend", "next", "similar", "cart"]
 
 
 def _text(contract: Any, name: str) -> Any:
@@ -53,19 +56,61 @@ class Filters(Strict):
     exclude: Annotated[list[_text(ITEM, "id")], Field(max_length=MAX_EXCLUDED)] = []  # type: ignore[valid-type]
 
 
-class RecommendRequest(Strict):
-    """A question: `n` items for a person (or for nobody in particular), in a context, within filters."""
+class Caps(Strict):
+    """How many items of one shelf (whole category), and of one brand, may be in the answer. Without: as the rules say."""
 
-    person: _text(EVENT, "person") | None = None  # type: ignore[valid-type]
+    category: Annotated[int, Field(ge=1, le=MAX_ITEMS)] | None = None
+    brand: Annotated[int, Field(ge=1, le=MAX_ITEMS)] | None = None
+
+
+class Request(Strict):
+    """What every route takes: `n` items, in a context, within filters, as different from each other as `diversity` says.
+
+    `profile` false asks for an answer that reads nothing by person or session.
+    """
+
     context: Context = Context()
     n: Annotated[int, Field(ge=1, le=MAX_ITEMS)] = 10
     filters: Filters = Filters()
+    diversity: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = None
+    caps: Caps = Caps()
+    profile: bool = True
 
 
-def parse(body: bytes) -> RecommendRequest:
-    """Read a body. FieldFault names every field that is wrong and says why."""
+class RecommendRequest(Request):
+    """Items for a person, or for nobody in particular."""
+
+    person: _text(EVENT, "person") | None = None  # type: ignore[valid-type]
+
+
+class NextRequest(Request):
+    """What comes next in the session that `context.session` names; nobody is known."""
+
+
+class SimilarRequest(RecommendRequest):
+    """Items like one item."""
+
+    item: _text(ITEM, "id")  # type: ignore[valid-type]
+
+
+class CartRequest(RecommendRequest):
+    """Items that go with those in a cart."""
+
+    items: Annotated[list[_text(ITEM, "id")], Field(min_length=1, max_length=MAX_CART)]  # type: ignore[valid-type]
+
+
+BODIES: dict[Route, type[Request]] = {
+    "recommend": RecommendRequest,
+    "next": NextRequest,
+    "similar": SimilarRequest,
+    "cart": CartRequest,
+}
+
+
+def parse(body: bytes, route: Route = "recommend") -> Any:
+    """Read the body of a route. FieldFault names every field that is wrong and says why."""
     try:
-        request = RecommendRequest.model_validate_json(body)
+        request = BODIES[route].model_validate_json(body)
     except ValidationError as fault:
         errors = fault.errors(include_url=False, include_input=False, include_context=False)
         raise FieldFault([_sentence(error) for error in errors[:MAX_FAULTS]]) from None

@@ -8,6 +8,7 @@ from pathlib import Path
 import bentoml
 
 from bentos import release
+from bentos.door import Door
 from bentos.guard import Guard
 from bentos.recommend.app import Serving, begin, create
 from bentos.recommend.person import People
@@ -22,7 +23,8 @@ def start() -> Serving:
     current = settings.load()
     bento = Path(__file__).resolve().parents[3]
     people = People(lambda: OnlineFeatures(current))
-    serving = begin(bento, release.read(current.home / release.FILE), current, people)
+    pointer = current.home / release.FILE
+    serving = begin(bento, release.read(pointer), current, people, release_file=pointer)
     settle()
     return serving
 
@@ -33,5 +35,6 @@ class Recommend:
     """Recommend items to a person; the routes are those of the application."""
 
 
-# BentoML's own routes (metrics, schema, health) get the same door as ours.
+# BentoML's own routes (metrics, schema, health) get the same doors as ours.
 Recommend.add_asgi_middleware(Guard)  # type: ignore[attr-defined]  # the decorator's type hides the Service
+Recommend.add_asgi_middleware(Door)  # type: ignore[attr-defined]

@@ -12,7 +12,9 @@ import numpy as np
 from bentos.recommend.flow import Answers, Question, Stages
 from bentos.recommend.moves import moves
 from bentos.recommend.person import Person
-from bentos.recommend.reasons import FALLBACK, Reason
+from bentos.recommend.reasons import BESIDES, Reason
+from bentos.recommend.recent import Used
+from bentos.recommend.steer import Steer
 from counterfoil import canonical
 from models.data import Interactions
 from models.explain import SCORE, Explanation, Part, Proposal, explained
@@ -21,19 +23,23 @@ TOLERANCE = 1e-4
 
 
 def told(
-    answers: Answers, asked: Question, person: Person, recorded: Sequence[str], item: str | None
+    answers: Answers,
+    asked: Question,
+    person: Person,
+    recorded: Sequence[str],
+    item: str | None,
+    steer: Steer | None = None,
+    used: Used | None = None,
 ) -> dict[str, Any]:
     """Return why each of the answer's items, or one of them, stands where it stands. KeyError when it is not in the answer."""
-    known = answers.known(asked, person, Stages())
+    known = answers.known(asked, person, Stages(), steer, used)
     chosen = answers.chosen(known, asked.n)
     ids = [answers.items.ids[one] for one in chosen.item_K.tolist()]
     if item is not None and item not in ids:
         raise KeyError(f"{item} is not among the {len(ids)} items of the answer")
     places = [place for place, one in enumerate(ids) if item is None or one == item]
-    reasons = answers.reasons.evidence(
-        chosen.item_K, chosen.sources, known.history, known.features, person.affinity, asked.as_of_us
-    )
-    of_model = [place for place in places if chosen.sources[place] != (FALLBACK,)]
+    reasons = answers.reasons.evidence(chosen, known)
+    of_model = [place for place in places if not BESIDES.issuperset(chosen.sources[place])]
     how = dict(
         zip(
             of_model,
@@ -41,7 +47,8 @@ def told(
             strict=True,
         )
     )
-    moved = moves(answers, asked, person, known, chosen, of_model)
+    # Of a list that was ordered anew, the model's own places are not those of the answer.
+    moved = moves(answers, asked, person, known, chosen, of_model if chosen.by_model else [])
     return {
         "same": ids == list(recorded),
         "n": asked.n,
@@ -71,8 +78,8 @@ def _reason(reason: Reason, item: int, history: Interactions, answers: Answers) 
     lines: list[dict[str, Any]] = []
     if reason.kind == "own":
         lines = _lines(item, history, answers)
-    elif reason.kind == "together":
-        lines = _lines(counts["partner"], history, answers)
+    elif "partner" in counts:
+        lines = _lines(counts["partner"], history, answers) if reason.kind == "together" else []
         counts["partner"] = answers.items.ids[counts["partner"]]
     return {"said": reason.said, "kind": reason.kind, "counts": canonical.plain(counts), "purchases": lines}
 

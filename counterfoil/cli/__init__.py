@@ -10,13 +10,14 @@ from typing import Any
 import typer
 
 from counterfoil import settings, terminal
-from counterfoil.cli import data, learn, ledger, loop, pages, people, proof, reach, standards, steer
+from counterfoil.cli import data, keys, learn, ledger, loop, pages, people, proof, reach, standards, steer
 from counterfoil.cli.app import app
 from counterfoil.errors import CounterfoilError, InputError
 
 __all__ = [
     "app",
     "data",
+    "keys",
     "learn",
     "ledger",
     "loop",

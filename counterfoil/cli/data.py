@@ -67,6 +67,16 @@ def data_live(
     terminal.emit(done, json, intake.show_live)
 
 
+@data.command("collect")
+def data_collect(json: Json = False) -> None:
+    """Land the events that came in over HTTP; the nightly flow and `run` do it by themselves."""
+    from flows import collecting
+
+    with terminal.stages() as stages:
+        done = collecting.run(stages)
+    terminal.emit(done, json, collecting.show)
+
+
 @data.command("quarantine")
 def data_quarantine(
     batch: Annotated[

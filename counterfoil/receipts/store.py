@@ -18,9 +18,9 @@ from typing import Any, get_origin, get_type_hints
 
 import orjson
 
-from counterfoil import canonical
+from counterfoil import canonical, segment
 from counterfoil.errors import InputError, UnavailableError, UnknownError
-from counterfoil.receipts import sealed, segment
+from counterfoil.receipts import sealed
 from counterfoil.types import Receipt, ReceiptItem
 
 ID = re.compile(r"receipt-(?P<segment>(?P<day>\d{8})T\d{6}-[0-9a-f]{8})-(?P<number>\d{1,12})")

@@ -1,6 +1,5 @@
 """A tiny turn of `make bench-serving`: a shop of 600 items made by the product's verbs, the floor and the bento, really asked."""
 
-
 import pytest
 
 from bench.serving import answer, home, running, table

@@ -17,12 +17,12 @@ import pyarrow.parquet as pq
 import pytest
 from filelock import FileLock
 
-from counterfoil import cli
+from counterfoil import cli, segment
 from counterfoil.catalog.erased import erased
 from counterfoil.errors import ConflictError, InputError, IntegrityError, UnknownError
 from counterfoil.ledger import verifier
 from counterfoil.processes import Processes
-from counterfoil.receipts import Erased, Receipts, segment
+from counterfoil.receipts import Erased, Receipts
 from counterfoil.store import manifest_of
 from counterfoil.types import Bento, Candidate, Dataset, Erasure, Evaluation
 from flows import commands, machine
@@ -438,8 +438,8 @@ def test_a_service_that_is_writing_her_receipts_is_started_anew_and_answers_as_f
         assert Receipts(place.settings.receipts).find(known["receipt"]).person == planted.alias
         told = forget(place, NAME, "tester", planted.root / "certificate.json")
         assert told["removed"]["receipts"] == 5
-        second = Processes(place.settings.home).running()["service"]
-        assert second.pid != first.pid and (second.detail, second.url) == (release.id, first.url)
+        second = Processes(place.settings.home).running()[first.name]
+        assert second.pid != first.pid and (second.detail, second.url) == (release.tag, first.url)
         assert scan(planted.root / "home", *planted.needles) == {} and verify(place)["faults"] == []
         with pytest.raises(Erased):
             Receipts(place.settings.receipts).find(known["receipt"])

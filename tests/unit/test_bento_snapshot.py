@@ -29,22 +29,23 @@ def test_partners_are_what_one_person_took_on_one_day_five_times_or_more() -> No
     together = [(0, day, item) for day in range(6) for item in (0, 1)]
     rarely = [(0, day, 2) for day in range(4)]
     elsewhere = [(1, day, 3) for day in range(6)]
-    partner_IK, together_IK = snapshot.partners(interactions([*together, *rarely, *elsewhere], 5))
+    partner_IK, together_IK, bond_IK = snapshot.partners(interactions([*together, *rarely, *elsewhere], 5))
     assert partner_IK[:, 0].tolist() == [1, 0, -1, -1, -1]
     assert together_IK[:, 0].tolist() == [6, 6, 0, 0, 0]
+    assert bond_IK[:, 0].tolist() == [1.0, 1.0, 0.0, 0.0, 0.0]
     assert (partner_IK[:, 1:] == -1).all()
 
 
 def test_a_partner_that_goes_with_everything_ranks_below_one_that_belongs() -> None:
     rows = [(0, day, item) for day in range(10) for item in (0, 1, 2)]
     rows += [(0, day, 2) for day in range(10, 100)]
-    partner_IK, _ = snapshot.partners(interactions(rows, 3))
+    partner_IK, _, _ = snapshot.partners(interactions(rows, 3))
     assert partner_IK[0, :2].tolist() == [1, 2]
 
 
 def test_a_wholesale_basket_says_nothing_about_taste() -> None:
     rows = [(0, day, item) for day in range(6) for item in range(201)]
-    partner_IK, _ = snapshot.partners(interactions(rows, 201))
+    partner_IK, _, _ = snapshot.partners(interactions(rows, 201))
     assert (partner_IK == -1).all()
 
 
@@ -74,7 +75,7 @@ def test_a_snapshot_written_twice_has_the_same_bytes(data: Path, tmp_path: Path)
         snapshot.write(read(data), tmp_path / name)
     one = {path.name: path.read_bytes() for path in (tmp_path / "one").iterdir()}
     assert one == {path.name: path.read_bytes() for path in (tmp_path / "two").iterdir()}
-    assert len(one) == 7
+    assert len(one) == 10
 
 
 def test_golden_rows_pass_the_model_that_gave_them_and_refuse_another(data: Path, tmp_path: Path) -> None:

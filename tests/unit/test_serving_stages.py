@@ -7,11 +7,17 @@ import pytest
 
 from bentos import snapshot
 from bentos.recommend import person as people
+from bentos.recommend.asked import Question
+from bentos.recommend.choose import Chosen
+from bentos.recommend.known import gather
 from bentos.recommend.person import People, Person
 from bentos.recommend.query import features_of, history_of, lines_of
 from bentos.recommend.reasons import Reasons
+from bentos.recommend.recent import NOTHING
 from bentos.recommend.request import Filters
 from bentos.recommend.rules import Catalogue
+from bentos.recommend.sources import SEGMENT
+from bentos.recommend.steer import without_rules
 from bentos.snapshot import Snapshot
 from counterfoil.errors import UnavailableError
 from counterfoil.pseudonym import pseudonym
@@ -144,16 +150,20 @@ def test_without_a_history_nothing_is_said_to_be_left_out(items: Snapshot) -> No
 def reasons(
     items: Snapshot, person: Person, item: str, sources: tuple[str, ...] = ("als",), at_us: int = AS_OF_US
 ):
-    history = past(person, items, at_us, 1000)
-    features = features_of(person, lines_of(person, items, at_us), items, ABOUT, at_us, 1000)
-    given = Reasons(items, ["purchase"])
-    return given.of(np.array([ITEMS.index(item)]), [sources], history, features, person.affinity, at_us)[0]
+    at = datetime.fromtimestamp(at_us / 1e6, UTC)
+    asked = Question(person="p", n=1, filters=Filters(), moment=at, recorded={})
+    catalogue = Catalogue(items)
+    steer = without_rules(items, catalogue.by_category)
+    about = {**ABOUT, "history_kinds": ["purchase"], "history_cap": 1000}
+    known = gather(asked, person, NOTHING, steer, items, catalogue, about)
+    chosen = Chosen(item_K=np.array([ITEMS.index(item)]), score_K=np.zeros(1), sources=[sources])
+    return Reasons(items, ["purchase"]).of(chosen, known)[0]
 
 
 def test_the_own_history_comes_first_with_its_numbers(items: Snapshot) -> None:
     person = buyer(*((days, "coffee") for days in (12, 22, 32, 42, 52)))
     assert reasons(items, person, "coffee") == (
-        "you bought this 5 times, last 12 days ago",
+        "you buy this every ten days, last 12 days ago",
         "popular this month",
     )
 
@@ -175,15 +185,22 @@ def test_taking_it_twice_at_once_counts_as_one_time(items: Snapshot) -> None:
 
 
 def test_what_goes_together_names_the_partner_that_the_person_has(items: Snapshot) -> None:
-    said = reasons(items, buyer((3, "bread")), "butter")
+    said = reasons(items, buyer((3, "bread")), "butter", ("itemknn",))
     assert said == ("often bought together with BREAD, which you bought", "popular this month")
-    assert "bread" not in " ".join(reasons(items, buyer((3, "tea")), "butter")).lower()
+    assert "bread" not in " ".join(reasons(items, buyer((3, "tea")), "butter", ("itemknn",))).lower()
+
+
+def test_what_goes_together_is_said_where_that_is_why_it_is_there(items: Snapshot) -> None:
+    """Not of what somebody takes anyway, nor where another source proposed it: leaving the partner out would move nothing."""
+    assert "BREAD" not in " ".join(reasons(items, buyer((3, "bread")), "butter", ("itemknn", "als")))
+    assert "BREAD" not in " ".join(reasons(items, buyer((3, "bread"), (2, "butter")), "butter", ("itemknn",)))
 
 
 def test_a_favourite_shelf_is_named(items: Snapshot) -> None:
     person = buyer((3, "bread"), affinity={"home": 0.5, "food": 0.3})
-    assert "from home, where you often buy" in reasons(items, person, "novelty")
-    assert "from home, where you often buy" not in reasons(items, buyer((3, "bread")), "novelty")
+    assert "from home, where you often buy" in reasons(items, person, "novelty", (SEGMENT,))
+    assert "from home, where you often buy" not in reasons(items, person, "novelty", ("als",))
+    assert "from home, where you often buy" not in reasons(items, buyer((3, "bread")), "novelty", (SEGMENT,))
 
 
 def test_new_is_what_came_within_the_month(items: Snapshot) -> None:
@@ -221,7 +238,7 @@ class Failing:
     def __init__(self, failures: int, fault: Exception) -> None:
         self.failures, self.fault, self.asked = failures, fault, 0
 
-    def person(self, person_id: str, now: datetime) -> MemoryView:
+    def person(self, person_id: str | None, now: datetime, session: str | None = None) -> MemoryView:
         self.asked += 1
         if self.asked <= self.failures:
             raise self.fault
@@ -248,7 +265,7 @@ def test_a_failing_store_is_left_alone_for_a_while_and_then_asked_again() -> Non
 
 def test_a_store_that_hangs_costs_the_deadline_and_no_more() -> None:
     class Hanging:
-        def person(self, person_id: str, now: datetime) -> MemoryView:
+        def person(self, person_id: str | None, now: datetime, session: str | None = None) -> MemoryView:
             time.sleep(1.0)
             return MemoryView([], np.zeros(0), np.zeros(0))
 

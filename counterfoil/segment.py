@@ -1,7 +1,9 @@
-"""The bytes of a segment: one line per receipt, `crc32 json`, append-only, owned by the one process that made it.
+"""The bytes of a segment of a log: one line per record, `crc32 json`, append-only, owned by the process that made it.
+
+Receipts are kept so, and events that were acknowledged and have not landed yet.
 
 A process never appends to a segment that another one began, so a torn last line (power loss, kill -9 while writing) belongs
-to an answer that never left, and is passed over. A wrong checksum anywhere else is an IntegrityError.
+to what nobody was told is kept, and is passed over. A wrong checksum anywhere else is an IntegrityError.
 """
 
 import errno
@@ -31,7 +33,7 @@ def payload_of(text: bytes, path: Path, number: int) -> bytes:
     crc, _, payload = text.partition(b" ")
     if len(crc) != CRC_DIGITS or crc != b"%08x" % zlib.crc32(payload):
         raise IntegrityError(
-            f"{path} line {number} has the wrong checksum: the receipt there was altered; restore the file from a backup"
+            f"{path} line {number} has the wrong checksum: what is there was altered; restore the file from a backup"
         )
     return payload
 
@@ -127,3 +129,20 @@ def count(path: Path) -> int:
         while block := file.read(1 << 20):
             total += block.count(b"\n")
     return total
+
+
+def mend(path: Path) -> None:
+    """Cut off a torn last line, durably; for a segment that is done with."""
+    with path.open("r+b") as file:
+        size = file.seek(0, os.SEEK_END)
+        whole = size
+        while whole:
+            start = max(0, whole - (1 << 16))
+            file.seek(start)
+            at = file.read(whole - start).rfind(b"\n")
+            whole = start + at + 1 if at >= 0 else start
+            if at >= 0:
+                break
+        if whole < size:
+            file.truncate(whole)
+            os.fsync(file.fileno())

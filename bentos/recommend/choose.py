@@ -1,0 +1,296 @@
+"""From what is known to the items of an answer: sources propose, rules and difference order, gaps are filled.
+
+What each route is led by: `recommend` the model, with what goes with this session merged in; `next` the session, and the model
+where it reads such events; `similar` and `cart` the items that were named. Shapes: I items, K candidates.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from bentos.recommend import parts, rerank, sources
+from bentos.recommend.known import Known
+from bentos.recommend.parts import Said
+from bentos.recommend.sources import Listed, Sources
+from bentos.snapshot import Snapshot
+from models.family import Model
+
+log = logging.getLogger(__name__)
+RULE = "rule"  # the source of what is pinned
+LEFT_OUT = "the source {name} failed: left out"
+MOST_WIDE, LEAST_WIDE, TIMES_WIDE = 300, 50, 3  # candidates that are ordered anew, where anything is
+MOST_DRAWN = 50  # of each kind that the slot for learning draws from
+DECAY = 0.8  # an event of the session counts so much less than the next one
+LIKENESS = {"next": 0.5, "recommend": 0.5, "similar": 1.0, "cart": 0.01}  # beside a bond, which counts 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Chosen:
+    """Items that were chosen, best first, with their scores and the names of who proposed them.
+
+    `explored` is the item of the slot for learning, its chance, and whether it stands there by chance. `by_model` says that the
+    list is the model's, as it came (but for what fills it up).
+    """
+
+    item_K: np.ndarray
+    score_K: np.ndarray
+    sources: list[tuple[str, ...]]
+    said: tuple[str, ...] = ()
+    degraded: tuple[str, ...] = ()
+    explored: tuple[int, float, bool] | None = None
+    by_model: bool = True
+
+
+class Chooser:
+    """Choose the items of answers over one snapshot; `usual` is the diversity where nobody asks for one."""
+
+    def __init__(self, items: Snapshot, usual: float = 0.0) -> None:
+        self.items, self.usual = items, usual
+        self.sources = Sources(items)
+        self._codes_CI = np.stack([items.aisle.code_I, items.shelf.code_I, items.brand.code_I])
+
+    def choose(self, model: Model, known: Known, n: int) -> Chosen:
+        """Return `n` items, or as many as there are."""
+        explore = known.steer.rules.explore
+        factor_I, pins = known.steering.factor_I, known.steering.pins
+        wanted = rerank.Wanted(
+            n=n,
+            diversity=known.steer.diversity(known.asked.diversity, self.usual),
+            caps=known.steer.caps(known.asked.caps),
+        )
+        if wanted.plain and factor_I is None and not pins and explore is None:
+            return self._filled(self._proposed(model, known, n), known, n, n)
+        wide = min(MOST_WIDE, max(LEAST_WIDE, TIMES_WIDE * n))
+        pool = self._filled(self._proposed(model, known, wide), known, n, wide)
+        pool = self._pinned(pool, known, n)
+        where = {item: at for at, item in enumerate(pool.item_K.tolist())}
+        wanted = replace(
+            wanted,
+            factor_K=None if factor_I is None else factor_I[pool.item_K],
+            pins={place: where[item] for place, item in pins if place < n and item in where},
+        )
+        order = rerank.order(self._codes_CI[:, pool.item_K], wanted)
+        pool, order, explored = self._explored(pool, order, known)
+        return replace(
+            _picked(pool, order),
+            said=(*_said(wanted), *pool.said),
+            degraded=pool.degraded,
+            explored=explored,
+            by_model=pool.by_model and order == list(range(len(order))),
+        )
+
+    def _proposed(self, model: Model, known: Known, k: int) -> Chosen:
+        """Return what leads this route, best first, at most `k`."""
+        if known.asked.route in ("similar", "cart"):
+            return self._by_anchors(known, k)
+        if not len(known.here):
+            return _of_said(parts.ask(model, known.query, k))
+        listed, silent = self._tried(sources.SESSION, lambda: self._session(known))
+        if known.asked.route == "next" and not len(known.history):
+            return replace(_of_lists([listed], k), degraded=silent, by_model=False)
+        said = _of_said(parts.ask(model, known.query, k))
+        degraded = (*said.degraded, *silent)
+        if not len(listed.item_K):
+            return replace(said, degraded=degraded)
+        return self._merged(said, listed, k, degraded)
+
+    def _merged(self, said: Chosen, listed: Listed, k: int, degraded: tuple[str, ...]) -> Chosen:
+        item_K, worth_K = sources.by_reciprocal_rank([said.item_K, listed.item_K])
+        item_K, worth_K = item_K[:k], worth_K[:k]
+        names = dict(zip(said.item_K.tolist(), said.sources, strict=True))
+        session = set(listed.item_K.tolist())
+        return Chosen(
+            item_K=item_K.astype(np.int32),
+            score_K=worth_K,
+            sources=[
+                (*names.get(item, ()), *((sources.SESSION,) if item in session else ()))
+                for item in item_K.tolist()
+            ],
+            said=("merged with what goes with this session, by reciprocal rank",),
+            degraded=degraded,
+            by_model=False,
+        )
+
+    def _session(self, known: Known) -> Listed:
+        """Return what goes with, or is like, the items of this session, the later ones counting more."""
+        weight_A = DECAY ** np.arange(len(known.here), dtype=np.float32)
+        lists = [self.sources.goes_with(known.here, weight_A), self.sources.alike(known.here, weight_A)]
+        found = sources.summed(lists, (1.0, LIKENESS["next"]))
+        listed = Listed(name=sources.SESSION, item_K=found.item_K.astype(np.int32), measure_K=found.worth_K)
+        return sources.allowed(listed, known.query.allowed_I, known.excluded)
+
+    def _by_anchors(self, known: Known, k: int) -> Chosen:
+        """Return what goes with the items that were named, or is like them."""
+        even_A = np.ones(len(known.anchors), np.float32)
+        lists: list[Listed] = []
+        silent: list[str] = []
+        for name, near in ((sources.GOES_WITH, self.sources.goes_with), (sources.LIKE, self.sources.alike)):
+            listed, failed = self._tried(name, lambda near=near: near(known.anchors, even_A))  # type: ignore[misc]
+            lists.append(sources.allowed(listed, known.query.allowed_I, known.excluded))
+            silent += failed
+        found = sources.summed(lists, (1.0, LIKENESS[known.asked.route]))
+        return Chosen(
+            item_K=found.item_K[:k].astype(np.int32),
+            score_K=found.worth_K[:k],
+            sources=found.names[:k],
+            degraded=tuple(silent),
+            by_model=False,
+        )
+
+    def _tried(self, name: str, ask: Callable[[], Listed]) -> tuple[Listed, tuple[str, ...]]:
+        """Ask a source; one that fails proposes nothing and is named."""
+        try:
+            return ask(), ()
+        except Exception:  # a source that fails must not fail the request; the answer says so
+            log.exception("the source %s failed", name)
+            none = Listed(name=name, item_K=np.zeros(0, np.int32), measure_K=np.zeros(0, np.float32))
+            return none, (LEFT_OUT.format(name=name),)
+
+    def _filled(self, chosen: Chosen, known: Known, n: int, wide: int) -> Chosen:
+        """Fill a list that is shorter than `n` up to `wide`, source after source; a score there is the source's own measure."""
+        missing = wide - len(chosen.item_K)
+        if len(chosen.item_K) >= n or missing <= 0:
+            return chosen
+        allowed_I = known.query.allowed_I
+        free_I = np.ones(len(self.items), bool) if allowed_I is None else allowed_I.copy()
+        free_I[chosen.item_K] = False
+        if known.excluded is not None:
+            free_I[known.excluded] = False
+        lists: list[Listed] = []
+        degraded = list(chosen.degraded)
+        for name, ask in self._fillers(known):
+            listed, failed = self._tried(name, ask)
+            degraded += failed
+            more_K = np.flatnonzero(free_I[listed.item_K])[:missing]
+            if len(more_K):
+                lists.append(
+                    Listed(name=name, item_K=listed.item_K[more_K], measure_K=listed.measure_K[more_K])
+                )
+                free_I[listed.item_K[more_K]] = False
+                missing -= len(more_K)
+            if missing <= 0:
+                break
+        if missing > 0:
+            more = self.sources.popular(free_I, missing)
+            lists += [more] if len(more.item_K) else []
+        return _with(replace(chosen, degraded=tuple(degraded)), lists, n)
+
+    def _fillers(self, known: Known) -> list[tuple[str, Callable[[], Listed]]]:
+        """Return the sources that fill a list, in their order; what is popular in the whole shop comes after them."""
+        latest = known.anchors if len(known.anchors) else known.history.item_N[::-1][: sources.ANCHORS]
+        anchors, first = np.unique(latest, return_index=True)
+        weight_A = (DECAY**first).astype(np.float32)
+        found: list[tuple[str, Callable[[], Listed]]] = []
+        if len(known.here):
+            found.append((sources.SESSION, lambda: self._session(known)))
+        if len(known.history) and not len(known.anchors):
+            found.append((sources.HABIT, lambda: self.sources.due(known.features)))
+        if len(anchors):
+            found.append((sources.GOES_WITH, lambda: self.sources.goes_with(anchors, weight_A)))
+        found.append((sources.SEGMENT, lambda: self.sources.segment(self._aisles(known))))
+        return found
+
+    def _aisles(self, known: Known) -> list[int]:
+        """Return where somebody buys: the aisles of what was named, of this session, else of the history."""
+        if len(known.anchors) or len(known.here):
+            return self.sources.aisles_of(known.anchors if len(known.anchors) else known.here)
+        codes = (self.items.aisle.code.get(name) for name in known.person.affinity)
+        return [code for code in codes if code]
+
+    def _pinned(self, pool: Chosen, known: Known, n: int) -> Chosen:
+        """Add what is pinned and may be shown, and is not among the candidates."""
+        there = set(pool.item_K.tolist())
+        new = [
+            item
+            for place, item in known.steering.pins
+            if place < n and item not in there and self._may(item, known)
+        ]
+        if not new:
+            return pool
+        return replace(
+            pool,
+            item_K=np.concatenate([pool.item_K, np.array(new, np.int32)]),
+            score_K=np.concatenate([pool.score_K, np.zeros(len(new))]),
+            sources=[*pool.sources, *[(RULE,)] * len(new)],
+        )
+
+    def _may(self, item: int, known: Known) -> bool:
+        allowed_I = known.query.allowed_I
+        return (allowed_I is None or bool(allowed_I[item])) and (
+            known.excluded is None or item not in known.excluded
+        )
+
+    def _explored(
+        self, pool: Chosen, order: list[int], known: Known
+    ) -> tuple[Chosen, list[int], tuple[int, float, bool] | None]:
+        """Let chance fill one slot, where the rules have one: from what came next, and from what is new."""
+        explore = known.steer.rules.explore
+        if explore is None or not order:
+            return pool, order, None
+        there = set(pool.item_K.tolist())
+        fresh = sources.allowed(self.sources.new(known.asked.as_of_us), known.query.allowed_I, known.excluded)
+        new = [item for item in fresh.item_K.tolist() if item not in there][:MOST_DRAWN]
+        count = len(pool.item_K)
+        pool = replace(
+            pool,
+            item_K=np.concatenate([pool.item_K, np.array(new, np.int32)]),
+            score_K=np.concatenate([pool.score_K, np.zeros(len(new))]),
+            sources=[*pool.sources, *[(sources.NEW,)] * len(new)],
+        )
+        taken = set(order)
+        others = [one for one in range(count) if one not in taken][:MOST_DRAWN]
+        others += range(count, count + len(new))
+        found = rerank.explore(order, others, explore.place - 1, explore.rate, known.asked.nonce)
+        if found is None:
+            return pool, order, None
+        order = [found.one if place == found.place else one for place, one in enumerate(order)]
+        return pool, order, (int(pool.item_K[found.one]), found.chance, found.by_chance)
+
+
+def _of_said(said: Said) -> Chosen:
+    return Chosen(item_K=said.item_K, score_K=said.score_K, sources=said.sources, degraded=said.degraded)
+
+
+def _of_lists(lists: list[Listed], k: int) -> Chosen:
+    """Return lists one after another, as far as `k`."""
+    names: list[tuple[str, ...]] = [(one.name,) for one in lists for _ in one.item_K]
+    return Chosen(
+        item_K=np.concatenate([one.item_K for one in lists])[:k],
+        score_K=np.concatenate([one.measure_K for one in lists])[:k],
+        sources=names[:k],
+    )
+
+
+def _with(chosen: Chosen, lists: list[Listed], n: int) -> Chosen:
+    """Return the list with what fills it up, and a sentence that says how many of its first `n` do."""
+    if not lists:
+        return chosen
+    more = _of_lists(lists, MOST_WIDE)
+    count = min(n - len(chosen.item_K), len(more.item_K))
+    names = {name: None for (name,) in more.sources[:count]}
+    what = "with what is popular" if [*names] == [sources.POPULAR] else f"from: {', '.join(names)}"
+    return replace(
+        chosen,
+        item_K=np.concatenate([chosen.item_K, more.item_K]),
+        score_K=np.concatenate([chosen.score_K, more.score_K]),
+        sources=[*chosen.sources, *more.sources],
+        said=(*chosen.said, f"{count} of {n} filled up {what}"),
+    )
+
+
+def _picked(pool: Chosen, order: list[int]) -> Chosen:
+    return replace(
+        pool,
+        item_K=pool.item_K[order],
+        score_K=pool.score_K[order],
+        sources=[pool.sources[at] for at in order],
+    )
+
+
+def _said(wanted: rerank.Wanted) -> tuple[str, ...]:
+    """Return what was done to the order, in sentences."""
+    out = [f"ordered by {wanted.diversity:g} of difference"] if wanted.diversity else []
+    names = {rerank.SHELF: "shelf", rerank.BRAND: "brand"}
+    return (*out, *(f"at most {most} of one {names[row]}" for row, most in wanted.caps.items()))

@@ -1,0 +1,174 @@
+"""Candidates beside the model's: what goes with items, what is due again, what sells where somebody buys, what is new.
+
+Each source ranks by a measure of its own that says what it is; none of them was fitted to anything. Lists are merged by
+reciprocal rank (Cormack, Clarke, Buettcher, SIGIR 2009). Shapes: I items, K candidates, A anchors.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from bentos.snapshot import RECENT_DAYS, Snapshot
+from models.data import DAY_US, Features
+
+SESSION, GOES_WITH, LIKE = "session", "goes with", "like it"
+HABIT, SEGMENT, NEW, POPULAR = "repurchase due", "popular in segment", "new", "fallback"
+MONTH_US = RECENT_DAYS * DAY_US
+MOST = 100  # of one source
+SMOOTH = 60  # of reciprocal ranks, as in the paper
+AISLES = 3  # that somebody buys from most
+ANCHORS = 20  # items of a history that neighbours are asked for: the latest
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Listed:
+    """What one source proposes, best first: item numbers, and the measure by which it ranks."""
+
+    name: str
+    item_K: np.ndarray  # int32
+    measure_K: np.ndarray  # float32
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Merged:
+    """Lists made one: items best first, what each is worth, and the names of the sources that propose it."""
+
+    item_K: np.ndarray
+    worth_K: np.ndarray
+    names: list[tuple[str, ...]]
+
+
+class Sources:
+    """The sources of one snapshot; what does not depend on who asks is sorted once."""
+
+    def __init__(self, items: Snapshot) -> None:
+        self.items = items
+        self.first_us_I = first_known(items)
+        self._by_aisle = _by_code(items.aisle.code_I[items.popular_I], items.popular_I)
+        self._newest_I = np.argsort(-self.first_us_I, kind="stable").astype(np.int32)[: 10 * MOST]
+        self._sold = max(1, int(items.recent_I.sum()))
+
+    def goes_with(self, anchors: np.ndarray, weight_A: np.ndarray) -> Listed:
+        """Return what was taken on the same days as the anchors: per item the sum of weight x cosine of days, each 0 to 1."""
+        return _near(GOES_WITH, self.items.partner_IK, self.items.bond_IK, anchors, weight_A)
+
+    def alike(self, anchors: np.ndarray, weight_A: np.ndarray) -> Listed:
+        """Return what the catalogue describes like the anchors: per item the sum of weight x likeness of words, each 0 to 1."""
+        return _near(LIKE, self.items.like_IK, self.items.likeness_IK, anchors, weight_A)
+
+    def due(self, features: Features) -> Listed:
+        """Return what somebody took twice or more and is about due again, by its share of their baskets."""
+        wanted = ("times_bought", "overdue", "share_of_baskets")
+        if not len(features.pair_item_N) or not set(wanted) <= set(features.pair_names):
+            return _none(HABIT)
+        times_R, overdue_R, share_R = (
+            features.pair_NF[:, features.pair_names.index(name)] for name in wanted
+        )
+        row_K = np.flatnonzero((times_R > 1) & (overdue_R > 0.5) & (overdue_R < 3.0))
+        best = row_K[np.lexsort((features.pair_item_N[row_K], -share_R[row_K]))][:MOST]
+        return Listed(name=HABIT, item_K=features.pair_item_N[best], measure_K=share_R[best])
+
+    def segment(self, aisles: Sequence[int]) -> Listed:
+        """Return what sells in these aisles, the first three of them, by its share of the month's sales."""
+        parts = [self._by_aisle.get(aisle, np.zeros(0, np.int32))[:MOST] for aisle in aisles[:AISLES]]
+        if not parts:
+            return _none(SEGMENT)
+        item_N = np.concatenate(parts)
+        share_N = (self.items.recent_I[item_N] / self._sold).astype(np.float32)
+        best = np.lexsort((item_N, -share_N))[:MOST]
+        return Listed(name=SEGMENT, item_K=item_N[best], measure_K=share_N[best])
+
+    def new(self, as_of_us: int) -> Listed:
+        """Return what came within 28 days, the newest first; the measure is the share of those days that is left."""
+        age_K = as_of_us - self.first_us_I[self._newest_I]
+        item_K = self._newest_I[(age_K >= 0) & (age_K <= MONTH_US)][:MOST]
+        left_K = 1.0 - (as_of_us - self.first_us_I[item_K]) / MONTH_US
+        return Listed(name=NEW, item_K=item_K, measure_K=left_K.astype(np.float32))
+
+    def popular(self, free_I: np.ndarray, count: int) -> Listed:
+        """Return what sells most in the whole shop among what is free, by its share of the month's sales."""
+        popular_I = self.items.popular_I
+        item_K = popular_I[free_I[popular_I]][:count]
+        return Listed(
+            name=POPULAR,
+            item_K=item_K,
+            measure_K=(self.items.recent_I[item_K] / self._sold).astype(np.float32),
+        )
+
+    def aisles_of(self, item_N: np.ndarray) -> list[int]:
+        """Return the aisles of these items, the most frequent first; items of no known aisle tell nothing."""
+        count_C = np.bincount(self.items.aisle.code_I[item_N], minlength=1)
+        count_C[0] = 0
+        best = np.argsort(-count_C, kind="stable")[:AISLES]
+        return [int(code) for code in best if count_C[code]]
+
+
+def first_known(items: Snapshot) -> np.ndarray:
+    """Return since when each item is there, int64 microseconds: first taken, or to be had; the later, where both are known."""
+    never_I = items.first_us_I == np.iinfo(np.int64).max
+    return np.where(never_I, items.available_us_I, np.maximum(items.first_us_I, items.available_us_I))
+
+
+def allowed(listed: Listed, allowed_I: np.ndarray | None, excluded: np.ndarray | None) -> Listed:
+    """Return what of a list may be in the answer."""
+    kept_K = np.ones(len(listed.item_K), bool) if allowed_I is None else allowed_I[listed.item_K]
+    if excluded is not None:
+        kept_K &= ~np.isin(listed.item_K, excluded)
+    return Listed(name=listed.name, item_K=listed.item_K[kept_K], measure_K=listed.measure_K[kept_K])
+
+
+def summed(lists: Sequence[Listed], weights: Sequence[float], name: str | None = None) -> Merged:
+    """Return the items of all lists by the weighted sum of their measures; ties go to the lower number.
+
+    Each is named by the lists that hold it, or by `name`.
+    """
+    item_N = np.concatenate([one.item_K for one in lists])
+    worth_N = np.concatenate([one.measure_K * weight for one, weight in zip(lists, weights, strict=True)])
+    list_N = np.repeat(np.arange(len(lists)), [len(one.item_K) for one in lists])
+    item_G, at_N = np.unique(item_N, return_inverse=True)
+    worth_G = np.bincount(at_N, worth_N, len(item_G))
+    named_G = np.zeros(len(item_G), np.int64)
+    np.bitwise_or.at(named_G, at_N, 1 << list_N)
+    best = np.lexsort((item_G, -worth_G))[:MOST]
+    names = [
+        (name,) if name else tuple(one.name for bit, one in enumerate(lists) if bits >> bit & 1)
+        for bits in named_G[best].tolist()
+    ]
+    return Merged(item_K=item_G[best], worth_K=worth_G[best], names=names)
+
+
+def by_reciprocal_rank(lists: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the items of all lists (each best first, distinct), best first, and what their places are worth together.
+
+    The worth is the sum of 1 / (60 + place) over the lists that name the item; ties go to the earlier list, then place.
+    """
+    item_N = np.concatenate(lists)
+    worth_N = np.concatenate([1.0 / (SMOOTH + 1 + np.arange(len(one))) for one in lists])
+    item_G, first_G, at_N = np.unique(item_N, return_index=True, return_inverse=True)
+    worth_G = np.bincount(at_N, worth_N, len(item_G))
+    best = np.lexsort((first_G, -worth_G))
+    return item_G[best], worth_G[best]
+
+
+def _none(name: str) -> Listed:
+    return Listed(name=name, item_K=np.zeros(0, np.int32), measure_K=np.zeros(0, np.float32))
+
+
+def _near(
+    name: str, near_IK: np.ndarray, worth_IK: np.ndarray, anchors: np.ndarray, weight_A: np.ndarray
+) -> Listed:
+    near_N = near_IK[anchors].ravel()
+    worth_N = (worth_IK[anchors].astype(np.float32) * weight_A[:, None]).ravel()
+    kept_N = (near_N >= 0) & (worth_N > 0) & ~np.isin(near_N, anchors)
+    item_G, at_N = np.unique(near_N[kept_N], return_inverse=True)
+    worth_G = np.bincount(at_N, worth_N[kept_N], len(item_G)).astype(np.float32)
+    best = np.lexsort((item_G, -worth_G))[:MOST]
+    return Listed(name=name, item_K=item_G[best].astype(np.int32), measure_K=worth_G[best])
+
+
+def _by_code(code_I: np.ndarray, item_I: np.ndarray) -> dict[int, np.ndarray]:
+    """Return the items of each code in the order given."""
+    order = np.argsort(code_I, kind="stable")
+    codes, starts = np.unique(code_I[order], return_index=True)
+    return dict(zip(codes.tolist(), np.split(item_I[order], starts[1:]), strict=True))
