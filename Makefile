@@ -10,7 +10,7 @@ PEERS  := .venv-peers
 export DO_NOT_TRACK := 1
 export PYTHONHASHSEED := 0
 
-.PHONY: setup check test test-slow test-browser bench bench-models bench-growth bench-reach demo up down clean lock tree
+.PHONY: setup check test test-slow test-browser bench bench-models bench-growth bench-reach bench-serving demo up down clean lock tree
 setup: $(STAMP)
 
 $(STAMP): requirements.lock pyproject.toml
@@ -63,6 +63,11 @@ bench-growth: setup
 bench-reach: setup
 	$(BIN)/python -m bench.reach $(if $(RECEIPTS),--receipts $(RECEIPTS))
 
+# What answers, events and releases cost beside the floor of their parts; minutes to make the shop, kept in .bench;
+# make bench-serving ONLY=floor,answer; make bench-serving ONLY=soak MINUTES=15
+bench-serving: setup
+	$(BIN)/python -m bench.serving $(if $(ONLY),--only $(ONLY)) $(if $(MINUTES),--minutes $(MINUTES)) $(if $(QUICK),--quick)
+
 $(PEERS)/.ready: bench/peers/requirements.lock | setup
 	test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
 	$(BIN)/uv pip install --quiet --python $(PEERS)/bin/python --compile-bytecode --no-deps $(LINKS) -r bench/peers/requirements.lock
@@ -81,7 +86,7 @@ down: setup
 # What the GPU build of torch drags in is left out, so that a machine without a GPU does not fetch it.
 lock: setup
 	cp requirements.lock requirements.before
-	$(BIN)/uv pip compile pyproject.toml --extra demo --extra text --extra postgres --extra dev --universal --python-version 3.11 $(LINKS) \
+	$(BIN)/uv pip compile pyproject.toml --extra demo --extra text --extra postgres --extra otlp --extra dev --universal --python-version 3.11 $(LINKS) \
 	  --no-annotate --no-header --quiet -c requirements.before -o requirements.fresh
 	grep -vE '^(nvidia-(c|n)|triton|cuda-)' requirements.fresh | sed -E 's/^torch==([0-9.]+).*/torch==\1/' | awk '!seen[$$0]++' > requirements.lock
 	rm requirements.before requirements.fresh

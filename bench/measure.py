@@ -117,15 +117,15 @@ def _answers(place: Place) -> list[list[float]]:
     """Return, per run, sorted milliseconds of answers for different households, one after another on one connection."""
     release = _champion(place)
     processes = Processes(place.settings.home)
-    was_running = "service" in processes.running()
+    before = processes.running()
     running = machine.serve(place, release)
     try:
         for thread in psutil.Process(running.pid).threads():
             os.sched_setaffinity(thread.id, {0})
         return [_ask(running.url, _present(place, release.bento)) for _ in range(RUNS)]
     finally:
-        if not was_running:
-            processes.stop("service")
+        if running.name not in before:
+            processes.stop(running.name)
 
 
 def _ask(url: str, present: str) -> list[float]:

@@ -27,13 +27,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bench import report
-from counterfoil import canonical, settings
+from counterfoil import canonical, segment, settings
 from counterfoil.contracts import ITEM
 from counterfoil.landing import manifest as manifests
 from counterfoil.landing import origin
 from counterfoil.landing.manifest import Batch, DayPart, Manifest
 from counterfoil.landing.origin import DayOrigin, Origin
-from counterfoil.receipts import Receipts, segment
+from counterfoil.receipts import Receipts
 from counterfoil.receipts.store import SEGMENT_RECEIPTS
 from counterfoil.settings import Settings
 from counterfoil.types import (

@@ -4,7 +4,6 @@ Only JSON, uncompressed, at most 1 MB, at most 32 levels deep, within ten second
 """
 
 import asyncio
-import re
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
@@ -20,10 +19,11 @@ Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 32
 BODY_SECONDS = 10.0
-# Possessive, and ending at the text's end too, so that no text makes it look twice at one byte.
-STRINGS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
-STEPS = np.zeros(256, np.int32)
-STEPS[list(b"[{")], STEPS[list(b"]}")] = 1, -1
+QUOTE, QUOTED = ord('"'), 2
+# What a byte does to the depth, as int8: 1, -1 (255), nothing; a quote is told apart by a number of its own.
+STEPS = bytes(
+    1 if byte in b"[{" else 255 if byte in b"]}" else QUOTED * (byte == QUOTE) for byte in range(256)
+)
 
 
 class Refusal(Exception):
@@ -35,10 +35,13 @@ class Refusal(Exception):
 
 
 class Guard:
-    """ASGI middleware that reads and judges the body, and hands it on whole."""
+    """ASGI middleware that reads and judges the body, and hands it on whole.
 
-    def __init__(self, app: Application, body_seconds: float = BODY_SECONDS) -> None:
-        self.app, self.body_seconds = app, body_seconds
+    With `flat` nothing looks how deep the body nests: for a parser that bounds that by itself.
+    """
+
+    def __init__(self, app: Application, body_seconds: float = BODY_SECONDS, *, flat: bool = False) -> None:
+        self.app, self.body_seconds, self.flat = app, body_seconds, flat
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let lifespan events and sound requests through; answer the rest with 4xx and a sentence."""
@@ -47,15 +50,15 @@ class Guard:
         if scope["type"] != "http":
             return None  # nothing here speaks WebSocket; the server closes the connection
         try:
-            body = await _body(scope, receive, self.body_seconds)
+            body = await _body(scope, receive, self.body_seconds, flat=self.flat)
         except Refusal as refusal:
             return await _refuse(refusal, send)
         return await self.app(scope, _replay(body, receive), send)
 
 
-async def _body(scope: Scope, receive: Receive, seconds: float) -> bytes:
+async def _body(scope: Scope, receive: Receive, seconds: float, *, flat: bool) -> bytes:
     headers = {name.lower(): value for name, value in scope["headers"]}
-    _check_headers(headers)
+    check_headers(headers)
     try:
         async with asyncio.timeout(seconds):
             body = await _read(receive)
@@ -65,12 +68,13 @@ async def _body(scope: Scope, receive: Receive, seconds: float) -> bytes:
         ) from None
     if body and b"content-type" not in headers:
         raise Refusal(415, "media_type", "the body has no Content-Type; send application/json")
-    if depth(body) > MAX_DEPTH:
+    if not flat and depth(body) > MAX_DEPTH:
         raise Refusal(400, "depth", f"the body nests deeper than {MAX_DEPTH} levels; flatten it")
     return body
 
 
-def _check_headers(headers: dict[bytes, bytes]) -> None:
+def check_headers(headers: dict[bytes, bytes]) -> None:
+    """Refuse a body that is not plain JSON, or says that it is too long: 415 or 413. Names are in lower case."""
     kind = headers.get(b"content-type", b"application/json").split(b";")[0].strip().lower()
     if kind != b"application/json":
         raise Refusal(415, "media_type", f"{_shown(kind)} is not taken here; send application/json")
@@ -103,10 +107,20 @@ async def _read(receive: Receive) -> bytes:
 
 
 def depth(body: bytes) -> int:
-    """Return how deep the brackets of a JSON text nest, those within strings left out."""
+    """Return how deep the brackets of a JSON text nest, those within strings left out; 0 when there are too few to matter.
+
+    A few passes over the bytes, whatever is in them: a megabyte made to be slow takes no longer than any other. Of what is no
+    JSON it says nothing that matters: brackets that it does not see come after a backslash that no parser gets past.
+    """
     if body.count(b"{") + body.count(b"[") <= MAX_DEPTH:
         return 0
-    return int(STEPS[np.frombuffer(STRINGS.sub(b"", body), np.uint8)].cumsum().max(initial=0))
+    bare = body.replace(b"\\\\", b"").replace(b'\\"', b"")  # what is left of quotes begins and ends strings
+    step_N = np.frombuffer(bytearray(bare.translate(STEPS)), np.int8)
+    quote_N = step_N == QUOTED
+    step_N[np.logical_xor.accumulate(quote_N) | quote_N] = 0
+    return int(
+        step_N.astype(np.int32).cumsum(dtype=np.int32).max(initial=0)
+    )  # a cast within cumsum takes ten times as long
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

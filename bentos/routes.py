@@ -23,8 +23,8 @@ BUCKETS = 1 << 53
 class Route:
     """A release that answers, and where: `url` without a path.
 
-    `share` of the people see it, `mirror` of the other people's requests are copied to it. A champion has share 1: it answers whom
-    nobody else does. A challenger in shadow has share 0.
+    `share` of the people see it, `mirror` of the other people's requests are copied to it. A champion has share 1: it answers
+    whom nobody else does. A challenger in shadow has share 0.
     """
 
     release: str

@@ -4,10 +4,12 @@ A process is known by its id and the moment it was created: an id that the syste
 """
 
 import contextlib
+import os
+import secrets
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import httpx
@@ -19,6 +21,7 @@ from counterfoil.errors import ConflictError, IntegrityError, UnavailableError
 from counterfoil.files import write_durably
 
 STOP_SECONDS = 15.0
+MARK = "COUNTERFOIL_PROCESS"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,6 +34,7 @@ class Running:
     url: str
     detail: str
     log: str
+    mark: str = ""  # while it is being started: what it carries in its environment
 
 
 class Processes:
@@ -41,8 +45,9 @@ class Processes:
         self.path = home / "processes.json"
 
     def running(self) -> dict[str, Running]:
-        """Return those that live, by name."""
-        return {process.name: process for process in self._known() if lives(process.pid, process.created)}
+        """Return those that live, by name; also one whose starter died before it could remember which it is."""
+        known = [_found(process) if process.mark else process for process in self._known()]
+        return {process.name: process for process in known if lives(process.pid, process.created)}
 
     def start(
         self,
@@ -63,7 +68,17 @@ class Processes:
                 raise ConflictError(
                     f"{name} runs already, as process {current[name].pid}; stop it with `counterfoil down`"
                 )
-            started = self._spawn(name, command, url, detail, env)
+            mark = secrets.token_hex(16)
+            marked = {**(os.environ if env is None else env), MARK: mark}
+            log = str(self.home / "logs" / f"{name}.log")
+            # What is about to be: whoever comes after this process finds the child by its mark, should it die in between.
+            self._write(
+                {
+                    **current,
+                    name: Running(name=name, pid=0, created=0.0, url=url, detail=detail, log=log, mark=mark),
+                }
+            )
+            started = self._spawn(name, command, url, detail, marked)
             self._write({**current, name: started})
         return started
 
@@ -105,13 +120,26 @@ class Processes:
             f"{started.name} does not answer at {started.url}{path}; its log {started.log} ends with: {tail}"
         )
 
+    def dismiss(self, name: str) -> bool:
+        """Ask one to end, and do not wait for it. False when it does not run."""
+        process = self.running().get(name)
+        if process is None:
+            return False
+        with contextlib.suppress(psutil.NoSuchProcess):
+            psutil.Process(process.pid).terminate()
+        return True
+
     def stop(self, name: str, patience_seconds: float = STOP_SECONDS) -> bool:
-        """Stop one with its children: politely, then firmly. False when it does not run."""
+        """Stop one with its children, but for those that have a name of their own: politely, then firmly.
+
+        False when it does not run.
+        """
         with FileLock(self.home / "processes.lock"):
-            process = self.running().get(name)
+            running = self.running()
+            process = running.pop(name, None)
             if process is None:
                 return False
-            end(process.pid, patience_seconds)
+            end(process.pid, patience_seconds, {other.pid for other in running.values()})
             self._write({other: kept for other, kept in self.running().items() if other != name})
         return True
 
@@ -130,8 +158,26 @@ class Processes:
         write_durably(self.path, orjson.dumps(rows, option=orjson.OPT_INDENT_2))
 
 
+def _found(process: Running) -> Running:
+    """Return a process whose start was not remembered to its end: the eldest that carries its mark, or as it was."""
+    found = [one for one in psutil.process_iter() if _carries(one, process.mark)]
+    if not found:
+        return process
+    first = min(found, key=lambda one: one.create_time())
+    return replace(process, pid=first.pid, created=first.create_time())
+
+
+def _carries(process: psutil.Process, mark: str) -> bool:
+    try:
+        return process.environ().get(MARK) == mark
+    except (psutil.Error, OSError):
+        return False
+
+
 def lives(pid: int, created: float) -> bool:
     """Say whether the process of that id and that moment of creation still runs."""
+    if not pid:
+        return False
     try:
         found = psutil.Process(pid)
         return abs(found.create_time() - created) < 1 and found.status() != psutil.STATUS_ZOMBIE
@@ -139,17 +185,25 @@ def lives(pid: int, created: float) -> bool:
         return False
 
 
-def end(pid: int, patience_seconds: float = STOP_SECONDS) -> None:
-    """End a process and its children: politely, then firmly."""
+def end(pid: int, patience_seconds: float = STOP_SECONDS, spare: Collection[int] = ()) -> None:
+    """End a process and its children: politely, then firmly. Those in `spare` are let be, with all that is below them."""
     with contextlib.suppress(psutil.NoSuchProcess):
         top = psutil.Process(pid)
-        family = [top, *top.children(recursive=True)]
+        family = [top, *_below(top, spare)]
         top.terminate()
         _, left = psutil.wait_procs(family, timeout=patience_seconds)
         for process in left:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
         psutil.wait_procs(left, timeout=5)
+
+
+def _below(top: psutil.Process, spare: Collection[int]) -> Iterator[psutil.Process]:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        for child in top.children():
+            if child.pid not in spare:
+                yield child
+                yield from _below(child, spare)
 
 
 def _require_free(name: str, url: str) -> None:

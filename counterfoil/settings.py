@@ -56,12 +56,20 @@ class Settings(BaseSettings):
     threads: int = Field(default_factory=lambda: min(2, os.cpu_count() or 1), ge=1)
     gateway_port: int = Field(default=3000, ge=1, le=65535)
     gateway_host: str = "127.0.0.1"
+    gateway_budget_ms: int = Field(default=1000, ge=50, le=60_000)
+    gateway_events_ms: int = Field(default=5000, ge=50, le=60_000)
+    gateway_in_flight: int = Field(default=64, ge=1, le=10_000)
+    gateway_events_in_flight: int = Field(default=256, ge=1, le=10_000)
+    gateway_log_share: float = Field(default=0.01, ge=0, le=1)
+    gateway_drain_seconds: float = Field(default=10.0, ge=0, le=600)
+    otlp: str | None = None
     service_port: int = Field(default=3010, ge=1, le=65535)
     prefect_port: int = Field(default=4200, ge=1, le=65535)
     console_port: int = Field(default=3100, ge=1, le=65535)
     console_address: str = "127.0.0.1"
     console_hosts: str = "127.0.0.1,localhost"
     feast_url: str | None = None
+    release_webhooks: str | None = None
     feature_ttl_days: int = Field(default=35, ge=1)
 
     @property
@@ -93,6 +101,11 @@ class Settings(BaseSettings):
     def bentos(self) -> Path:
         """BentoML's home: its store of models and bentos."""
         return self.home / "bentoml"
+
+    @property
+    def gateway(self) -> Path:
+        """Folder of the gateway's keys and last good lists."""
+        return self.home / "gateway"
 
     @property
     def run(self) -> Path:
@@ -129,6 +142,11 @@ class Settings(BaseSettings):
     def openlineage_places(self) -> tuple[str, ...]:
         """Files and URLs that take OpenLineage events besides the home's own file: `openlineage` cut at commas."""
         return tuple(part.strip() for part in (self.openlineage or "").split(",") if part.strip())
+
+    @property
+    def release_places(self) -> tuple[str, ...]:
+        """URLs that are told of each change of who answers: `release_webhooks` cut at commas."""
+        return tuple(part.strip() for part in (self.release_webhooks or "").split(",") if part.strip())
 
     @cached_property
     def database(self) -> str:

@@ -147,10 +147,36 @@ class DataPolicy(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Rollout:
+    """How what the gate promotes comes to everybody: in shadow, then to growing shares of the people, then to all of them.
+
+    A stage lasts at least `stage_seconds`, and until the challenger has answered `stage_requests`; one that has not after
+    `patience_seconds` is taken back. `mirror` of the other requests are copied to it while it is in shadow. It is taken back when
+    its rate of errors or of empty answers is surely above that of the champion by more than `max_errors` or `max_empty`, its
+    latency at `quantile` surely more than `max_latency` times the champion's, or its clicks fewer; `alpha` is the chance of a
+    false alarm that each of these tests allows, however often it is asked. A new champion is held against the one before it for
+    `watch_seconds`.
+    """
+
+    stage_seconds: float = 600.0
+    stage_requests: int = 200
+    shares: tuple[float, ...] = (0.01, 0.1, 0.5)
+    mirror: float = 1.0
+    max_errors: float = 0.005
+    max_empty: float = 0.01
+    max_latency: float = 1.5
+    quantile: float = 0.9
+    alpha: float = 0.01
+    patience_seconds: float = 86_400.0
+    watch_seconds: float = 600.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class UseCase:
     """What a shop wants answered: name, task, features, contenders, gate. A value; a second use case is another one.
 
     `data_policy` says how strict the gate on data is with this shop's days; None: as strict as with a shop that trades daily.
+    `rollout` says how a winner comes to everybody; None: at once.
     """
 
     name: str
@@ -161,6 +187,7 @@ class UseCase:
     baseline: str
     seed: int = 0
     data_policy: DataPolicy | None = None
+    rollout: Rollout | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -269,7 +296,10 @@ class Comparison:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Decision(Noun):
-    """Promote, hold or reject; the evidence in numbers and in sentences; who approved."""
+    """Promote, hold or reject; the evidence in numbers and in sentences; who approved.
+
+    `stage` and `share` say how the winner is to be released, where that was asked for; else the use case's rollout says it.
+    """
 
     kind: ClassVar[str] = "decision"
     use_case: str
@@ -283,6 +313,8 @@ class Decision(Noun):
     gate: str
     code_version: str = field(metadata=ASIDE)
     approved_by: str = "gate"
+    stage: Stage | None = field(default=None, metadata=ASIDE)
+    share: float | None = field(default=None, metadata=ASIDE)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -314,7 +346,10 @@ class OnlineRows(Noun):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Release(Noun):
-    """What serves: a bento, decided by a decision, at a stage and share, from one epoch on."""
+    """What serves: a bento, decided by a decision, at a stage and share, from one epoch on.
+
+    `retired` says that a challenger was taken back: it never serves, and ends what was active of it.
+    """
 
     kind: ClassVar[str] = "release"
     use_case: str

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from feast import Entity, FeatureService, FeatureView, Field, FileSource, ValueType
+from feast import Entity, FeatureService, FeatureView, Field, FileSource, PushSource, ValueType
 from feast.data_format import ParquetFormat
 from feast.types import Array, FeastType, Float32, Int64, String
 
 from counterfoil import settings
+from feature_repo import recent
 from feature_repo.transforms import ITEM_FEATURES, PAIR_FEATURES, PERSON_FEATURES
 
 SERVING = "recommendation_v1"
@@ -31,12 +32,12 @@ class Definitions:
     """Every object of the repository."""
 
     entities: tuple[Entity, ...]
-    sources: tuple[FileSource, ...]
+    sources: tuple[FileSource | PushSource, ...]
     views: tuple[FeatureView, ...]
     services: tuple[FeatureService, ...]
 
     @property
-    def all(self) -> list[Entity | FileSource | FeatureView | FeatureService]:
+    def all(self) -> list[Entity | FileSource | PushSource | FeatureView | FeatureService]:
         """Everything, in the order in which one builds on the other."""
         return [*self.entities, *self.sources, *self.views, *self.services]
 
@@ -50,6 +51,7 @@ def define(features: Path, ttl_days: int) -> Definitions:
         name="item", join_keys=["item"], value_type=ValueType.STRING, description="an item of the catalogue"
     )
     sources = {view: _source(features, view) for view in ("person", "item", "pair")}
+    pushed = PushSource(name="recent_push", batch_source=_source(features, recent.VIEW))
 
     def view(
         name: str, entities: list[Entity], names: tuple[str, ...], *, online: bool = False
@@ -69,10 +71,19 @@ def define(features: Path, ttl_days: int) -> Definitions:
     people = view("person", [person], PERSON_FEATURES, online=True)
     items = view("item", [item], ITEM_FEATURES)
     pairs = view("pair", [person, item], PAIR_FEATURES)
+    # Under a person's pseudonym, or that of a session. Pushed as it happens, so there is nothing to materialise.
+    happened = FeatureView(
+        name=recent.VIEW,
+        entities=[person],
+        ttl=timedelta(days=recent.DAYS),
+        schema=[Field(name=name, dtype=String) for name in (person.name, *recent.FIELDS)],
+        source=pushed,
+        online=True,
+    )
     return Definitions(
         entities=(person, item),
-        sources=tuple(sources.values()),
-        views=(people, items, pairs),
+        sources=(*sources.values(), pushed),
+        views=(people, items, pairs, happened),
         services=(
             FeatureService(name=SERVING, features=[people]),
             FeatureService(name=TRAINING, features=[people[list(PERSON_FEATURES)], items, pairs]),
@@ -99,6 +110,6 @@ def _home_features(config: settings.Settings) -> Path:
 _SETTINGS = settings.load()
 _HERE = define(_home_features(_SETTINGS), _SETTINGS.feature_ttl_days)
 person, item = _HERE.entities
-person_source, item_source, pair_source = _HERE.sources
-person_view, item_view, pair_view = _HERE.views
+person_source, item_source, pair_source, recent_push = _HERE.sources
+person_view, item_view, pair_view, recent_view = _HERE.views
 recommendation_v1, recommendation_train_v1 = _HERE.services

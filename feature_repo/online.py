@@ -1,16 +1,20 @@
 """The online side: the newest rows of the people written to the online store, one person read from it. No transform here."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from counterfoil.errors import InputError, UnavailableError
 from counterfoil.settings import Settings
+from feature_repo import recent
 from feature_repo.build import partition, stamp
 from feature_repo.light import import_feast
+from feature_repo.pushed import entity_key
+from feature_repo.recent import NOTHING, RecentView
 from feature_repo.repo import apply, open_store
 from feature_repo.transforms import PERSON_FEATURES
 
@@ -22,6 +26,8 @@ __all__ = ["OnlineFeatures", "PersonView", "apply", "materialise"]
 BATCH_PEOPLE = 500
 VIEW = "person"
 NAN = float("nan")
+LOOK_SECONDS = 1.0  # until a view that was not known is looked for again
+Stored = tuple[datetime | None, "Mapping[str, Value] | None"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,6 +45,7 @@ class PersonView:
     category_affinity: dict[str, float] = field(default_factory=dict)
     event_time: datetime | None = None
     expired: bool = False
+    recent: RecentView = NOTHING
 
 
 def materialise(settings: Settings, as_of: datetime) -> int:
@@ -80,28 +87,84 @@ class OnlineFeatures:
             raise UnavailableError(
                 f"the feature registry in {settings.features} does not answer ({fault}); run the use case once"
             ) from fault
-        self._config = store.config
+        self._config, self._store = store.config, store
         self._view = view
         self._ttl = view.ttl or timedelta.max
-        self._provider = get_provider(store.config)
+        self._online: Any = get_provider(store.config).online_store
+        self._recent: Any = None
+        self._look_at = 0.0
 
-    def person(self, person_id: str, now: datetime) -> PersonView:
-        """Return what is known of this person at `now`. UnavailableError when the online store is gone or broken."""
-        from feast.protos.feast.types.EntityKey_pb2 import EntityKey
-        from feast.protos.feast.types.Value_pb2 import Value
+    def person(self, person_id: str | None, now: datetime, session: str | None = None) -> PersonView:
+        """Return what is known at `now` of a person, and of what happened since, also in a session; all in one question.
 
-        key = EntityKey(join_keys=[VIEW], entity_values=[Value(string_val=person_id)])
+        Of nobody (None) only the session is read. UnavailableError when the online store is gone or broken.
+        """
+        happened = self._happened()
+        asked = [(self._view, person_id)] if person_id is not None else []
+        keys = [
+            key for key in dict.fromkeys((person_id, session)) if key is not None and happened is not None
+        ]
+        asked += [(happened, key) for key in keys]
         try:
-            [(event_time, values)] = self._provider.online_read(self._config, self._view, [key])
+            stored = together(self._online, self._config, asked)
         except Exception as fault:  # each store has errors of its own
             raise UnavailableError(
                 f"the online store does not answer ({fault}); materialise features again"
             ) from fault
+        view = _empty() if person_id is None else self._row(stored.pop(0), now)
+        return _with_recent(view, stored, now, session)
+
+    def _row(self, stored: Stored, now: datetime) -> PersonView:
+        event_time, values = stored
         if event_time is None or values is None or is_blank(values):
             return _empty()
         if event_time > now or now - event_time > self._ttl:
             return _empty(event_time, expired=event_time <= now)
         return _decode(values, event_time)
+
+    def _happened(self) -> Any:
+        """Return the view of what happened since; None while Feast knows none, as in a home from before there was one."""
+        if self._recent is None and time.monotonic() >= self._look_at:
+            from feast.errors import FeatureViewNotFoundException
+
+            self._look_at = time.monotonic() + LOOK_SECONDS
+            try:
+                self._recent = self._store.get_feature_view(recent.VIEW)
+            except FeatureViewNotFoundException:
+                return None
+        return self._recent
+
+
+def together(online: Any, config: Any, asked: "list[tuple[Any, str]]") -> list[Stored]:
+    """Return event time and values of each key in its view, by one query, or one round trip to Redis."""
+    keys = [(view, entity_key(key)) for view, key in asked]
+    if hasattr(online, "online_read_views"):
+        found: list[Stored] = online.online_read_views(config, keys) if keys else []
+        return found
+    if not hasattr(online, "_read_hash_fields"):
+        return [online.online_read(config, view, [key])[0] for view, key in keys]
+    # Feast's Redis store reads one view at a time; these are the steps of its `online_read`, with all views in one pipeline.
+    fields = [online._generate_hset_keys_for_features(view) for view, _ in keys]
+    hashes = online._generate_redis_keys_for_entities(config, [key for _, key in keys])
+    commands = [(name, wanted) for name, (_, wanted) in zip(hashes, fields, strict=True)]
+    values = online._read_hash_fields(config, commands) if commands else []
+    return [
+        online._get_features_for_entity(value, view.name, names)
+        for value, (view, _), (names, _) in zip(values, keys, fields, strict=True)
+    ]
+
+
+def _with_recent(
+    view: PersonView, stored: Sequence[Stored], now: datetime, session: str | None
+) -> PersonView:
+    """Return the view with what happened after it; what is in the person's row already is left out."""
+    texts = [
+        told for _, values in stored if values for value in values.values() if (told := value.string_val)
+    ]
+    if not texts:
+        return view
+    after = None if view.expired or view.event_time is None or view.event_time > now else view.event_time
+    return replace(view, recent=recent.view(recent.parse(texts), after, now, session))
 
 
 def is_blank(values: "Mapping[str, Value]") -> bool:
@@ -120,7 +183,7 @@ def _empty(event_time: datetime | None = None, *, expired: bool = False) -> Pers
     )
 
 
-def _decode(values: "dict[str, Value]", event_time: datetime) -> PersonView:
+def _decode(values: "Mapping[str, Value]", event_time: datetime) -> PersonView:
     return PersonView(
         features={name: _scalar(values.get(name)) for name in PERSON_FEATURES},
         history_items=tuple(values["history_items"].string_list_val.val),

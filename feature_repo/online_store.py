@@ -24,6 +24,8 @@ from pydantic import field_validator
 
 Row = tuple[EntityKey, dict[str, Value], datetime, datetime | None]
 BUSY_S = 30.0
+CACHE_KB = 64_000
+CHECKPOINT_PAGES = 8000
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -75,8 +77,46 @@ class NewestSqliteOnlineStore(SqliteOnlineStore):
         query = _READ.format(table=_table(config, table))
         return [_read(conn, query, _key(config, key), wanted) for key in entity_keys]
 
-    def erase(self, config: RepoConfig, table: FeatureView, entity_key: EntityKey) -> int:
-        """Delete what is stored under a key, so that the file's bytes hold it no more; return how many values went.
+    def online_read_views(
+        self, config: RepoConfig, asked: Sequence[tuple[FeatureView, EntityKey]]
+    ) -> list[tuple[datetime | None, dict[str, Value] | None]]:
+        """Return event time and values of a key in each view, all by one query; otherwise as `online_read`."""
+        conn = self._open(config, create=False)
+        query = " UNION ALL ".join(
+            _READ_ONE.format(place=place, table=_table(config, view)) for place, (view, _) in enumerate(asked)
+        )
+        values: list[dict[str, Value]] = [{} for _ in asked]
+        times: list[int | None] = [None] * len(asked)
+        with closing(conn.execute(query, [_key(config, key) for _, key in asked])) as rows:
+            for place, name, value, event_us in rows:
+                values[place][name] = Value.FromString(value)
+                times[place] = event_us
+        return [
+            (None, None) if time is None else (_moment(time), found)
+            for time, found in zip(times, values, strict=True)
+        ]
+
+    def write_texts(
+        self,
+        config: RepoConfig,
+        table: FeatureView,
+        rows: Iterator[tuple[bytes, str, bytes]],
+        moment: datetime,
+    ) -> None:
+        """Write (key, feature, value), all as of one moment and serialised already, as `online_write_batch` does."""
+        conn, at = self._get_conn(config), _microseconds(moment)
+        with conn:
+            conn.execute("BEGIN IMMEDIATE")
+            conn.executemany(_UPSERT.format(table=_table(config, table)), ((*row, at, at) for row in rows))
+
+    def expire(self, config: RepoConfig, table: FeatureView, before: datetime) -> int:
+        """Delete the rows of a view that are older than a moment; return how many values went."""
+        conn = self._open(config, create=False)
+        query = f"DELETE FROM {_table(config, table)} WHERE event_ts < ?"
+        return conn.execute(query, (_microseconds(before),)).rowcount
+
+    def erase(self, config: RepoConfig, table: FeatureView, *entity_keys: EntityKey) -> int:
+        """Delete what is stored under keys, so that the file's bytes hold it no more; return how many values went.
 
         A reader that holds the log busy leaves the pages in it until the next call or the next checkpoint: TimeoutError then.
         """
@@ -84,7 +124,8 @@ class NewestSqliteOnlineStore(SqliteOnlineStore):
             return 0
         conn = self._open(config, create=False)
         conn.execute("PRAGMA secure_delete = ON")
-        gone = conn.execute(_DELETE.format(table=_table(config, table)), (_key(config, entity_key),)).rowcount
+        delete = _DELETE.format(table=_table(config, table))
+        gone = sum(conn.execute(delete, (_key(config, key),)).rowcount for key in entity_keys)
         conn.execute("VACUUM")  # what an upsert overwrote earlier lies in free pages
         [busy, _, _] = conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         if busy:
@@ -119,6 +160,9 @@ class NewestSqliteOnlineStore(SqliteOnlineStore):
         try:
             conn.execute("PRAGMA journal_mode = WAL")
             conn.execute("PRAGMA synchronous = NORMAL")
+            if create:  # who writes all day long does it in large steps
+                conn.execute(f"PRAGMA cache_size = -{CACHE_KB}")
+                conn.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
         except sqlite3.Error:
             conn.close()
             raise
@@ -134,6 +178,7 @@ WHERE excluded.event_ts > event_ts
     OR (excluded.event_ts = event_ts AND ifnull(excluded.created_ts, 0) >= ifnull(created_ts, 0))
 """
 _DELETE = "DELETE FROM {table} WHERE entity_key = ?"
+_READ_ONE = "SELECT {place}, feature_name, value, event_ts FROM {table} WHERE entity_key = ?"
 _READ = "SELECT feature_name, value, event_ts FROM {table} WHERE entity_key = ?"
 
 
@@ -166,9 +211,11 @@ def _read(
                 event_time = event_us
     if event_time is None:
         return None, None
-    return datetime.fromtimestamp(event_time // 1_000_000, UTC).replace(
-        microsecond=event_time % 1_000_000
-    ), values
+    return _moment(event_time), values
+
+
+def _moment(event_us: int) -> datetime:
+    return datetime.fromtimestamp(event_us // 1_000_000, UTC).replace(microsecond=event_us % 1_000_000)
 
 
 def _microseconds(moment: datetime) -> int:

@@ -4,8 +4,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
+from filelock import FileLock
 
 from counterfoil.settings import Settings
+from feature_repo import recent
 from feature_repo.build import VIEWS, replacing
 from feature_repo.light import import_feast
 
@@ -33,10 +35,11 @@ def apply(settings: Settings) -> "FeatureStore":
     from feature_repo.definitions import define
 
     features = settings.features.resolve()
-    for view in VIEWS:
+    for view in (*VIEWS, recent.VIEW):
         (features / view).mkdir(parents=True, exist_ok=True)
     store = open_store(settings)
-    store.apply([*define(features, settings.feature_ttl_days).all])
+    with FileLock(features / "apply.lock"):  # the collector may do the same right now
+        store.apply([*define(features, settings.feature_ttl_days).all])
     with replacing(features / "feature_store.yaml") as fresh:
         fresh.write_text(yaml.safe_dump(_config(settings)), encoding="utf-8")
     return store

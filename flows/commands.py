@@ -20,11 +20,13 @@ def run(
     use_case: str, as_of: str | None, stages: Stages, sources: list[dict[str, str]] | None = None
 ) -> dict[str, Any]:
     """Turn the loop once: at a glance when nothing changed, else as a Prefect flow."""
+    from flows import collecting
     from flows.people import retrain
     from flows.running import nothing_to_do
 
     place = open_place()
     openlineage.line_of(place.settings).settle()
+    collecting.collect(place)
     known = nothing_to_do(place, use_case, as_of) if not sources else "land"
     if not isinstance(known, str):
         advanced, said = known

@@ -60,15 +60,15 @@ def demo(stages: Stages) -> dict[str, Any]:
 def _ask(place: Place, release: Release, asked: dict[str, Any], stages: Stages) -> dict[str, Any]:
     """Ask the service; one that was not running before is stopped again."""
     processes = Processes(place.settings.home)
-    was_running = "service" in processes.running()
+    before = processes.running()
     with stages.stage("service", "starts"):
         running = machine.serve(place, release)
     try:
         with stages.stage("answer"):
             reply = httpx.post(f"{running.url}/recommend", json=asked, timeout=30)
     finally:
-        if not was_running:
-            processes.stop("service")
+        if running.name not in before:
+            processes.stop(running.name)
     if reply.status_code != 200:
         raise UnavailableError(f"the service answered {reply.status_code}: {reply.text[:300]}")
     answered: dict[str, Any] = reply.json()

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from bentos.gateway.admission import LOOPBACK
 from counterfoil import terminal
 from counterfoil.errors import CounterfoilError
 from counterfoil.processes import Processes
@@ -98,6 +99,24 @@ def _champion(place: Place) -> tuple[str, str]:
     )
 
 
+def _gateway(place: Place) -> tuple[str, str]:
+    from bentos.gateway.keys import Keys
+
+    keys = Keys(place.settings.gateway)
+    held = keys.all()
+    if held or keys.begun:
+        return (
+            "ok",
+            f"{len(held)} keys: {', '.join(sorted(key.name for key in held.values())) or 'nobody may ask'}",
+        )
+    if place.settings.profile == "embedded" and place.settings.gateway_host in LOOPBACK:
+        return (
+            "note",
+            "no key was made: whoever reaches this machine's loopback may ask; `counterfoil key make` ends that",
+        )
+    return "wrong", "no key was made, and here the gateway does not begin without one: `counterfoil key make`"
+
+
 def _processes(place: Place) -> tuple[str, str]:
     running = Processes(place.settings.home).running()
     return "ok", ", ".join(
@@ -125,6 +144,7 @@ CHECKS: dict[str, Callable[[Place], tuple[str, str]]] = {
     "openlineage": _openlineage,
     "disk": _disk,
     "champion": _champion,
+    "gateway": _gateway,
     "processes": _processes,
 }
 

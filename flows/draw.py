@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
+from counterfoil import segment
 from counterfoil.errors import CounterfoilError, InputError, IntegrityError
-from counterfoil.receipts import Receipts, sealed, segment, store
+from counterfoil.receipts import Receipts, sealed, store
 from counterfoil.types import Receipt
 
 UNREADABLE = (

@@ -91,6 +91,7 @@ def advance_flow(
     place = open_place()
     with openlineage.flow_run(place, "advance", use_case_name, _prefect_id()) as run:
         land_inbox(place, use_case_name, run)
+        land_collected(place, run)
         for source in sources:
             _land(place, source, run)
         turned = turn(place, use_case(use_case_name), as_of, recorder(place, run))
@@ -196,6 +197,20 @@ def land_inbox(place: Place, name: str, run: openlineage.Run) -> None:
         create_table_artifact(
             rows, key=f"{name}-inbox", description="What was waiting, and what became of it"
         )
+
+
+def land_collected(place: Place, run: openlineage.Run) -> None:
+    """Land what came in over HTTP since the last time."""
+    from flows import collecting
+
+    def collect() -> list[dict[str, Any]]:
+        return [canonical.plain(landed) for landed in collecting.collect(place).landed]
+
+    if not collecting.waits(place):
+        return
+    with run.stage("land", collecting.KIND) as told:
+        for landed in as_task(collect)():
+            told.landed(place, collecting.KIND, landed["batch"], landed["days"], landed["already"])
 
 
 def turn(place: Place, case: UseCase, as_of: str | None, watch: Recorder | None = None) -> dict[str, Any]:

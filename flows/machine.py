@@ -1,25 +1,25 @@
-"""What `up` starts on this machine: the Prefect server, a worker with the schedules, the champion's service, the console."""
+"""What `up` starts on this machine: Prefect server and worker, the supervisor of all that answers, the console."""
 
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx
 import orjson
 from filelock import FileLock, Timeout
 
-from bentos.release import FILE
+from bentos import routes as routes_file
+from bentos.release import FILE, read
+from bentos.routes import Routes
 from counterfoil import settings
-from counterfoil.errors import ConflictError, IntegrityError, UnavailableError
-from counterfoil.files import write_durably
+from counterfoil.errors import ConfigError, ConflictError, UnavailableError
 from counterfoil.processes import Processes, Running
 from counterfoil.terminal import Stages
 from counterfoil.types import Release
 from flows.place import Place
-from flows.verbs import bento_folder
 
 POOL = "counterfoil"
 NIGHTLY = "advance/nightly"
@@ -27,11 +27,16 @@ SERVER_SECONDS = 120.0
 SERVICE_SECONDS = 120.0
 CONSOLE_SECONDS = 60.0
 USE_CASE = "recommendation"
-NAMES = ("console", "service", "prefect-worker", "prefect-server")  # in the order in which they are stopped
+PREFIX = "service-"
+SUPERVISOR = "supervisor"
+LOCK = "service.lock"
+# In the order in which they are stopped: services after all that asks them, and that starts them again.
+BEFORE = ("console", SUPERVISOR, "gateway", "collector")
+AFTER = ("prefect-worker", "prefect-server")
 
 
 def up(place: Place, stages: Stages) -> dict[str, Any]:
-    """Start what is not running; a service whose release is no longer the champion is replaced."""
+    """Start what is not running, and wait until the champion answers through all that stands in front of it."""
     processes = Processes(place.settings.home)
     with stages.stage("prefect", "server"):
         server = processes.running().get("prefect-server") or _server(place, processes)
@@ -41,141 +46,202 @@ def up(place: Place, stages: Stages) -> dict[str, Any]:
             schedule(place)
         with stages.stage("prefect", "worker"):
             _worker(place, processes)
+    supervise(place)
     champion = place.catalog.champion(USE_CASE)
     if champion is not None:
         with stages.stage("service", champion.tag):
-            serve(place, champion)
+            await_routes(place, USE_CASE)
     if "console" not in processes.running():
         with stages.stage("console"):
             _console(place, processes)
     return status(place)
 
 
-def serve(place: Place, release: Release, port: int | None = None) -> Running:
-    """Start the service of a release, or return the one that runs; another release's goes on until this one has proven itself.
-
-    IntegrityError when the bento may not be served: nothing was touched then. UnavailableError when it does not come up: the
-    release that served before serves again.
-    """
+def supervise(place: Place, use_case: str = USE_CASE) -> Running:
+    """Start the supervisor, or return the one that runs."""
     processes = Processes(place.settings.home)
-    with _switching(place):
-        current = processes.running().get("service")
-        if current is not None and current.detail == release.id:
-            return current
-        if current is None:  # nothing to lose: the launcher proves the bento too
-            return _start(place, release, port or place.settings.service_port)
-        _prove(place, release)
-        before = place.catalog.get(current.detail)
-        assert isinstance(before, Release)
-        processes.stop("service")
-        return _replace(place, before, release, httpx.URL(current.url).port or port)
+    running = processes.running().get(SUPERVISOR)
+    if running is not None:
+        return running
+    command = [sys.executable, "-m", "flows.supervisor", "--use-case", use_case]
+    env = settings.of_children(place.settings)
+    return processes.start(SUPERVISOR, command, url="http://127.0.0.1", detail=use_case, env=env)
+
+
+def await_routes(place: Place, use_case: str, seconds: float = SERVICE_SECONDS) -> Routes:
+    """Wait until champion and challenger of the release table answer. UnavailableError when that takes too long."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        routes = routed(place)
+        if routes is not None and _whole(place, use_case, routes):
+            return routes
+        if SUPERVISOR not in Processes(place.settings.home).running():
+            break
+        time.sleep(0.1)
+    raise UnavailableError(
+        f"the releases of {use_case} do not answer yet: {_ends(place)}; mend that, or go back with `counterfoil rollback`"
+    )
+
+
+def routed(place: Place) -> Routes | None:
+    """Return who answers now, by the routes that the supervisor wrote; None without any."""
+    try:
+        return routes_file.read(place.settings.run / routes_file.FILE)
+    except ConfigError:
+        return None
+
+
+def trouble(place: Place) -> dict[str, str]:
+    """Return what does not come up, by bento or by the name of a process, as the supervisor said it last."""
+    from flows.supervisor.keeper import TROUBLE
+
+    try:
+        told: dict[str, str] = orjson.loads((place.settings.run / TROUBLE).read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return told
+
+
+def _whole(place: Place, use_case: str, routes: Routes) -> bool:
+    """Say whether the routes are those of the release table, and the gateway here has taken them."""
+    from flows.supervisor.making import keeper_of
+
+    champion, challenger = place.catalog.champion(use_case), place.catalog.challenger(use_case)
+    if champion is None or routes.champion.release != champion.id:
+        return False
+    if (None if routes.challenger is None else routes.challenger.release) != (challenger and challenger.id):
+        return False
+    return keeper_of(place).taken(routes)
+
+
+def _ends(place: Place) -> str:
+    """Return the last lines of the logs of what should answer, as one sentence."""
+    folder = place.settings.home / "logs"
+    logs = sorted(folder.glob("service-*.log"), key=lambda path: path.stat().st_mtime, reverse=True)
+    said = []
+    for path in (*logs[:1], folder / f"{SUPERVISOR}.log"):
+        if path.is_file():
+            said += [
+                f"{path.name} ends with: {line}"
+                for line in path.read_text(errors="replace").splitlines()[-1:]
+            ]
+    return " / ".join(said) or "nothing was logged"
+
+
+def serve(place: Place, release: Release, port: int | None = None) -> Running:
+    """Have the service of a release, without a gateway and beside whatever else runs; returns it when it is ready.
+
+    UnavailableError when it does not come up; it says why.
+    """
+    from flows.supervisor.making import services_of
+    from flows.supervisor.world import world_of
+
+    services = services_of(place, world_of(place.settings), port)
+    until = time.monotonic() + SERVICE_SECONDS
+    with still(place):
+        while time.monotonic() < until:
+            process = services.ready(release)
+            if process is not None:
+                return process
+            trouble = services.failed(release)
+            if trouble is not None and trouble.times and not services.processes_of(release):
+                break
+            time.sleep(0.1)
+    for name in services.processes_of(release):
+        Processes(place.settings.home).stop(name)
+    raise UnavailableError(f"{release.id} does not come up: {_ends(place)}; mend that, then run this again")
+
+
+def services(place: Place) -> list[tuple[Running, Release]]:
+    """Return the services that run here, each with the release that it answers as."""
+    found = []
+    for name, process in Processes(place.settings.home).running().items():
+        pointer = place.settings.run / name / FILE
+        if name.startswith(PREFIX) and pointer.is_file():
+            release = place.catalog.get(read(pointer).release)
+            assert isinstance(release, Release)
+            found.append((process, release))
+    return found
 
 
 def behind(place: Place, use_case: str) -> Release | None:
-    """Return the champion of a use case that a service here should answer as, but does not; None when all is well."""
-    current = Processes(place.settings.home).running().get("service")
-    if current is None:
-        return None
+    """Return the champion of a use case that should answer here, but does not yet; None when all is well, or nothing runs."""
+    running = Processes(place.settings.home).running().get(SUPERVISOR)
     champion = place.catalog.champion(use_case)
-    if champion is None or champion.id == current.detail:
+    if running is None or running.detail != use_case or champion is None:
         return None
-    return champion if getattr(place.catalog.get(current.detail), "use_case", None) == use_case else None
+    routes = routed(place)
+    return None if routes is not None and routes.champion.release == champion.id else champion
 
 
 def follow(place: Place, use_case: str = USE_CASE) -> str | None:
-    """Switch the service that runs here to the champion; returns the release's id, None when there was nothing to switch."""
-    champion = behind(place, use_case)
-    if champion is None:
+    """Wait until what runs here answers as the release table says; returns the champion's release, None when nothing runs.
+
+    UnavailableError when it does not within two minutes: what answered before goes on meanwhile.
+    """
+    running = Processes(place.settings.home).running().get(SUPERVISOR)
+    if running is None or running.detail != use_case or place.catalog.champion(use_case) is None:
         return None
-    serve(place, champion)
-    return champion.id
+    return await_routes(place, use_case).champion.release
 
 
 @contextmanager
-def _switching(place: Place) -> Iterator[None]:
-    """Hold the one switch of services at a time. ConflictError when another does not end."""
+def still(place: Place) -> Iterator[None]:
+    """Let nobody else start or stop services meanwhile. ConflictError when somebody else does and does not end."""
     try:
-        with FileLock(place.settings.home / "service.lock", timeout=2 * SERVICE_SECONDS):
+        with FileLock(place.settings.home / LOCK, timeout=2 * SERVICE_SECONDS):
             yield
     except Timeout as fault:
         raise ConflictError(
-            "another process is switching the service and does not end; look at `counterfoil status`"
+            "another process holds the services and does not end; look at `counterfoil status`"
         ) from fault
-
-
-def _prove(place: Place, release: Release) -> None:
-    """Check the bento's bytes, and parse it and ask its golden rows in a child. IntegrityError when any of it fails."""
-    from bentos.bundle import open_bundle
-    from bentos.startup import await_probe, start_probe
-
-    opened = open_bundle(bento_folder(place, release.tag))
-    if opened.tag != release.tag:
-        raise IntegrityError(
-            f"{opened.path} is {opened.tag}, but {release.id} names {release.tag}; package the bento again"
-        )
-    await_probe(start_probe(opened), opened)
-
-
-def _start(place: Place, release: Release, port: int) -> Running:
-    """Point to a release and start its service; one that does not come up is stopped. UnavailableError then."""
-    processes = Processes(place.settings.home)
-    pointer = place.settings.home / FILE
-    write_durably(
-        pointer, orjson.dumps({"release": release.id, "epoch": release.epoch, "bento": release.tag})
-    )
-    command = [sys.executable, "-m", "bentos.serve", "--bento", str(bento_folder(place, release.tag))]
-    started = processes.start(
-        "service",
-        [*command, "--release-file", str(pointer), "--port", str(port)],
-        url=f"http://127.0.0.1:{port}",
-        detail=release.id,
-        env=settings.of_children(place.settings),
-    )
-    try:
-        processes.await_answer(started, "/readyz", SERVICE_SECONDS, lambda answer: _is(answer, release))
-    except UnavailableError:
-        processes.stop("service")
-        raise
-    return started
-
-
-def _is(answer: httpx.Response, release: Release) -> bool:
-    return answer.status_code == 200 and answer.json()["release"] == release.id
-
-
-def _replace(place: Place, before: Release, release: Release, port: int | None) -> Running:
-    """Start a release where another one served until now, or that one again. UnavailableError in the latter case."""
-    port = port or place.settings.service_port
-    try:
-        return _start(place, release, port)
-    except (UnavailableError, ConflictError) as fault:
-        reason = " / ".join(str(fault).splitlines())
-    _start(place, before, port)
-    raise UnavailableError(
-        f"{release.id} does not come up, so {before.id} serves again ({reason}); mend that, then run `counterfoil up`"
-    )
 
 
 def down(place: Place) -> dict[str, bool]:
     """Stop exactly what `up` started; returns what was running."""
     processes = Processes(place.settings.home)
-    return {name: processes.stop(name) for name in NAMES}
+    stopped = {name: processes.stop(name) for name in BEFORE}
+    services = {name: processes.stop(name) for name in sorted(processes.running()) if name.startswith(PREFIX)}
+    return {**stopped, **services, **{name: processes.stop(name) for name in AFTER}}
 
 
 def status(place: Place) -> dict[str, Any]:
-    """Return what runs here and where, and who is champion."""
+    """Return what runs here and where, who is champion, and who challenges."""
     running = Processes(place.settings.home).running()
-    champion = place.catalog.champion(USE_CASE)
+    champion, challenger = place.catalog.champion(USE_CASE), place.catalog.challenger(USE_CASE)
+    routes = routed(place)
+    urls = {one.url for one in running.values()}
+    here = routes is not None and routes.champion.url in urls
     return {
         "processes": [
             {"name": p.name, "pid": p.pid, "url": p.url, "serves": p.detail, "log": p.log}
             for p in running.values()
         ],
-        "champion": None
-        if champion is None
-        else {"release": champion.id, "epoch": champion.epoch, "bento": champion.tag},
-        "service": {"url": running["service"].url if "service" in running else None},
+        "trouble": trouble(place),
+        "champion": None if champion is None else _told(champion),
+        "challenger": None if challenger is None else _told(challenger),
+        "answers": None
+        if routes is None or not here
+        else {
+            "epoch": routes.epoch,
+            "champion": routes.champion.release,
+            "challenger": None if routes.challenger is None else routes.challenger.release,
+        },
+        "gateway": {"url": running["gateway"].url if "gateway" in running else None},
+        "collector": {"url": running["collector"].url if "collector" in running else None},
+        "service": {"url": routes.champion.url if routes is not None and here else None},
         "console": {"url": running["console"].url if "console" in running else None},
+    }
+
+
+def _told(release: Release) -> dict[str, Any]:
+    return {
+        "release": release.id,
+        "epoch": release.epoch,
+        "bento": release.tag,
+        "stage": release.stage,
+        "share": release.share,
+        "since": release.valid_from,
     }
 
 

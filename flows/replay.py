@@ -16,7 +16,7 @@ from counterfoil.catalog.erased import erased
 from counterfoil.errors import ConfigError, CounterfoilError, InputError, IntegrityError, UnavailableError
 from counterfoil.terminal import Stages
 from counterfoil.types import Receipt
-from flows import agree, draw
+from flows import agree, copied, draw
 from flows.archived import NotArchived, archived, other_libraries
 from flows.draw import Replayed
 from flows.place import Place, open_place
@@ -57,6 +57,8 @@ def replayed(
     odd = altered(place, stubs)
     yield from odd
     left = [stub for stub in stubs if stub.id not in {one.id for one in odd}]
+    yield from (copied.judged(place.receipts, stub) for stub in left if copied.is_copied(stub))
+    left = [stub for stub in left if not copied.is_copied(stub)]
     count = len(drawn) - len(left)
     with recall(place) as remembered:
         remembered.expect(left)

@@ -8,9 +8,10 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
+from counterfoil import segment
 from counterfoil.errors import CounterfoilError, IntegrityError
 from counterfoil.files import sync
-from counterfoil.receipts import Receipts, sealed, segment
+from counterfoil.receipts import Receipts, sealed
 from flows.place import Place
 
 QUIET_SECONDS = 3600.0

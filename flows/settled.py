@@ -9,7 +9,7 @@ from counterfoil.store import Store
 from counterfoil.types import Setting
 
 PLAIN = ("profile", "threads", "service_port", "prefect_port", "feature_ttl_days", "receipt_days")
-SECRET = ("catalog_url", "online_store_url", "prefect_api_url", "checkpoints", "remote")
+SECRET = ("catalog_url", "online_store_url", "prefect_api_url", "checkpoints", "remote", "release_webhooks")
 
 
 def values(settings: Settings) -> dict[str, str]:

@@ -5,17 +5,35 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from counterfoil import terminal
+from counterfoil import canonical, terminal
 from counterfoil.catalog.erased import erased
 from counterfoil.errors import ConflictError, InputError, UnknownError
-from counterfoil.types import Bento, Candidate, Dataset, Decision, Evaluation, Noun, Release, UseCase
+from counterfoil.types import (
+    Bento,
+    Candidate,
+    Dataset,
+    Decision,
+    Evaluation,
+    Noun,
+    Quarantine,
+    Release,
+    Stage,
+    UseCase,
+)
 from flows import champion as champions
 from flows import machine, verbs
 from flows.place import Place, open_place
-from flows.quarantine import hold, impose, require_free
+from flows.quarantine import hold, require_free
 from flows.running import only_run
 from flows.steps import Steps, recorder, steps
 from flows.use_cases import use_case
+
+STAGES = {
+    "champion": "serves",
+    "canary": "serves some",
+    "shadow": "answers in shadow",
+    "retired": "takes the challenger back",
+}
 
 
 def whoever(by: str | None) -> str:
@@ -23,8 +41,10 @@ def whoever(by: str | None) -> str:
     name = (by if by is not None else getpass.getuser()).strip()
     if not name or len(name) > 80 or not name.isprintable():
         raise InputError(f"--by {by!r} names nobody; give a name of 1 to 80 characters")
-    if name == "gate":
-        raise InputError("--by gate is what stands on record where no person decided; give a person's name")
+    if name in ("gate", "monitor"):
+        raise InputError(
+            f"--by {name} is what stands on record where no person decided; give a person's name"
+        )
     return name
 
 
@@ -52,63 +72,133 @@ def approve(place: Place, decision_id: str, by: str, note: str = "") -> dict[str
     return _steered(place, case, decision, release, approval=approval.id, waits_for=waits)
 
 
-def promote(place: Place, candidate_id: str, by: str, reason: str) -> dict[str, Any]:
+def promote(
+    place: Place,
+    candidate_id: str,
+    by: str,
+    reason: str,
+    stage: Stage | None = None,
+    share: float | None = None,
+    key: str | None = None,
+) -> dict[str, Any]:
     """Let a candidate serve, whatever the gate said of it; where the gate asks for people, this is the first one's word.
 
-    InputError when it was never evaluated, or serves already.
+    `stage` and `share` say how; without a stage the use case's rollout does, and without a rollout it serves everybody at once.
+    The same `key` again gives what came of it first. InputError when it was never evaluated, or serves so already.
     """
+    again = _first(place, key)
+    if again is not None:
+        return again
     candidate = _of(place, candidate_id, Candidate)
     case = use_case(candidate.use_case)
+    _require_stage(stage, share)
     with only_run(place, case.name):
-        evaluation = _measured(place, candidate)
-        said = f"{by} promotes {candidate.family} ({candidate.id}): {_reason(reason)}"
-        decision, taken = _decide(
-            place, case, evaluation, candidate, None, by, (said, _figure(case, evaluation))
+        evaluation = measured(place, candidate)
+        how = (
+            ""
+            if stage is None
+            else f" as {stage}" + ("" if share is None else f" to {share:.2%} of the people")
         )
+        said = f"{by} promotes {candidate.family} ({candidate.id}){how}: {_reason(reason)}"
+        decision, nouns = _decide(
+            place, case, evaluation, candidate, None, by, (said, _figure(case, evaluation)), stage, share
+        )
+        bento = _packaged(place, evaluation, candidate)
+        taken = steps(place, recorder(place))
+        if case.gate.approvals or bento is None:
+            decision = taken.steer(decision, nouns)
         if case.gate.approvals:
             taken.approve(decision, by, datetime.now(UTC), reason)
         waits = champions.waits_for(place, case, decision)
-        release = None if waits else _release(place, case, taken, decision)
+        if waits:
+            release = None
+        elif bento is None or case.gate.approvals:
+            release = _release(place, case, taken, decision, key)
+        else:
+            release = switch(place, case, decision, nouns, bento, key=key)[1]
     return _steered(place, case, decision, release, waits_for=waits)
 
 
-def rollback(place: Place, name: str, by: str, reason: str, to: str | None = None) -> dict[str, Any]:
-    """Let an earlier release's bento serve again: the one named, else the newest that differs from what serves.
+def rollback(
+    place: Place, name: str, by: str, reason: str, to: str | None = None, key: str | None = None
+) -> dict[str, Any]:
+    """Let an earlier champion's bento serve again: that of the release named, else of the newest that differs from what serves.
 
-    UnknownError when there is none, InputError when its bento is gone from this machine. UnavailableError when it is done, and
-    its checkpoint could not be left outside.
+    It waits for no run of the loop and for nobody's word. The same `key` again gives what came of it first. UnknownError when
+    there is none, InputError when its bento is gone from this machine. UnavailableError when it is done, and its checkpoint could
+    not be left outside.
     """
+    again = _first(place, key)
+    if again is not None:
+        return again
     with place.catalog.signed_once():  # a place of checkpoints that is down stands in nobody's way back
-        return _rolled_back(place, name, by, reason, to)
+        return _rolled_back(place, name, by, reason, to, key)
 
 
-def _rolled_back(place: Place, name: str, by: str, reason: str, to: str | None) -> dict[str, Any]:
-    case = use_case(name)
-    with only_run(place, case.name):
-        serving = place.catalog.champion(case.name)
-        if serving is None:
-            raise UnknownError(f"nothing serves for {case.name}, so there is nothing to roll back")
-        earlier = _earlier(place, serving, to)
-        bento = _of(place, earlier.bento, Bento)
-        if not verbs.packaged(place, bento):
-            raise InputError(
-                f"{bento.tag} is not on this machine any more; `counterfoil promote {bento.candidate}` packages it anew"
-            )
-        candidate = _of(place, bento.candidate, Candidate)
-        said = f"{by} rolls back from {serving.id} to {earlier.id}: {_reason(reason)}"
-        evaluation = _measured(place, candidate)
-        decision, taken = _decide(
-            place, case, evaluation, candidate, bento, by, (said, _figure(case, evaluation))
+def _rolled_back(
+    place: Place, name: str, by: str, reason: str, to: str | None, key: str | None
+) -> dict[str, Any]:
+    case, after = use_case(name), place.catalog.epoch(name)
+    serving = place.catalog.champion(case.name)
+    if serving is None:
+        raise UnknownError(f"nothing serves for {case.name}, so there is nothing to roll back")
+    earlier = _earlier(place, serving, to)
+    bento = _of(place, earlier.bento, Bento)
+    if not verbs.packaged(place, bento):
+        raise InputError(
+            f"{bento.tag} is not on this machine any more; `counterfoil promote {bento.candidate}` packages it anew"
         )
-        release = taken.release(case, decision, bento)
-        kept = _keep(place, _of(place, serving.bento, Bento), candidate, f"rolled back by {by}: {reason}", by)
-    return _steered(place, case, decision, release, quarantine=kept)
+    candidate = _of(place, bento.candidate, Candidate)
+    said = f"{by} rolls back from {serving.id} to {earlier.id}: {_reason(reason)}"
+    evaluation = measured(place, candidate)
+    decision, nouns = _decide(
+        place, case, evaluation, candidate, bento, by, (said, _figure(case, evaluation)), "champion"
+    )
+    kept = keep(_of(place, serving.bento, Bento), candidate, f"rolled back by {by}: {reason}", by)
+    decision, release = switch(place, case, decision, nouns, bento, after=after, keeps=kept, key=key)
+    return _steered(place, case, decision, release, quarantine=kept.id)
 
 
-def _keep(place: Place, bento: Bento, back: Candidate, reason: str, by: str) -> str:
-    """Keep what was rolled back from being released by the next turn; a model that serves again under another bento is free."""
-    nouns = [bento.id] if bento.candidate == back.id else [bento.id, bento.candidate]
-    return impose(place, bento.id, nouns, {}, reason, by).id
+def withdraw(place: Place, name: str, by: str, reason: str, key: str | None = None) -> dict[str, Any]:
+    """Take the challenger of a use case back: nobody sees it any more, and the next turn does not release it.
+
+    As `rollback`. UnknownError when there is no challenger.
+    """
+    again = _first(place, key)
+    if again is not None:
+        return again
+    with place.catalog.signed_once():
+        return _withdrawn(
+            place, name, by, (f"{by} takes the challenger back: {_reason(reason)}",), reason, key
+        )
+
+
+def _withdrawn(
+    place: Place, name: str, by: str, sentences: tuple[str, ...], reason: str, key: str | None
+) -> dict[str, Any]:
+    case, after = use_case(name), place.catalog.epoch(name)
+    challenger = place.catalog.challenger(case.name)
+    if challenger is None:
+        raise UnknownError(
+            f"{case.name} has no challenger, so there is none to take back; `counterfoil rollback` is for the champion"
+        )
+    bento = _of(place, challenger.bento, Bento)
+    candidate = _of(place, bento.candidate, Candidate)
+    evaluation = measured(place, candidate)
+    champion = champions.serving(place, case.name)
+    now = datetime.now(UTC)
+    decision = verbs.decided(case, evaluation, candidate, champion, by, now, sentences, "retired")
+    nouns = behind(place, evaluation, candidate, champion, bento)
+    kept = keep(bento, None, f"taken back by {by}: {reason}", by)
+    decision, release = switch(place, case, decision, nouns, bento, after=after, keeps=kept, key=key)
+    return _steered(place, case, decision, release, quarantine=kept.id)
+
+
+def keep(bento: Bento, back: Candidate | None, reason: str, by: str) -> Quarantine:
+    """Keep what was taken back from being released by the next turn; a model that serves again under another bento is free."""
+    again = back is not None and bento.candidate == back.id
+    kept = [bento.id] if again else [bento.id, bento.candidate]
+    return Quarantine(subject=bento.id, nouns=tuple(sorted(kept)), reason=reason, by=by, at=datetime.now(UTC))
 
 
 def _decide(
@@ -119,22 +209,100 @@ def _decide(
     bento: Bento | None,
     by: str,
     sentences: tuple[str, ...],
-) -> tuple[Decision, Steps]:
+    stage: Stage | None,
+    share: float | None = None,
+) -> tuple[Decision, tuple[Noun, ...]]:
+    """Return a decision that is not on record yet, and the nouns that it rests on."""
+    _require_news(place, case, candidate, bento, stage, share)
+    champions.require_kept(place, candidate.id)  # nothing is decided that could not be released
+    require_free(place, bento or _to_be_made(case, candidate, evaluation))  # before anything is on record
+    beaten = champions.to_beat(
+        place, case.name, {candidate.id}
+    )  # as the release asks: None where it learned from who was forgotten
+    now = datetime.now(UTC)
+    decision = verbs.decided(case, evaluation, candidate, beaten, by, now, sentences, stage, share)
+    return decision, behind(place, evaluation, candidate, beaten, bento)
+
+
+def behind(
+    place: Place, evaluation: Evaluation, candidate: Candidate, champion: str | None, bento: Bento | None
+) -> tuple[Noun, ...]:
+    """Return the nouns that a decision about a candidate rests on."""
+    found: list[Noun] = [_of(place, evaluation.dataset, Dataset), evaluation, candidate]
+    if champion is not None and champion != candidate.id:
+        found.append(_of(place, champion, Candidate))
+    return (*found, *([] if bento is None else [bento]))
+
+
+def _require_stage(stage: Stage | None, share: float | None) -> None:
+    if stage == "retired":
+        raise InputError(
+            "nothing is promoted to retired; `counterfoil withdraw USECASE` takes a challenger back"
+        )
+    if share is not None and (stage != "canary" or not 0 < share < 1):
+        raise InputError(f"--share {share:g} is not for that; give a canary a share above 0 and below 1")
+
+
+def _require_news(
+    place: Place,
+    case: UseCase,
+    candidate: Candidate,
+    bento: Bento | None,
+    stage: Stage | None,
+    share: float | None,
+) -> None:
+    """See that a candidate does not serve so already."""
     release = place.catalog.champion(case.name)
     same = bento is None or release is None or bento.id == release.bento
     if champions.serving(place, case.name) == candidate.id and same:
         raise InputError(f"{candidate.id} serves already")
-    champions.require_kept(place, candidate.id)  # nothing is decided that could not be released
-    require_free(place, bento or _to_be_made(case, candidate, evaluation))  # before anything is on record
+    challenger = place.catalog.challenger(case.name)
+    if challenger is None or _of(place, challenger.bento, Bento).candidate != candidate.id:
+        return
+    if stage == challenger.stage and share in (None, challenger.share):
+        raise InputError(f"{candidate.id} is the {stage} already, with {challenger.share:.2%} of the people")
+
+
+def _packaged(place: Place, evaluation: Evaluation, candidate: Candidate) -> Bento | None:
+    """Return the challenger's bento, or None where one is to be packaged."""
+    challenger = place.catalog.challenger(candidate.use_case)
+    bento = None if challenger is None else _of(place, challenger.bento, Bento)
+    return bento if bento is not None and bento.candidate == candidate.id else None
+
+
+def switch(
+    place: Place,
+    case: UseCase,
+    decision: Decision,
+    nouns: tuple[Noun, ...],
+    bento: Bento,
+    *,
+    after: int | None = None,
+    keeps: Quarantine | None = None,
+    key: str | None = None,
+) -> tuple[Decision, Release]:
+    """Record decision and release in one transaction; return both as they are on record."""
+    known = place.catalog.epoch(case.name) if after is None else after
     taken = steps(place, recorder(place))
-    dataset = _of(place, evaluation.dataset, Dataset)
-    beaten = champions.to_beat(
-        place, case.name, {candidate.id}
-    )  # as the release asks: None where it learned from who was forgotten
-    champion = None if beaten is None else _of(place, beaten, Candidate)
-    now = datetime.now(UTC)
-    decision = taken.steer(case, dataset, evaluation, candidate, champion, bento, by, now, sentences)
-    return decision, taken
+    made = taken.switch(case, decision, nouns, bento, known, keeps, asked=_asked(key))
+    return made[0], made[1]
+
+
+def _asked(key: str | None) -> str | None:
+    return None if key is None else canonical.sha256({"asked": key})
+
+
+def _first(place: Place, key: str | None) -> dict[str, Any] | None:
+    """Return what came of a key before, None when it is new. The service follows once more: that may be what is missing."""
+    ids = None if key is None else place.catalog.done(_asked(key) or "")
+    if not ids:
+        return None
+    nouns = [place.catalog.get(name) for name in ids]
+    release = next(noun for noun in nouns if isinstance(noun, Release))
+    decision = _of(place, release.decision, Decision)
+    kept = next((noun.id for noun in nouns if isinstance(noun, Quarantine)), None)
+    more = {} if kept is None else {"quarantine": kept}
+    return _steered(place, use_case(release.use_case), decision, release, again=True, **more)
 
 
 def _to_be_made(case: UseCase, candidate: Candidate, evaluation: Evaluation) -> Bento:
@@ -150,16 +318,28 @@ def _to_be_made(case: UseCase, candidate: Candidate, evaluation: Evaluation) -> 
     )
 
 
-def _release(place: Place, case: UseCase, taken: Steps, decision: Decision) -> Release:
-    dataset = _of(place, decision.dataset, Dataset)
-    return taken.release(case, decision, taken.package(case, dataset, decision))
+def _release(
+    place: Place, case: UseCase, taken: Steps, decision: Decision, key: str | None = None
+) -> Release:
+    bento = _packaged_by(place, decision) or taken.package(
+        case, _of(place, decision.dataset, Dataset), decision
+    )
+    release: Release = taken.release(case, decision, bento, asked=_asked(key))
+    return release
+
+
+def _packaged_by(place: Place, decision: Decision) -> Bento | None:
+    """Return the challenger's bento where the decision is about it: a stage more, and no package."""
+    winner = _of(place, decision.winner or "", Candidate)
+    return _packaged(place, measured(place, winner), winner)
 
 
 def _released(place: Place, decision: Decision) -> bool:
     return any(child.startswith("release-") for _, child in place.catalog.children(decision.id))
 
 
-def _measured(place: Place, candidate: Candidate) -> Evaluation:
+def measured(place: Place, candidate: Candidate) -> Evaluation:
+    """Return what was measured of a candidate last. InputError when nothing was."""
     found = [
         one for one in place.catalog.find(Evaluation, candidate.use_case) if one.candidate == candidate.id
     ]
@@ -175,7 +355,8 @@ def _earlier(place: Place, serving: Release, to: str | None) -> Release:
         return _of(place, to, Release)
     for row in place.catalog.releases(serving.use_case):
         release = _of(place, row["id"], Release)
-        if release.epoch < serving.epoch and release.bento != serving.bento and _may_serve(place, release):
+        served = release.stage == "champion" and release.epoch < serving.epoch
+        if served and release.bento != serving.bento and _may_serve(place, release):
             return release
     raise UnknownError(
         f"{serving.id} has no release before it with another bento; there is nothing to go back to"
@@ -218,6 +399,8 @@ def _steered(
         "release": None if release is None else release.id,
         "bento": None if release is None else release.tag,
         "epoch": None if release is None else release.epoch,
+        "stage": None if release is None else release.stage,
+        "share": None if release is None else release.share,
         "service": followed,
         **more,
     }
@@ -237,12 +420,18 @@ def show(told: dict[str, Any]) -> None:
             f"{told['quarantine']} keeps what served before; `counterfoil quarantine lift {told['quarantine']}` ends that"
         )
     if told["release"]:
-        say(f"{told['release']} serves: {told['bento']}, epoch {told['epoch']}")
         say(
-            "the service here has switched"
-            if told["service"]
-            else "no service runs here; `counterfoil up` starts it"
+            f"{told['release']} {STAGES[told['stage']]}: {told['bento']}, epoch {told['epoch']}{_share(told)}"
         )
+        say(
+            "what runs here has followed"
+            if told["service"]
+            else "nothing runs here; `counterfoil up` starts it"
+        )
+
+
+def _share(told: dict[str, Any]) -> str:
+    return f", {told['share']:.2%} of the people" if told["stage"] == "canary" else ""
 
 
 def approve_here(decision_id: str, by: str | None, note: str) -> dict[str, Any]:
@@ -250,11 +439,23 @@ def approve_here(decision_id: str, by: str | None, note: str) -> dict[str, Any]:
     return approve(open_place(), decision_id, whoever(by), note)
 
 
-def promote_here(candidate_id: str, by: str | None, reason: str) -> dict[str, Any]:
+def promote_here(
+    candidate_id: str,
+    by: str | None,
+    reason: str,
+    stage: Stage | None,
+    share: float | None,
+    key: str | None,
+) -> dict[str, Any]:
     """Promote in the installation that the settings name."""
-    return promote(open_place(), candidate_id, whoever(by), reason)
+    return promote(open_place(), candidate_id, whoever(by), reason, stage, share, key)
 
 
-def rollback_here(name: str, by: str | None, reason: str, to: str | None) -> dict[str, Any]:
+def rollback_here(name: str, by: str | None, reason: str, to: str | None, key: str | None) -> dict[str, Any]:
     """Roll back in the installation that the settings name."""
-    return rollback(open_place(), name, whoever(by), reason, to)
+    return rollback(open_place(), name, whoever(by), reason, to, key)
+
+
+def withdraw_here(name: str, by: str | None, reason: str, key: str | None) -> dict[str, Any]:
+    """Take the challenger back in the installation that the settings name."""
+    return withdraw(open_place(), name, whoever(by), reason, key)

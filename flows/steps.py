@@ -44,6 +44,7 @@ class Steps:
     waits_for: Callable[[UseCase, Decision], int]
     approve: Callable[..., Approval]
     steer: Callable[..., Decision]
+    switch: Callable[..., Any]
 
 
 def steps(place: Place, recorder: Recorder, wrap: Wrap = lambda verb: verb) -> Steps:
@@ -72,6 +73,7 @@ def steps(place: Place, recorder: Recorder, wrap: Wrap = lambda verb: verb) -> S
         waits_for=partial(champions.waits_for, place),
         approve=recorded(verbs.approve),
         steer=recorded(verbs.steer),
+        switch=recorded(verbs.switch, many=True),
     )
 
 

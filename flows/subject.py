@@ -15,7 +15,7 @@ import orjson
 from counterfoil import canonical
 from counterfoil.catalog import codec
 from counterfoil.errors import ContractError, InputError, UnavailableError, UnknownError
-from counterfoil.landing import Manifest, Origin, origins, read_manifest
+from counterfoil.landing import Batch, Manifest, Origin, origins, read_manifest
 from counterfoil.pseudonym import pseudonym
 from flows.place import Place
 
@@ -128,6 +128,8 @@ def parse(place: Place, words: Sequence[str], known: Landed) -> Subject:
 
 def _bare(place: Place, word: str, known: Landed) -> Subject:
     """Return what a word without a prefix names, if it is one thing."""
+    if collected := [batch.batch for batch in known.manifest.batches if word in segments_of(batch)]:
+        return Subject(kind="batch", values=(collected[0],))
     for kind, fits in (
         ("day", DAY.fullmatch(word) is not None),
         ("batch", bool(known.of(word))),
@@ -243,6 +245,12 @@ def _file(place: Place, value: str, known: Landed) -> Subject:
             f"no batch came from {value}, and no landed day is or was that file; `counterfoil data list` shows what has landed"
         )
     return Subject(kind="batch", values=(batch,))
+
+
+def segments_of(batch: Batch) -> list[str]:
+    """Return the names of the segments that a batch of collected events was landed from."""
+    kind, _, names = batch.name.partition(" ")
+    return names.split(", ") if kind == "collected" and batch.batch.startswith("collected-") else []
 
 
 def versions_of(place: Place, digest: str, known: Landed) -> set[str]:

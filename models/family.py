@@ -74,7 +74,7 @@ def best_of(score_I: np.ndarray, k: int) -> np.ndarray:
     """Return the indices of the `k` best scores, best first; ties go to the lower index, -inf is left out; no NaN."""
     if k < 1:
         return np.zeros(0, np.int64)
-    pool = np.flatnonzero(score_I >= _bound(score_I, k))
+    pool = np.flatnonzero(score_I >= bound(score_I, k))
     pool = pool[score_I[pool] > -np.inf]
     if len(pool) > k:
         least = -np.partition(-score_I[pool], k - 1)[k - 1]
@@ -83,13 +83,13 @@ def best_of(score_I: np.ndarray, k: int) -> np.ndarray:
     return pool[np.argsort(-score_I[pool], kind="stable")]
 
 
-def _bound(score_I: np.ndarray, k: int, rows: int = 64) -> float:
+def bound(score_I: np.ndarray, k: int, rows: int = 64) -> float:
     """Return a value that at least `k` scores reach, close below the k-th best: the k-th best maximum of disjoint blocks.
 
     One pass over the catalogue, 25 to 500 times faster than selecting among all of it (ties make selection slow).
     """
-    blocks = len(score_I) // rows
-    if blocks <= k:
+    blocks = len(score_I) // max(rows, 1)
+    if rows < 1 or blocks <= k:
         return -np.inf
     most_B = score_I[: rows * blocks].reshape(rows, blocks).max(axis=0)
     return float(-np.partition(-most_B, k - 1)[k - 1])

@@ -6,6 +6,7 @@
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -89,12 +90,12 @@ def small_case(**changes: object) -> UseCase:
     return UseCase(**{**values, **changes})
 
 
-def place_of(home: Path) -> Place:
-    """Open the installation in that folder, whatever the environment says."""
+def place_of(home: Path, **settings: Any) -> Place:
+    """Open the installation in that folder, with other settings if need be, whatever the environment says."""
     from flows import place
 
     home.mkdir(parents=True, exist_ok=True)
-    return place.place_of(Settings(home=home))
+    return place.place_of(Settings(home=home, **settings))
 
 
 def turn(place: Place, case: UseCase, as_of: datetime, **watch: Callable) -> tuple:

@@ -34,7 +34,7 @@ def released(place: Place, case: UseCase, as_of: datetime) -> Release:
 class Gone:
     """An online store that does not answer."""
 
-    def person(self, person_id: str, now: datetime) -> Any:
+    def person(self, person_id: str | None, now: datetime, session: str | None = None) -> Any:
         raise UnavailableError("the online store does not answer")
 
 

@@ -176,8 +176,6 @@ class People:
         return Person(degraded=(GONE,))
 
     def _ask(self, pseudonym: str | None, now: datetime, session: str | None) -> View:
-        if session is None:  # a store that knows no sessions is not asked about one
-            return self._client().person(pseudonym, now)
         return self._client().person(pseudonym, now, session)
 
     def _client(self) -> Online:
@@ -198,7 +196,7 @@ def known(view: View, now: datetime) -> Person:
         affinity=view.category_affinity,
         event_time=view.event_time,
         degraded=(EXPIRED,) if view.expired else (YOUNGER,) if younger else (),
-        recent=happened(view.recent) if hasattr(view, "recent") else Recent(),
+        recent=happened(view.recent),
     )
 
 

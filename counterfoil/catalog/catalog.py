@@ -4,7 +4,7 @@ Reads are open to everybody. Writes go through `record` (called by the recording
 """
 
 import base64
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -12,15 +12,15 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import orjson
-from sqlalchemy import Connection, insert, select, update
-from sqlalchemy.exc import IntegrityError as DatabaseIntegrityError
+from sqlalchemy import Connection, func, insert, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from counterfoil import canonical, ledger
 from counterfoil.catalog import codec, tables
 from counterfoil.catalog.entry import Written, begin, name_key, said_of_noun, said_of_stored
 from counterfoil.catalog.migrate import migrate
-from counterfoil.errors import ConfigError, ConflictError, IntegrityError, UnavailableError, UnknownError
+from counterfoil.catalog.switch import switch
+from counterfoil.errors import ConfigError, IntegrityError, UnavailableError, UnknownError
 from counterfoil.ledger import Notary
 from counterfoil.store import Stored
 from counterfoil.types import Noun, Release
@@ -130,10 +130,11 @@ class Catalog:
         stored: Iterable[Stored],
         seconds: float,
         run: str | None = None,
+        own: Mapping[str, Iterable[tuple[str, str]]] | None = None,
     ) -> None:
         """Write in one transaction what a verb returned, from what, and where its bytes lie; twice is the same as once.
 
-        `run` names the flow run that did it.
+        `run` names the flow run that did it; `own` has the parents of each noun by its id, where they are not the same for all.
 
         Done again with the same key (the bytes were lost), the key names what was made last. ConflictError when a release
         is late; IntegrityError when an address is taken by other bytes. UnavailableError when it was written, and no checkpoint
@@ -152,11 +153,11 @@ class Catalog:
                 row = {**row_of(noun), "recorded_at": now}
                 if _once(connection, tables.NOUN, "id", row):
                     written.new.append(said_of_noun(row))
-                for role, parent in edges:
+                for role, parent in edges if own is None else own[noun.id]:
                     if _once_edge(connection, noun.id, parent, role):
                         written.edges.append([noun.id, parent, role])
                 if isinstance(noun, Release):
-                    _switch(connection, noun)
+                    switch(connection, noun, now)
             ids = orjson.dumps(written.returned).decode()
             row = {"verb": verb, "nouns": ids, "seconds": seconds, "run": run, "recorded_at": now}
             known = tables.DONE.c.key == key
@@ -262,6 +263,23 @@ class Catalog:
             row = connection.execute(query).first()
         return None if row is None else self.get(row.id)  # type: ignore[return-value]
 
+    def challenger(self, use_case: str) -> Release | None:
+        """Return the release in shadow or canary, or None."""
+        query = select(tables.RELEASE.c.id).where(
+            tables.RELEASE.c.use_case == use_case,
+            tables.RELEASE.c.stage.in_(("shadow", "canary")),
+            tables.RELEASE.c.valid_to.is_(None),
+        )
+        with self.reader.connect() as connection:
+            row = connection.execute(query).first()
+        return None if row is None else self.get(row.id)  # type: ignore[return-value]
+
+    def epoch(self, use_case: str) -> int:
+        """Return the epoch of the newest release of a use case, 0 when there is none."""
+        query = select(func.max(tables.RELEASE.c.epoch)).where(tables.RELEASE.c.use_case == use_case)
+        with self.reader.connect() as connection:
+            return connection.execute(query).scalar() or 0
+
     def releases(self, use_case: str | None = None) -> list[dict[str, Any]]:
         """Return every release with its time of service, newest first."""
         query = select(tables.RELEASE).order_by(tables.RELEASE.c.epoch.desc())
@@ -362,31 +380,3 @@ def _once_edge(connection: Connection, child: str, parent: str, role: str) -> bo
         return False
     connection.execute(insert(tables.EDGE).values(edge))
     return True
-
-
-def _switch(connection: Connection, release: Release) -> None:
-    """Let this release begin, and when it is a champion end the one before: a compare-and-swap on (use case, epoch).
-
-    ConflictError when the epoch is not the next one: somebody else was faster.
-    """
-    table = tables.RELEASE
-    if connection.execute(select(table.c.id).where(table.c.id == release.id)).first() is not None:
-        return
-    latest = connection.execute(
-        select(table.c.epoch).where(table.c.use_case == release.use_case).order_by(table.c.epoch.desc())
-    ).scalar()
-    if release.epoch != (latest or 0) + 1:
-        raise ConflictError(
-            f"release {release.id} was made for epoch {release.epoch} of {release.use_case}, but epoch {latest} is already there;"
-            " run again to decide against the champion of now"
-        )
-    current = (
-        (table.c.use_case == release.use_case) & (table.c.stage == "champion") & table.c.valid_to.is_(None)
-    )
-    if release.stage == "champion":
-        connection.execute(update(table).where(current).values(valid_to=release.valid_from))
-    names = ("id", "use_case", "epoch", "stage", "share", "valid_from", "valid_to")
-    try:
-        connection.execute(insert(table).values({name: getattr(release, name) for name in names}))
-    except DatabaseIntegrityError as fault:
-        raise ConflictError(f"release {release.id} lost a race for {release.use_case}; run again") from fault

@@ -30,10 +30,14 @@ class Unrecorded(CounterfoilError):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Made:
-    """What a verb hands to the seam: its noun(s), and the folders that it put into the store."""
+    """What a verb hands to the seam: its noun(s), and the folders that it put into the store.
+
+    `parents` has, by the id of a noun, what it was made from, where that is not all that the verb was given.
+    """
 
     nouns: tuple[Noun, ...]
     stored: tuple[Stored, ...] = ()
+    parents: dict[str, tuple[Noun, ...]] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -104,14 +108,15 @@ class Recorder:
     ) -> Callable[..., Any]:
         """Return `verb` as a function of the same arguments that gives its noun (a tuple of them when `many`), recorded.
 
+        Whoever calls it may name its key (`asked`): the same one again gives what came of it first, whatever comes with it.
         `present` says whether what a remembered noun stands for is still there, `lasts` whether what the verb did to the world
         still stands; when not, the verb runs again.
         """
         name = verb.__name__
         parameters = inspect.signature(verb, follow_wrapped=False)
 
-        def recorded(*args: Any, label: str = "", **kwargs: Any) -> Any:
-            key = canonical.sha256(
+        def recorded(*args: Any, label: str = "", asked: str | None = None, **kwargs: Any) -> Any:
+            key = asked or canonical.sha256(
                 {
                     "verb": name,
                     "code": self.code.get(name, ""),
@@ -162,9 +167,11 @@ class Recorder:
         started = time.perf_counter()
         made = verb(*args, **kwargs)
         parents = sorted({(noun.kind, noun.id) for noun in _nouns_in([args, kwargs])})
-        self.catalog.record(
-            verb.__name__, key, made.nouns, parents, made.stored, time.perf_counter() - started, self.run
-        )
+        own = None
+        if made.parents is not None:
+            own = {name: [(noun.kind, noun.id) for noun in nouns] for name, nouns in made.parents.items()}
+        seconds = time.perf_counter() - started
+        self.catalog.record(verb.__name__, key, made.nouns, parents, made.stored, seconds, self.run, own)
         # What was recorded first under an id stays; hand on that, so that a noun in hand is always the noun on record.
         return [self.catalog.get(noun.id) for noun in made.nouns]
 

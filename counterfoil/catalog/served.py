@@ -1,7 +1,8 @@
 """What served at a moment, as it is known now or as it was known at another moment.
 
 Two times, told apart: when a release began to serve (valid time), and when the catalog was told of it (recorded time). A champion
-serves until the next one begins; that follows from the releases alone, which are never changed.
+serves until the next one begins, a challenger until another stage of it, another challenger or a champion does; that follows
+from the releases alone, which are never changed.
 """
 
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from counterfoil.catalog.catalog import Catalog
+from counterfoil.catalog.switch import ENDS
 from counterfoil.types import Release
 
 
@@ -39,15 +41,21 @@ def _terms(catalog: Catalog, use_case: str | None, known_at: datetime | None) ->
         for release, recorded_at in catalog.recorded(Release, use_case)
         if known_at is None or recorded_at <= known_at
     ]
-    found.sort(key=lambda one: (one[0].use_case, one[0].stage, one[0].epoch))
+    found.sort(key=lambda one: (one[0].use_case, one[0].epoch))
     for place, (release, recorded_at) in enumerate(found):
+        if release.stage == "retired":
+            continue
         following = next(
             (
                 later.valid_from
                 for later, _ in found[place + 1 :]
-                if later.use_case == release.use_case and later.stage == "champion"
+                if later.use_case == release.use_case and release.stage in ENDS[later.stage]
             ),
             None,
         )
-        until = following if release.stage == "champion" else release.valid_to
+        until = following if release.stage == "champion" else _first(following, release.valid_to)
         yield Serving(release=release, since=release.valid_from, until=until, recorded_at=recorded_at)
+
+
+def _first(*moments: datetime | None) -> datetime | None:
+    return min((moment for moment in moments if moment is not None), default=None)

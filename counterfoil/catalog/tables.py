@@ -108,6 +108,28 @@ RELEASE = Table(
         sqlite_where=text("stage = 'champion' AND valid_to IS NULL"),
         postgresql_where=text("stage = 'champion' AND valid_to IS NULL"),
     ),
+    # Nor two challengers: one question at a time is asked of the people.
+    Index(
+        "one_challenger",
+        "use_case",
+        unique=True,
+        sqlite_where=text("stage IN ('shadow', 'canary') AND valid_to IS NULL"),
+        postgresql_where=text("stage IN ('shadow', 'canary') AND valid_to IS NULL"),
+    ),
+)
+OUTBOX = Table(
+    "outbox",
+    METADATA,
+    Column("release", String(80), ForeignKey("release.id"), primary_key=True),
+    Column("use_case", String(80), nullable=False),
+    Column("epoch", Integer, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("recorded_at", UtcTime, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("taken", Text, nullable=False),
+    Column("said", Text),
+    Column("delivered_at", UtcTime),
+    Index("outbox_waiting", "delivered_at", "use_case", "epoch"),
 )
 
 SEGMENT = Table(

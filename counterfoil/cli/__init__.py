@@ -12,6 +12,7 @@ import typer
 from counterfoil import settings, terminal
 from counterfoil.cli import (
     data,
+    keys,
     learn,
     ledger,
     loop,
@@ -29,6 +30,7 @@ from counterfoil.errors import CounterfoilError, InputError
 __all__ = [
     "app",
     "data",
+    "keys",
     "learn",
     "ledger",
     "loop",

@@ -1,6 +1,6 @@
-"""Commands by which people steer: approve, promote, roll back."""
+"""Commands by which people steer: approve, promote, roll back, withdraw."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -10,6 +10,9 @@ from counterfoil.cli.app import Json, app
 By = Annotated[
     str | None, typer.Option("--by", help="Who decides; default: the name that this process runs as.")
 ]
+Key = Annotated[str | None, typer.Option("--key", help="Said twice with the same key, it is done once.")]
+
+
 Reason = Annotated[str, typer.Option("--reason", help="Why, for whoever asks later.")]
 
 
@@ -30,13 +33,23 @@ def approve(
 def promote(
     candidate: Annotated[str, typer.Argument(help="Id of an evaluated candidate.")],
     reason: Reason,
+    stage: Annotated[
+        Literal["shadow", "canary", "champion"] | None,
+        typer.Option(
+            help="Where it is to serve; default: as the use case's rollout says, else to everybody."
+        ),
+    ] = None,
+    share: Annotated[
+        float | None, typer.Option(help="Share of the people who see a canary, as 0.05; default: 0.05.")
+    ] = None,
     by: By = None,
+    key: Key = None,
     json: Json = False,
 ) -> None:
-    """Let a candidate serve, whatever the gate said of it."""
+    """Let a candidate serve, in shadow, to a share of the people or to everybody, whatever the gate said of it."""
     from flows import steer
 
-    terminal.emit(steer.promote_here(candidate, by, reason), json, steer.show)
+    terminal.emit(steer.promote_here(candidate, by, reason, stage, share, key), json, steer.show)
 
 
 @app.command()
@@ -48,9 +61,25 @@ def rollback(
         str | None, typer.Option(help="An earlier release; default: the newest one with another bento.")
     ] = None,
     by: By = None,
+    key: Key = None,
     json: Json = False,
 ) -> None:
-    """Let an earlier release's bento serve again."""
+    """Let an earlier champion serve everybody again."""
     from flows import steer
 
-    terminal.emit(steer.rollback_here(use_case, by, reason, to), json, steer.show)
+    terminal.emit(steer.rollback_here(use_case, by, reason, to, key), json, steer.show)
+
+
+@app.command()
+def withdraw(
+    use_case: Annotated[str, typer.Argument()] = "recommendation",
+    *,
+    reason: Reason,
+    by: By = None,
+    key: Key = None,
+    json: Json = False,
+) -> None:
+    """Take the challenger, in shadow or canary, back: nobody sees it any more."""
+    from flows import steer
+
+    terminal.emit(steer.withdraw_here(use_case, by, reason, key), json, steer.show)

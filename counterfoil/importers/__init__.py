@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from counterfoil.errors import ContractError, UnknownError
+from counterfoil.importers.collected import collected
 from counterfoil.importers.complete_journey import complete_journey
 from counterfoil.importers.contract import contract
 from counterfoil.importers.interactions import interactions
@@ -24,6 +25,7 @@ IMPORTERS: dict[str, Importer] = {
     "interactions": interactions,
     "mapped": mapped,
     "contract": contract,
+    "collected": collected,
 }
 
 

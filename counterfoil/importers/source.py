@@ -20,6 +20,7 @@ class Source:
     order; `given_<column>`, what the input said where <column> was computed from it (empty there and filled here: wrong
     type); `refused`, the importer's own reason against a row. Where an id comes twice, the first row wins.
     `digest` is the SHA-256 over the input bytes, the importer's version and the mapping, so that an import is known again.
+    `key` is the fingerprint of the pseudonym key where people are pseudonyms already; None: they have their names.
     `delimited` holds, by table, the text files of which every line must be accounted for.
     """
 
@@ -29,6 +30,7 @@ class Source:
     events: str | None = None
     items: str | None = None
     people: str | None = None
+    key: str | None = None
     delimited: tuple[tuple[str, Delimited], ...] = ()
 
 

@@ -24,7 +24,7 @@ from counterfoil.landing.manifest import Batch, DayPart, Manifest
 from counterfoil.landing.offer import CONTRACTS, KEPT, SOUND, Offer
 from counterfoil.landing.origin import DayOrigin, Origin, items_file
 from counterfoil.landing.progress import Progress, silent
-from counterfoil.pseudonym import fingerprint
+from counterfoil.pseudonym import fingerprint, require_same
 from counterfoil.settings import Settings
 
 
@@ -105,7 +105,10 @@ class Intake:
         return what.batch
 
     def name_people(self, offer: Offer) -> None:
-        """Give everybody a pseudonym."""
+        """Give everybody a pseudonym. ConfigError when the source has them already, by another key."""
+        if self.source.key is not None:
+            require_same(self.source.key, self.settings.pseudonym_key, self.source.name)
+            offers.keep_pseudonyms(offer)
         offers.name_people(offer, self.settings.pseudonym_key, self.progress)
 
     def stage_quarantine(self, offer: Offer) -> tuple[list[str], list[str]]:

@@ -65,6 +65,13 @@ def read(con: duckdb.DuckDBPyConnection, source: Source, progress: Progress) -> 
     return offer
 
 
+def keep_pseudonyms(offer: Offer) -> None:
+    """Make the table names, for events whose people are pseudonyms already: everybody's is the one that they have."""
+    offer.con.execute(
+        "CREATE TABLE names AS SELECT DISTINCT person AS name, person AS pseudonym FROM events WHERE person IS NOT NULL"
+    )
+
+
 def name_people(offer: Offer, key: str, progress: Progress) -> None:
     """Make the table names (name, pseudonym) of everybody in events and people; each is hashed once."""
     offer.con.execute("CREATE TABLE IF NOT EXISTS names (name VARCHAR, pseudonym VARCHAR)")

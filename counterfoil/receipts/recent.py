@@ -6,8 +6,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from counterfoil import segment
 from counterfoil.errors import IntegrityError
-from counterfoil.receipts import sealed, segment
+from counterfoil.receipts import sealed
 from counterfoil.receipts.store import Receipts, decode
 from counterfoil.types import Receipt
 

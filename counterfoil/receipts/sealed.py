@@ -16,12 +16,11 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from counterfoil import canonical
+from counterfoil import canonical, segment
 from counterfoil.errors import IntegrityError
 from counterfoil.files import write_durably
 from counterfoil.ledger import tree
 from counterfoil.ledger.verifier import leaf_hash
-from counterfoil.receipts import segment
 
 if TYPE_CHECKING:
     import pyarrow as pa

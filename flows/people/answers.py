@@ -10,10 +10,10 @@ import orjson
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from counterfoil import segment
 from counterfoil.errors import ConflictError, UnavailableError
 from counterfoil.processes import Processes
-from counterfoil.receipts import Receipts, sealed, segment
-from counterfoil.types import Release
+from counterfoil.receipts import Receipts, sealed
 from flows import machine, sealing
 from flows.away import segment_name
 from flows.people.who import Who
@@ -94,28 +94,28 @@ def _beside(path: Path) -> bool:
 
 @contextmanager
 def _quiet(place: Place, receipts: Receipts, names: set[str]) -> Iterator[None]:
-    """Have nobody write to these segments meanwhile: the service that does is stopped, and started again at the end."""
+    """Have nobody write to these segments meanwhile: the services that do are stopped, and started again at the end."""
     paths = [path for path in receipts.open_segments() if path.stem in names]
-    service = Processes(place.settings.home).running().get("service")
     if not _written_to(paths):
         yield
         return
-    if service is None:
+    services = machine.services(place)
+    if not services:
         raise ConflictError(
             "a process that this home did not start writes to receipts of this person; stop it, then run this again"
         )
-    release = place.catalog.get(service.detail)
-    assert isinstance(release, Release)
-    port = int(service.url.rpartition(":")[2])
-    Processes(place.settings.home).stop("service")
     try:
-        if _written_to(paths):
-            raise ConflictError(
-                "another process writes to receipts of this person; stop it, then run this again"
-            )
-        yield
+        with machine.still(place):  # nor does the supervisor start them again before the end
+            for service, _ in services:
+                Processes(place.settings.home).stop(service.name)
+            if _written_to(paths):
+                raise ConflictError(
+                    "another process writes to receipts of this person; stop it, then run this again"
+                )
+            yield
     finally:
-        machine.serve(place, release, port)
+        for service, release in services:
+            machine.serve(place, release, int(service.url.rpartition(":")[2]))
 
 
 def _written_to(paths: list[Path]) -> bool:

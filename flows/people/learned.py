@@ -11,8 +11,8 @@ from pathlib import Path
 
 from counterfoil.catalog.erased import erased
 from counterfoil.landing.erase import rows_of
-from counterfoil.processes import Processes
-from counterfoil.types import Bento, Candidate, Dataset, Noun, Release
+from counterfoil.types import Bento, Candidate, Dataset, Noun
+from flows import machine
 from flows.people import versions
 from flows.people.who import Who
 from flows.place import Place
@@ -105,14 +105,11 @@ def _asked(place: Place, dataset: Dataset, numbers: dict[str, int]) -> bool:
 
 
 def serving(place: Place) -> dict[str, str]:
-    """Return the ids of bentos that answer now, and by which release: champions, and what the service of this home runs."""
+    """Return the ids of bentos that answer now, and by which release: champions, challengers, what services here run."""
     use_cases = {row["use_case"] for row in place.catalog.releases()}
     found = [place.catalog.champion(name) for name in sorted(use_cases)]
-    running = Processes(place.settings.home).running().get("service")
-    if running is not None:
-        release = place.catalog.get(running.detail)
-        assert isinstance(release, Release)
-        found.append(release)
+    found += [place.catalog.challenger(name) for name in sorted(use_cases)]
+    found += [release for _, release in machine.services(place)]
     return {release.bento: release.id for release in found if release is not None}
 
 

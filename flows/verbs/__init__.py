@@ -2,8 +2,18 @@
 
 from flows.verbs.data import believed, days, inspect, reports, require, snapshot, tables, validate
 from flows.verbs.learning import attempt, chooser_of, decide, evaluate, fit, load_model
-from flows.verbs.serving import bento_folder, materialise, materialised, online, package, packaged, release
-from flows.verbs.steering import approve, steer
+from flows.verbs.serving import (
+    bento_folder,
+    materialise,
+    materialised,
+    online,
+    opening,
+    package,
+    packaged,
+    release,
+    switch,
+)
+from flows.verbs.steering import approve, decided, steer
 
 __all__ = [
     "approve",
@@ -13,6 +23,7 @@ __all__ = [
     "chooser_of",
     "days",
     "decide",
+    "decided",
     "evaluate",
     "fit",
     "inspect",
@@ -20,6 +31,7 @@ __all__ = [
     "materialise",
     "materialised",
     "online",
+    "opening",
     "package",
     "packaged",
     "release",
@@ -27,6 +39,7 @@ __all__ = [
     "require",
     "snapshot",
     "steer",
+    "switch",
     "tables",
     "validate",
 ]

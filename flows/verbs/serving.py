@@ -8,11 +8,25 @@ import orjson
 
 from counterfoil import canonical
 from counterfoil.catalog import Made
-from counterfoil.errors import ConflictError
-from counterfoil.types import Bento, Candidate, Dataset, Decision, Noun, OnlineRows, Release, UseCase
+from counterfoil.catalog.lineage import nouns
+from counterfoil.errors import ConflictError, InputError
+from counterfoil.types import (
+    Bento,
+    Candidate,
+    Dataset,
+    Decision,
+    Noun,
+    OnlineRows,
+    Quarantine,
+    Release,
+    Stage,
+    UseCase,
+)
 from flows.champion import require_kept, to_beat
 from flows.place import Place, code_version
 from flows.quarantine import require_free
+
+SHARES: dict[Stage, float] = {"champion": 1.0, "canary": 0.05, "shadow": 0.0, "retired": 0.0}
 
 
 def package(place: Place, case: UseCase, dataset: Dataset, decision: Decision) -> Made:
@@ -98,14 +112,70 @@ def materialised(place: Place) -> bool:
 
 
 def release(place: Place, case: UseCase, decision: Decision, bento: Bento) -> Made:
-    """Make the bento the champion: the next epoch, from now on.
+    """Let the winner of a decision on record begin: the next epoch, from now on, at the stage that `opening` says.
 
     ConflictError when somebody else was faster: another release since, or another champion than the decision was made against.
     GateError when the bento holds what is in quarantine, or its model learned from somebody who was forgotten.
     """
-    require_kept(place, bento.candidate)
-    require_free(place, bento, decision)
-    latest = place.catalog.releases(case.name)
+    return Made(nouns=(_released(place, case, decision, bento, place.catalog.epoch(case.name)),))
+
+
+def switch(
+    place: Place,
+    case: UseCase,
+    decision: Decision,
+    behind: tuple[Noun, ...],
+    bento: Bento,
+    after: int,
+    keeps: Quarantine | None = None,
+) -> Made:
+    """Put a decision on record together with the release that carries it out, and with what is kept from then on, or nothing.
+
+    `behind` are the nouns that the decision rests on; `after` is the epoch that whoever decided knew. Errors as of `release`.
+    """
+    made = _released(place, case, decision, bento, after)
+    parents: dict[str, tuple[Noun, ...]] = {decision.id: behind, made.id: (decision, bento)}
+    if keeps is None:
+        return Made(nouns=(decision, made), parents=parents)
+    kept = tuple(nouns(place.catalog, keeps.nouns))
+    return Made(nouns=(decision, made, keeps), parents={**parents, keeps.id: kept})
+
+
+def opening(place: Place, case: UseCase, decision: Decision) -> tuple[Stage, float]:
+    """Return the stage and the share at which a decision's winner begins: those asked for, else those of the rollout's start.
+
+    That is in shadow; where nobody serves yet there is nobody to be held against, and the first one serves at once.
+    """
+    if decision.stage is not None:
+        return decision.stage, SHARES[decision.stage] if decision.share is None else decision.share
+    if case.rollout is None or place.catalog.champion(case.name) is None:
+        return "champion", 1.0
+    return "shadow", 0.0
+
+
+def _released(place: Place, case: UseCase, decision: Decision, bento: Bento, after: int) -> Release:
+    stage, share = opening(place, case, decision)
+    if stage != "retired":
+        require_kept(place, bento.candidate)
+        require_free(place, bento, decision)
+        _require_defender(place, case, decision)
+    if stage in ("shadow", "canary"):
+        _require_other(place, case, bento, stage)
+    now = datetime.now(UTC)
+    return Release(
+        use_case=case.name,
+        decision=decision.id,
+        bento=bento.id,
+        tag=bento.tag,
+        epoch=after + 1,
+        stage=stage,
+        share=share,
+        valid_from=now,
+        valid_to=now if stage == "retired" else None,
+    )
+
+
+def _require_defender(place: Place, case: UseCase, decision: Decision) -> None:
     evaluations = [place.catalog.get(name) for name in decision.evaluations]
     beaten = to_beat(place, case.name, {evaluation.candidate for evaluation in evaluations})  # type: ignore[attr-defined]
     if beaten != decision.champion:
@@ -113,12 +183,13 @@ def release(place: Place, case: UseCase, decision: Decision, bento: Bento) -> Ma
             f"{decision.id} was made against {decision.champion or 'no champion'}, but {beaten or 'nobody'} is to be beaten now;"
             " run again to decide against the champion of now"
         )
-    made = Release(
-        use_case=case.name,
-        decision=decision.id,
-        bento=bento.id,
-        tag=bento.tag,
-        epoch=latest[0]["epoch"] + 1 if latest else 1,
-        valid_from=datetime.now(UTC),
-    )
-    return Made(nouns=(made,))
+
+
+def _require_other(place: Place, case: UseCase, bento: Bento, stage: str) -> None:
+    champion = place.catalog.champion(case.name)
+    if champion is None:
+        raise ConflictError(
+            f"nobody serves for {case.name} yet, so nothing is released as {stage}; promote it to champion"
+        )
+    if champion.bento == bento.id:
+        raise InputError(f"{bento.tag} serves everybody already, so it is no {stage} of its own")

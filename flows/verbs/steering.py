@@ -4,7 +4,7 @@ from datetime import datetime
 
 from counterfoil import canonical
 from counterfoil.catalog import Made
-from counterfoil.types import Approval, Bento, Candidate, Dataset, Decision, Evaluation, UseCase
+from counterfoil.types import Approval, Candidate, Decision, Evaluation, Noun, Stage, UseCase
 from flows.place import Place, code_version
 
 
@@ -13,33 +13,38 @@ def approve(place: Place, decision: Decision, by: str, at: datetime, note: str) 
     return Made(nouns=(Approval(use_case=decision.use_case, decision=decision.id, by=by, at=at, note=note),))
 
 
-def steer(
-    place: Place,
+def steer(place: Place, decision: Decision, behind: tuple[Noun, ...]) -> Made:
+    """Put a decision by hand on record before anything is released by it; `behind` are the nouns that it rests on."""
+    return Made(nouns=(decision,), parents={decision.id: behind})
+
+
+def decided(
     case: UseCase,
-    dataset: Dataset,
     evaluation: Evaluation,
     candidate: Candidate,
-    champion: Candidate | None,
-    bento: Bento | None,
+    champion: str | None,
     by: str,
     at: datetime,
     sentences: tuple[str, ...],
-) -> Made:
-    """Decide by hand that a candidate is to serve: with a bento that is there (a rollback), or one that is yet to be made.
+    stage: Stage | None,
+    share: float | None = None,
+) -> Decision:
+    """Decide by hand that a candidate is to serve at a stage, or (`retired`) that it is taken back; nothing is recorded yet.
 
-    The evaluation is what was measured of it, whatever the gate made of that.
+    The evaluation is what was measured of it, whatever the gate made of that; `champion` the candidate that it goes before.
     """
-    decision = Decision(
+    return Decision(
         use_case=case.name,
-        dataset=dataset.id,
-        verb="promote",
-        winner=candidate.id,
-        champion=None if champion is None else champion.id,
+        dataset=evaluation.dataset,
+        verb="reject" if stage == "retired" else "promote",
+        winner=None if stage == "retired" else candidate.id,
+        champion=champion,
         evaluations=(evaluation.id,),
         comparisons=(),
         sentences=(f"{canonical.utc_text(at)}: {sentences[0]}", *sentences[1:]),
         gate=canonical.sha256(case.gate),
         code_version=code_version(),
         approved_by=by,
+        stage=stage,
+        share=share,
     )
-    return Made(nouns=(decision,))

@@ -21,7 +21,7 @@ from models.explain import NO_SUM, Explanation, Proposal, parts_of, proposals
 from models.families import dense
 from models.families.ease import EaseConfig
 from models.family import Family, Model, joined
-from models.rank import habits, itemtable, kin, pool, ranker, shelves, signals, trends
+from models.rank import habits, itemtable, kin, pool, ranker, shelves, signals, single, trends
 from models.rank.booster import BoosterConfig
 from models.rank.examples import Examples, join, sample
 from models.rank.itemtable import ItemTable
@@ -152,9 +152,8 @@ class TwoStage:
         return pool.best(candidates, score_N, k, self.config.retrievers)
 
     def _signals(self, candidates: pool.Pool, query: Query) -> np.ndarray:
-        names, value_NF = signals.signals(
-            candidates, query, lore=self.lore, retrievers=self.config.retrievers
-        )
+        found = single.fill if single.ready(query) else signals.signals
+        names, value_NF = found(candidates, query, lore=self.lore, retrievers=self.config.retrievers)
         if names != self.names:
             odd = sorted(set(names) ^ set(self.names)) or ["their order"]
             raise ConfigError(

@@ -9,6 +9,7 @@ that one person took, M neighbours of those; sim_II is sparse, a row holds the n
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from models.rank.past import Past
 from models.rank.pool import Pool
 
 HALF_LIVES_DAYS = (7, 30, 120)
+NAMES = (*(f"kin.near_{days}d" for days in HALF_LIVES_DAYS), "kin.near_last_basket")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,11 +33,20 @@ class Kin:
 
     sim_II: csr_matrix
 
+    @cached_property
+    def parts(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Where rows begin, int64; the neighbours in them, int32; their similarities, float32."""
+        sim_II = self.sim_II
+        return (
+            sim_II.indptr.astype(np.int64),
+            sim_II.indices.astype(np.int32, copy=False),
+            sim_II.data.astype(np.float32, copy=False),
+        )
+
     def columns(self, pool: Pool, past: Past) -> dict[str, np.ndarray]:
         """Return how near each candidate is to the person's history by half-life, and to the latest basket, float32 [N]."""
-        names = (*(f"kin.near_{days}d" for days in HALF_LIVES_DAYS), "kin.near_last_basket")
         weight_WH = np.stack([*(past.decay(days) for days in HALF_LIVES_DAYS), past.back_H == 0])
-        near_WN = np.zeros((len(names), len(pool)), np.float32)
+        near_WN = np.zeros((len(NAMES), len(pool)), np.float32)
         place_I = np.full(self.sim_II.shape[1], -1, np.int32)  # of a person's candidates; cleared after each
         weight_WG = np.stack([np.bincount(past.pair_H, weight_H, len(past.pair_G)) for weight_H in weight_WH])
         item_G = past.pair_G % max(past.items, 1)
@@ -44,7 +55,7 @@ class Kin:
         for pairs, rows in zip(itertools.pairwise(pair_P), itertools.pairwise(row_P), strict=True):
             item_A, item_N = item_G[slice(*pairs)], pool.item_N[slice(*rows)]
             near_WN[:, slice(*rows)] = self._near(item_A, weight_WG[:, slice(*pairs)], item_N, place_I)
-        return dict(zip(names, near_WN, strict=True))
+        return dict(zip(NAMES, near_WN, strict=True))
 
     def _near(
         self, item_A: np.ndarray, weight_WA: np.ndarray, item_N: np.ndarray, place_I: np.ndarray

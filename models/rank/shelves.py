@@ -45,6 +45,11 @@ class Shelves:
         return self._prices[np.minimum(item_N, self.items)]
 
     @cached_property
+    def most(self) -> int:
+        """The highest number that `codes` gives."""
+        return int(self._codes.max(initial=0))
+
+    @cached_property
     def _codes(self) -> np.ndarray:
         """Codes as they are handed out, those of one item together, and a last row for items that came later."""
         return np.ascontiguousarray(np.pad(self.code_LI + 1, ((0, 0), (0, 1))).T)

@@ -26,6 +26,32 @@ PRIOR_TAKINGS = 2.0  # of the item's own gap between takings, in the person's
 
 Columns = dict[str, np.ndarray]
 
+# The names of what a person's own history says, in order (models/rank/single.py fills in the same).
+OWN = (
+    *(f"own.decayed_{days}d" for days in HALF_LIVES_DAYS),
+    *(f"own.{name}" for name in ("count", "days_since_last", "days_since_first", "interval_days", "due")),
+    *(f"own.{name}" for name in ("usual_days", "usual_due", "quantity", "baskets_since_last")),
+    "own.share_since_first",
+    *(f"own.in_last_{some}" for some in LATEST_BASKETS),
+    "own.place",
+    *(f"own.baskets_{days}d" for days in PERSON_HALF_LIVES_DAYS),
+    *(f"own.{name}" for name in ("baskets", "lines", "basket_lines", "repeat_share")),
+    *(f"own.{name}" for name in ("days_since_any", "basket_days")),
+    *(f"own.per_basket_{days}d" for days in PERSON_HALF_LIVES_DAYS),
+)
+TASTE = ("taste.popular", "taste.age_days", "taste.price")
+
+
+def shelf_names(level: str) -> tuple[str, ...]:
+    """Return the names of the signals of a level, in order."""
+    return (
+        *(f"own.{level}_{days}d" for days in SHELF_HALF_LIVES_DAYS),
+        *(f"own.share_of_{level}_{days}d" for days in SHELF_HALF_LIVES_DAYS),
+        *(f"own.{level}_share_{days}d" for days in SHELF_HALF_LIVES_DAYS),
+        f"own.{level}_days_since_last",
+        f"own.{level}_passed_over_days",
+    )
+
 
 @dataclass(frozen=True, kw_only=True)
 class Lore:

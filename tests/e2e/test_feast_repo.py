@@ -59,7 +59,12 @@ def test_feast_applies_each_object_once_in_a_fresh_clone_and_then_plans_nothing(
     tables = ("entities", "data_sources", "feature_views", "feature_services")
     with closing(sqlite3.connect(clone / ".counterfoil" / "features" / "registry.sqlite")) as registry:
         counts = [registry.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in tables]
-    assert counts == [2 + 1, 3, 3, 2]  # one entity is Feast's own: __dummy
+    assert counts == [
+        2 + 1,
+        3 + 2,
+        4,
+        2,
+    ]  # one entity is Feast's own: __dummy; a push source brings its batch source
     assert (clone / ".counterfoil" / "features" / "online.sqlite").stat().st_size > 0
 
 

@@ -14,6 +14,7 @@ import pytest
 
 from counterfoil import cli
 from counterfoil.types import Candidate, Dataset, Receipt, ReceiptItem
+from flows import machine
 from tests.loop_shop import DAYS, END, place_of
 
 HEAVY = {
@@ -116,10 +117,15 @@ def test_what_is_wrong_is_one_sentence_and_one_object(
     ("arguments", "empty"),
     [
         (("models",), {"candidates": [], "releases": []}),
-        (("down",), {"console": False, "service": False, "prefect-worker": False, "prefect-server": False}),
+        (("down",), dict.fromkeys((*machine.BEFORE, *machine.AFTER), False)),
         (
             ("status",),
-            {"processes": [], "champion": None, "service": {"url": None}, "console": {"url": None}},
+            {
+                "processes": [],
+                **dict.fromkeys(("champion", "challenger", "answers")),
+                **{name: {"url": None} for name in ("gateway", "collector", "service", "console")},
+                "trouble": {},
+            },
         ),
     ],
 )

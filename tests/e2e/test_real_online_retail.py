@@ -153,7 +153,9 @@ def second_turn(november: November) -> December:
         turned, _ = turn(place, case, DECEMBER)
         before_switch = ask(url, DECEMBER)
         followed = machine.follow(place, case.name)
-        after_switch = ask(url, DECEMBER)
+        routes = machine.routed(place)
+        assert routes is not None
+        after_switch = ask(routes.champion.url, DECEMBER)
     _, again = turn(place, case, DECEMBER)
     return December(
         landed=landed,
@@ -169,14 +171,17 @@ def second_turn(november: November) -> December:
 @contextmanager
 def served(place: Place, turned: Advanced) -> Iterator[str]:
     """Serve what a turn released, on a free port; yield its address."""
-    from counterfoil.processes import Processes
     from flows import machine
 
     assert turned.release is not None
-    try:
-        yield machine.serve(place, turned.release, port=free_port()).url
-    finally:
-        Processes(place.settings.home).stop("service")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COUNTERFOIL_SERVICE_PORT", str(free_port()))
+        patch.setenv("COUNTERFOIL_GATEWAY_PORT", str(free_port()))
+        try:
+            machine.supervise(place, turned.release.use_case)
+            yield machine.await_routes(place, turned.release.use_case).champion.url
+        finally:
+            machine.down(place)
 
 
 def ask(url: str, moment: datetime) -> Asked:

@@ -25,9 +25,9 @@ from bentos.recommend.reasons import BESIDES
 from bentos.recommend.why import TOLERANCE
 from bentos.recommend.why import told as told_of
 from bentos.replay import replayer
-from counterfoil import canonical, cli, terminal
+from counterfoil import canonical, cli, segment, terminal
 from counterfoil.errors import UnavailableError
-from counterfoil.receipts import Receipts, segment
+from counterfoil.receipts import Receipts
 from counterfoil.types import Bento, Receipt, Release
 from feature_repo import build
 from flows.archived import other_libraries

@@ -37,7 +37,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
     monkeypatch.setenv("COUNTERFOIL_HOME", str(home))
     place = place_of(home)
     yield place
-    Processes(home).stop("service")
+    machine.down(place)
     place.catalog.engine.dispose()
 
 
@@ -81,7 +81,7 @@ def test_a_thousand_answers_of_nine_releases_come_out_the_same(place: Place) -> 
         with httpx.Client(base_url=running.url, timeout=30) as client:
             for asked in questions(release):
                 ask(client, at, **asked)
-    Processes(place.settings.home).stop("service")
+        Processes(place.settings.home).stop(running.name)
     seal(place, quiet_seconds=0.0)  # half of them are read from sealed segments where services have left
     drawn = list(sample(Receipts(place.settings.receipts), 1000, 0))
     found = summary(list(replayed(place, drawn)))

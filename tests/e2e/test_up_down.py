@@ -17,11 +17,13 @@ import pytest
 
 from counterfoil.processes import Processes
 from counterfoil.settings import QUIET
+from flows.supervisor.keeper import here
 from tests.loop_shop import END, land_shop, place_of, small_case, turn, write_shop
 from tests.unit.test_processes import SLEEP, free_port, until
 
 ROOT = Path(__file__).resolve().parents[2]
-NAMES = ["console", "service", "prefect-worker", "prefect-server"]
+PARTS = [name for name in ("gateway", "collector") if here(name)]
+NAMES = ["console", "supervisor", *PARTS, "prefect-worker", "prefect-server"]
 pytestmark = pytest.mark.slow
 
 
@@ -60,11 +62,13 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
         for name, value in os.environ.items()
         if name not in ("PREFECT_HOME", "BENTOML_HOME", "PREFECT_API_URL")
     }
-    ports = {f"COUNTERFOIL_{name}_PORT": str(free_port()) for name in ("PREFECT", "SERVICE", "CONSOLE")}
+    ports = {
+        f"COUNTERFOIL_{name}_PORT": str(free_port()) for name in ("PREFECT", "SERVICE", "CONSOLE", "GATEWAY")
+    }
     env = {**inherited, **QUIET, **ports, "COUNTERFOIL_HOME": "home", "PYTHONPATH": str(ROOT)}
     made = Installation(folder, env, advanced.release.id)
     yield made
-    for name in NAMES:
+    for name in (*NAMES, *Processes(made.home).running()):
         Processes(made.home).stop(name)
 
 
@@ -83,7 +87,12 @@ def prefect(up: dict[str, Any], path: str, body: dict[str, Any]) -> Any:
 def test_up_starts_server_worker_and_the_champions_service(
     installation: Installation, up: dict[str, Any]
 ) -> None:
-    assert sorted(process["name"] for process in up["processes"]) == sorted(NAMES)
+    names = {process["name"]: process for process in up["processes"]}
+    [service] = names.keys() - set(NAMES)
+    assert service.startswith("service-") and names[service]["url"] == up["service"]["url"]
+    assert names.keys() == {*NAMES, service}
+    assert up["answers"] == {"epoch": 1, "champion": installation.release, "challenger": None}
+    assert (up["gateway"]["url"] is not None) == ("gateway" in PARTS)
     assert up["champion"]["release"] == installation.release
     ready = httpx.get(f"{up['service']['url']}/readyz", timeout=10).json()
     assert (ready["release"], ready["use_case"]) == (installation.release, "recommendation")
@@ -157,7 +166,9 @@ def test_down_stops_exactly_these_and_nobody_else(installation: Installation, up
     tops = [psutil.Process(process["pid"]) for process in up["processes"]]
     family = [*tops, *(child for top in tops for child in top.children(recursive=True))]
     try:
-        assert installation.run("down") == dict.fromkeys(NAMES, True)
+        [service] = {process["name"] for process in up["processes"]} - set(NAMES)
+        stopped = installation.run("down")
+        assert {name for name, was in stopped.items() if was} == {*NAMES, service}
         time.sleep(0.5)
         assert not [p for p in family if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
         assert stranger.poll() is None
@@ -165,4 +176,4 @@ def test_down_stops_exactly_these_and_nobody_else(installation: Installation, up
         stranger.kill()
         stranger.wait()
     assert installation.run("status")["processes"] == []
-    assert installation.run("down") == dict.fromkeys(NAMES, False)
+    assert set(installation.run("down").values()) == {False}

@@ -187,3 +187,41 @@ def test_two_starters_at_once_start_one(tmp_path: Path) -> None:
         assert [str(process.pid) for process in Processes(tmp_path).running().values()] == sorted(said)[:1]
     finally:
         Processes(tmp_path).stop("one")
+
+
+def test_a_child_with_a_name_of_its_own_outlives_its_starter(processes: Processes, tmp_path: Path) -> None:
+    """As services do that a supervisor starts: one that is stopped takes its nameless children with it, and no others."""
+    source = (
+        "import subprocess, sys, time; from pathlib import Path; from counterfoil.processes import Processes\n"
+        f"Processes(Path({str(tmp_path)!r})).start('child', {SLEEP!r}, url='http://127.0.0.1')\n"
+        f"print(subprocess.Popen({SLEEP!r}).pid, flush=True); time.sleep(600)"
+    )
+    starter = processes.start("starter", [sys.executable, "-c", source], url=NOWHERE)
+    until(lambda: Path(starter.log).read_text().strip())
+    nameless = int(Path(starter.log).read_text())
+    child = processes.running()["child"]
+    assert processes.stop("starter") is True
+    assert not psutil.pid_exists(starter.pid) and not psutil.pid_exists(nameless)
+    assert processes.running() == {"child": child}
+
+
+def test_a_child_whose_starter_dies_before_it_can_remember_it_is_found(
+    processes: Processes, tmp_path: Path
+) -> None:
+    """Killed right after the spawn: the child runs, nobody wrote down its id, and it is not started twice."""
+    source = (
+        "import os, signal; from pathlib import Path; from counterfoil.processes import Processes\n"
+        "class Mortal(Processes):\n"
+        "    def _spawn(self, *args):\n"
+        "        print(super()._spawn(*args).pid, flush=True)\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        f"Mortal(Path({str(tmp_path)!r})).start('child', {SLEEP!r}, url='http://127.0.0.1', detail='a nap')"
+    )
+    died = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, timeout=60)
+    assert died.returncode == -9, died.stderr
+    found = processes.running()["child"]
+    assert (found.pid, found.detail) == (int(died.stdout), "a nap")
+    with pytest.raises(ConflictError, match="runs already"):
+        processes.start("child", SLEEP, url=NOWHERE)
+    assert processes.stop("child") is True and not psutil.pid_exists(found.pid)
+    processes.start("child", SLEEP, url=NOWHERE)

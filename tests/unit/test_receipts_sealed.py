@@ -10,10 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from counterfoil import canonical
+from counterfoil import canonical, segment
 from counterfoil.errors import InputError, IntegrityError, UnavailableError, UnknownError
 from counterfoil.ledger import tree, verifier
-from counterfoil.receipts import Erased, Receipts, sealed, segment
+from counterfoil.receipts import Erased, Receipts, sealed
 from flows import agree, book, sealing, witness
 from flows.place import Place
 from tests.ledger_home import faults, opened

@@ -238,7 +238,7 @@ class Failing:
     def __init__(self, failures: int, fault: Exception) -> None:
         self.failures, self.fault, self.asked = failures, fault, 0
 
-    def person(self, person_id: str, now: datetime) -> MemoryView:
+    def person(self, person_id: str | None, now: datetime, session: str | None = None) -> MemoryView:
         self.asked += 1
         if self.asked <= self.failures:
             raise self.fault
@@ -265,7 +265,7 @@ def test_a_failing_store_is_left_alone_for_a_while_and_then_asked_again() -> Non
 
 def test_a_store_that_hangs_costs_the_deadline_and_no_more() -> None:
     class Hanging:
-        def person(self, person_id: str, now: datetime) -> MemoryView:
+        def person(self, person_id: str | None, now: datetime, session: str | None = None) -> MemoryView:
             time.sleep(1.0)
             return MemoryView([], np.zeros(0), np.zeros(0))
 

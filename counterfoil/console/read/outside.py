@@ -9,7 +9,8 @@ from typing import Any
 import httpx
 
 from counterfoil.errors import CounterfoilError
-from counterfoil.processes import Processes
+from counterfoil.processes import Processes, Running
+from flows import machine
 from flows.place import Place
 
 SECONDS = 0.8
@@ -19,7 +20,7 @@ PREFECT = "prefect-server"
 def health(place: Place) -> dict[str, Any]:
     """Return what the service that runs here says of itself: `state` is ready, unready, silent or absent; `says` a sentence."""
     try:
-        service = Processes(place.settings.home).running().get("service")
+        service = _champions(place)
     except CounterfoilError as fault:
         return {"state": "silent", "says": str(fault)}
     if service is None:
@@ -47,6 +48,13 @@ def health(place: Place) -> dict[str, Any]:
         "items_as_of": told.get("items_as_of"),
         "says": f"The service at {service.url} is ready.",
     }
+
+
+def _champions(place: Place) -> Running | None:
+    """Return the process that answers as the champion, by the routes; None when none does."""
+    routes = machine.routed(place)
+    running = Processes(place.settings.home).running().values()
+    return next((one for one in running if routes is not None and one.url == routes.champion.url), None)
 
 
 def next_runs(place: Place, now: datetime) -> dict[str, Any]:

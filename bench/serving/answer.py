@@ -1,0 +1,180 @@
+"""What an answer costs: bento, gateway and a bare FastAPI service beside the floor, in turns.
+
+One connection says what an answer takes; many, how many there are; questions at half and at 80% of that, drawn beforehand, what
+the slowest wait.
+"""
+
+import statistics
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from bench.serving import floor, running
+from bench.serving.home import Home
+from bench.serving.load import Plan, in_process
+from bench.serving.running import Service
+from counterfoil.receipts import Receipts
+from counterfoil.receipts.store import payloads
+
+CORES = 2  # of the machine that figures are given for
+LOADS = (0.25, 0.5, 0.65, 0.8, 0.9)
+RECEIPTS = 2_000
+Begin = Callable[[Home], AbstractContextManager[Service | None]]
+EVERYTHING: tuple[Begin, ...] = (running.bento, running.mute, running.bare, running.gateway)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Effort:
+    """How long to measure: rounds in which all take turns, answers of a round, seconds at each load, connections at most."""
+
+    rounds: int = 3
+    answers: int = 500
+    warm_up: int = 100
+    seconds: float = 10.0
+    connections: int = 16
+    loads: tuple[float, ...] = LOADS
+    floor_rounds: int = floor.ROUNDS
+
+
+def bodies(home: Home, *, shown: int = floor.SHOWN) -> tuple[str, ...]:
+    """Return one question for each person of the floor, asked at the end of the shop's days."""
+    asked = (
+        {"person": name, "n": shown, "context": {"time": home.made["as_of"]}}
+        for name in floor.names(home.made)
+    )
+    return tuple(orjson.dumps(one).decode() for one in asked)
+
+
+def plan(home: Home, service: Service, **changes: Any) -> Plan:
+    """Return a plan that asks a service of this home."""
+    values: dict[str, Any] = {
+        "host": "127.0.0.1",
+        "port": service.port,
+        "path": "/recommend",
+        "bodies": bodies(home),
+        "headers": service.headers or running.headers(home),
+    }
+    return Plan(**{**values, **changes})
+
+
+def measure(home: Home, effort: Effort, begin: Iterable[Begin] = EVERYTHING) -> dict[str, Any]:
+    """Return what the floor came to, and per service latency, throughput, CPU and errors."""
+    with ExitStack() as open_:
+        below = running.Floor(home)
+        open_.callback(below.close)
+        services = {one.name: one for one in _services(home, begin, open_)}
+        floors, alone = _in_turn(home, effort, below, services)
+        found: dict[str, Any] = {"floor": _typical(floors)}
+        ground = found["floor"]["sum_ms"]
+        for name, service in services.items():
+            _say(f"{name} under load")
+            found[name] = {**alone[name], "ratio": round(alone[name]["ms"]["p50"] / ground, 3)}
+            found[name] |= {"ready_seconds": round(service.ready_seconds, 2), "rss_bytes": service.rss_bytes}
+            if name != running.MUTED:
+                found[name] |= _loaded(home, effort, service, ground)
+    found["receipt"] = _receipt(home, found)
+    if "gateway" in found and "bento" in found:
+        found["gateway"]["extra_ms"] = round(found["gateway"]["ms"]["p50"] - found["bento"]["ms"]["p50"], 4)
+    return found
+
+
+def _services(home: Home, begin: Iterable[Begin], open_: ExitStack) -> Iterable[Service]:
+    """Start everything that is compared; one that this version does not have is left out, and said to be."""
+    for one in begin:
+        _say(f"starting {one.__name__}")
+        service = open_.enter_context(one(home))
+        if service is not None:
+            yield service
+
+
+def _in_turn(
+    home: Home, effort: Effort, below: running.Floor, services: Mapping[str, Service]
+) -> tuple[list[dict[str, Any]], dict[str, dict[str, Any]]]:
+    """Return the floor of each round, and per service the median over rounds of what one connection saw."""
+    floors, rounds = [below.measure(effort.floor_rounds)], {name: [] for name in services}  # type: ignore[var-annotated]
+    for number in range(effort.rounds):
+        _say(f"round {number + 1} of {effort.rounds}")
+        for name, service in services.items():
+            cpu = service.cpu_seconds
+            told = in_process(plan(home, service, count=effort.answers, warm_up=effort.warm_up))
+            told["cpu_ms"] = round(1000 * (service.cpu_seconds - cpu) / (effort.answers + effort.warm_up), 4)
+            rounds[name].append(told)
+        floors.append(below.measure(effort.floor_rounds))
+    return floors, {name: _median(told) for name, told in rounds.items()}
+
+
+def _loaded(home: Home, effort: Effort, service: Service, ground_ms: float) -> dict[str, Any]:
+    """Return how many answers can be had, and latency by load: questions come whether or not others wait."""
+    cpu = service.cpu_seconds
+    full = in_process(
+        plan(home, service, count=10_000_000, seconds=effort.seconds, connections=effort.connections)
+    )
+    busy = service.cpu_seconds - cpu
+    most = full["rate"]
+    loads = {}
+    for share in effort.loads:
+        rate = share * most
+        asked = plan(
+            home,
+            service,
+            rate=rate,
+            count=int(rate * effort.seconds),
+            seconds=effort.seconds,
+            connections=256,
+        )
+        loads[f"{share:g}"] = {"asked_rate": round(rate, 1), **in_process(asked)}
+    return {
+        "most": {**full, "cpu_ms": round(1000 * busy / max(1, full["answered"]), 4)},
+        "share_of_floor": round(most / (CORES * 1000 / ground_ms), 4),
+        "loads": loads,
+    }
+
+
+def _typical(floors: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the floor whose sum is the median of all rounds, and the sums of the others beside it."""
+    ordered = sorted(floors, key=lambda one: one["sum_ms"])
+    return {**ordered[(len(ordered) - 1) // 2], "rounds_ms": [one["sum_ms"] for one in floors]}
+
+
+def _median(rounds: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return a summary over rounds: medians of percentiles, sums of failures."""
+    shares = rounds[0]["ms"]
+    return {
+        "ms": {name: round(statistics.median(one["ms"][name] for one in rounds), 4) for name in shares},
+        "cpu_ms": round(statistics.median(one["cpu_ms"] for one in rounds), 4),
+        "client_cpu_ms": round(statistics.median(one["client_cpu_ms"] for one in rounds), 4),
+        "bytes": rounds[0]["bytes"],
+        **{name: sum(one[name] for one in rounds) for name in ("asked", "failed", "empty", "degraded")},
+        "rounds_p50": [one["ms"]["p50"] for one in rounds],
+    }
+
+
+def _receipt(home: Home, found: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what receipts weigh, what stages took by them, and which part of an answer is theirs."""
+    store = Receipts(home.folder / "receipts")
+    sizes, stages = [], {}  # type: ignore[var-annotated]
+    for path in reversed(store.open_segments()):
+        for payload in payloads(path):
+            sizes.append(len(payload))
+            for name, took in orjson.loads(payload)["stages_ms"].items():
+                stages.setdefault(name, []).append(took)
+        if len(sizes) >= RECEIPTS:
+            break
+    told: dict[str, Any] = {
+        "receipts": len(sizes),
+        "bytes": round(statistics.fmean(sizes), 1) if sizes else None,
+        "stages_ms": {name: round(statistics.median(took), 4) for name, took in stages.items()},
+    }
+    if "bento" in found and running.MUTED in found:
+        whole, without = found["bento"]["ms"]["p50"], found[running.MUTED]["ms"]["p50"]
+        told |= {"ms": round(whole - without, 4), "share": round((whole - without) / whole, 4)}
+    return told
+
+
+def _say(what: str) -> None:
+    sys.stderr.write(f"  {what}\n")
+    sys.stderr.flush()

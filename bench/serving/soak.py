@@ -1,0 +1,63 @@
+"""Minutes under four fifths of the load that can be had: errors, and the memory of each process."""
+
+import threading
+import time
+from typing import Any
+
+import numpy as np
+
+from bench.serving import running, whole
+from bench.serving.answer import plan
+from bench.serving.home import Home
+from bench.serving.load import in_process
+
+SHARE, LAST_SECONDS, EVERY_SECONDS = 0.8, 600.0, 5.0
+
+
+def measure(home: Home, minutes: float, probe_seconds: float = 10.0) -> dict[str, Any]:
+    """Return errors, latency, and per process its memory over time and its growth over the last ten minutes (share)."""
+    with whole.running(home) as held:
+        whole.champion_first(held, home)
+        service = held.service
+        most = in_process(plan(home, service, count=10_000_000, seconds=probe_seconds, connections=16))
+        rate = SHARE * most["rate"]
+        over, seen = threading.Event(), {}  # type: ignore[var-annotated]
+        watcher = threading.Thread(target=_watch, args=(held, seen, over), daemon=True)
+        watcher.start()
+        seconds = 60 * minutes
+        told = in_process(
+            plan(home, service, rate=rate, count=int(rate * seconds) + 1, seconds=seconds, connections=256)
+        )
+        over.set()
+        watcher.join()
+    return {
+        "minutes": minutes,
+        "most": most["rate"],
+        "asked_rate": round(rate, 1),
+        "load": told,
+        "memory": seen,
+        "growth": {name: growth(rows) for name, rows in seen.items()},
+    }
+
+
+def growth(rows: list[tuple[float, int]], last_seconds: float = LAST_SECONDS) -> float:
+    """Return by which share memory grew over the last seconds, by a line through what was seen.
+
+    `rows` are moments (seconds) and bytes; the first half minute is left out where there is more.
+    """
+    at_N, bytes_N = np.array(rows, float).T
+    kept_N = (
+        (at_N >= max(at_N[0] + 30.0, at_N[-1] - last_seconds)) if at_N[-1] - at_N[0] > 60 else at_N >= at_N[0]
+    )
+    at_N, bytes_N = at_N[kept_N], bytes_N[kept_N]
+    if len(at_N) < 2:
+        return 0.0
+    slope, start = np.polyfit(at_N - at_N[0], bytes_N, 1)
+    return round(float(slope * (at_N[-1] - at_N[0]) / start), 5)
+
+
+def _watch(held: whole.Whole, seen: dict[str, list[tuple[float, int]]], over: threading.Event) -> None:
+    began = time.monotonic()
+    while not over.wait(EVERY_SECONDS):
+        for name, pid in held.pids.items():
+            seen.setdefault(name, []).append((round(time.monotonic() - began, 1), running.rss_bytes(pid)))

@@ -1,0 +1,253 @@
+"""Releases under load: shadow, canary, champion, rollback, and challengers that are no good.
+
+Everything is done by the product's commands, in processes of their own. A bad challenger is a real bento whose code was spoilt
+before it was packaged: slow, failing, or with empty lists; nothing in the product knows of that.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from bench.serving import shop, whole
+from bench.serving.answer import plan
+from bench.serving.home import Home
+from bench.serving.load import in_process, percentiles
+from bentos import inner
+from counterfoil.errors import UnavailableError
+
+REQUESTS, SHARE, CANARY, PEOPLE = 50_000, 0.5, 0.1, 5_000
+BAD_SHARE, BAD_SECONDS = 0.01, 60.0
+FAULTS = ("slow", "failing", "empty")
+ROOMS = ("counterfoil", "models", "feature_repo", "bentos", "flows")
+# What a spoilt bento has at the end of bentos/seam.py.
+SPOILT = """
+
+import random as _random
+import time as _time
+
+_answered, _fault = Seam.answered, {fault!r}
+
+
+async def _spoilt(self, *args, **kwargs):
+    began = _time.perf_counter()
+    answer = await _answered(self, *args, **kwargs)
+    if _fault == "slow":
+        await asyncio.sleep(2 * (_time.perf_counter() - began))
+    if _fault == "failing" and _random.random() < 0.05:
+        return failure(500, "fault", "this bento was spoilt")
+    if _fault == "empty" and answer.status_code == 200:
+        told = orjson.loads(answer.body)
+        told["items"] = []
+        headers = {{name: value for name, value in answer.headers.items() if name.startswith("x-")}}
+        headers["x-counterfoil-items"] = "0"
+        return Response(orjson.dumps(told), 200, headers, "application/json")
+    return answer
+
+
+Seam.answered = _spoilt
+"""
+
+
+def measure(
+    home: Home, requests: int = REQUESTS, probe_seconds: float = 5.0, bad: Sequence[str] = FAULTS
+) -> dict[str, Any]:
+    """Return what requests saw of releases that came and went, and how soon each bad challenger was taken back."""
+    with whole.running(home) as held:
+        whole.champion_first(held, home)
+        others = whole.candidates(held.place)
+        most = in_process(_plan(home, held, count=10_000_000, seconds=probe_seconds, connections=16))["rate"]
+        rate = SHARE * most
+        found: dict[str, Any] = {"most": most, "rate": round(rate, 1)}
+        found["shadow"] = _shadow(home, held, others[1], rate, min(requests, 3_000))
+        found["switch"] = _switches(home, held, others[1], rate, requests)
+        found["bad"] = {}
+        for fault in bad:
+            sys.stderr.write(f"  a bad challenger: {fault}\n")
+            whole.champion_first(held, home)
+            found["bad"][fault] = _bad(home, held, others[1], fault, rate)
+    return found
+
+
+def _plan(home: Home, held: whole.Whole, **changes: Any) -> Any:
+    """Return a plan of questions by many people through the door."""
+    people = [shop.person_id(number) for number in range(min(PEOPLE, home.size.people))]
+    asked = [{"person": name, "n": 20, "context": {"time": home.made["as_of"]}} for name in people]
+    bodies = tuple(orjson.dumps(one).decode() for one in asked)
+    return plan(home, held.service, bodies=bodies, **changes)
+
+
+def _switches(home: Home, held: whole.Whole, other: str, rate: float, requests: int) -> dict[str, Any]:
+    """Ask for `requests` answers while a challenger comes as a canary, becomes champion, and is rolled back."""
+    commands = (
+        ("promote", other, "--stage", "canary", "--share", str(CANARY), "--reason", "bench"),
+        ("promote", other, "--stage", "champion", "--reason", "bench"),
+        ("rollback", whole.USE_CASE, "--reason", "bench"),
+        ("promote", other, "--stage", "canary", "--share", str(CANARY), "--reason", "bench"),
+        ("withdraw", whole.USE_CASE, "--reason", "bench"),
+    )
+    done: list[dict[str, Any]] = []
+    seconds = requests / rate
+    over = threading.Event()
+
+    def act() -> None:
+        for number, command in enumerate(commands):
+            if over.wait(max(0.0, began + seconds * (number + 0.5) / len(commands) - time.perf_counter())):
+                return
+            at = time.perf_counter()
+            told = command_of(home, command)
+            done.append(
+                {"command": command[0], "at": at - began, "seconds": time.perf_counter() - at, "told": told}
+            )
+
+    began = time.perf_counter()
+    actor = threading.Thread(target=act)
+    actor.start()
+    told = in_process(
+        _plan(
+            home, held, rate=rate, count=requests, seconds=2 * seconds, connections=256, keep=True,
+            watched=(inner.RELEASE, inner.RECEIPT),
+        )
+    )  # fmt: skip
+    over.set()
+    actor.join()
+    kept = told.pop("kept")
+    return {**told, "commands": done, "releases": _counts(kept), **sticky(kept)}
+
+
+def sticky(kept: Sequence[Mapping[str, Any]], people: int = PEOPLE) -> dict[str, Any]:
+    """Say how many people came to one arm only, of those who asked twice or more while the same two releases answered.
+
+    `kept` are answers as the load keeps them. While a challenger answers, whoever asks comes to it always or never: its interval
+    runs from its first answer to its last.
+    """
+    by_release = defaultdict(list)
+    for one in kept:
+        if not one["fault"]:
+            by_release[one["headers"].get(inner.RELEASE, "")].append(one)
+    stuck = asked = 0
+    for _, answers in by_release.items():
+        first, last = min(a["due"] for a in answers), max(a["due"] for a in answers)
+        arms = defaultdict(set)
+        times: dict[int, int] = defaultdict(int)
+        within = [a for a in kept if not a["fault"] and first <= a["due"] <= last]
+        if len({a["headers"].get(inner.RELEASE) for a in within}) != 2:
+            continue  # alone, or there before and after others
+        for a in within:
+            arms[a["number"] % people].add(a["headers"].get(inner.RELEASE))
+            times[a["number"] % people] += 1
+        several = [who for who, count in times.items() if count > 1]
+        asked += len(several)
+        stuck += sum(len(arms[who]) == 1 for who in several)
+    return {"asked_again": asked, "stuck": stuck, "sticky": stuck / asked if asked else None}
+
+
+def _shadow(home: Home, held: whole.Whole, other: str, rate: float, requests: int) -> dict[str, Any]:
+    """Return what a shadow of all requests adds at p95: without, with, without."""
+    before = in_process(_plan(home, held, rate=rate / 2, count=requests, seconds=600, connections=256))
+    command_of(home, ("promote", other, "--stage", "shadow", "--reason", "bench"))
+    await_routes(held)
+    beside = in_process(_plan(home, held, rate=rate / 2, count=requests, seconds=600, connections=256))
+    command_of(home, ("withdraw", whole.USE_CASE, "--reason", "bench"))
+    await_routes(held)
+    after = in_process(_plan(home, held, rate=rate / 2, count=requests, seconds=600, connections=256))
+    without = (before["ms"]["p95"] + after["ms"]["p95"]) / 2
+    return {
+        "rate": round(rate / 2, 1),
+        "without_ms": before["ms"],
+        "with_ms": beside["ms"],
+        "after_ms": after["ms"],
+        "extra_p95_ms": round(beside["ms"]["p95"] - without, 4),
+        "failed": before["failed"] + beside["failed"] + after["failed"],
+    }
+
+
+def _bad(home: Home, held: whole.Whole, other: str, fault: str, rate: float) -> dict[str, Any]:
+    """Let a spoilt challenger answer a share of the people; return how soon it was gone, and who had seen it."""
+
+    def begin() -> None:
+        command_of(
+            home,
+            ("promote", other, "--stage", "canary", "--share", str(BAD_SHARE), "--reason", fault),
+            spoilt=fault,
+        )
+
+    thread = threading.Thread(target=begin)
+    thread.start()
+    told = in_process(
+        _plan(
+            home, held, rate=rate, count=int(rate * BAD_SECONDS), seconds=BAD_SECONDS, connections=256, keep=True,
+            watched=(inner.RELEASE,),
+        )
+    )  # fmt: skip
+    thread.join()
+    kept = told.pop("kept")
+    challenger = [a for a in kept if a["headers"].get(inner.RELEASE) not in (home.made["release"], None)]
+    left = held.place.catalog.challenger(whole.USE_CASE)
+    exposed = {a["number"] % PEOPLE for a in challenger}
+    everybody = {a["number"] % PEOPLE for a in kept}
+    return {
+        **{name: told[name] for name in ("answered", "failed", "empty", "faults")},
+        "answers_of_challenger": len(challenger),
+        "seconds": round(max(a["done"] for a in challenger) - min(a["due"] for a in challenger), 3)
+        if challenger
+        else None,
+        "exposed": len(exposed) / max(1, len(everybody)),
+        "taken_back": left is None,
+        "challenger_ms": percentiles([1000 * (a["done"] - a["due"]) for a in challenger]),
+    }
+
+
+def _counts(kept: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    out: dict[str, int] = defaultdict(int)
+    for one in kept:
+        out[one["headers"].get(inner.RELEASE, "none")] += 1
+    return dict(out)
+
+
+def await_routes(held: whole.Whole) -> None:
+    """Wait until the gateway has taken what the release table says."""
+    from flows import machine
+
+    machine.await_routes(held.place, whole.USE_CASE)
+
+
+def command_of(home: Home, command: Sequence[str], spoilt: str | None = None) -> dict[str, Any]:
+    """Run a command of the product on the home, in a process of its own; with `spoilt` by code whose bentos have that fault."""
+    with _code(spoilt) as root:
+        start = "import sys; sys.path.insert(0, sys.argv.pop(1)); from counterfoil import cli; cli.main()"
+        done = subprocess.run(
+            [sys.executable, "-P", "-c", start, str(root), *command, "--json"],
+            env={**os.environ, **home.env, "COUNTERFOIL_PROJECT": str(Path.cwd())},
+            capture_output=True,
+            check=False,
+        )
+    if done.returncode:
+        raise UnavailableError(f"{' '.join(command)} failed: {done.stderr.decode(errors='replace')[-500:]}")
+    told: dict[str, Any] = orjson.loads(done.stdout)
+    return told
+
+
+@contextmanager
+def _code(spoilt: str | None) -> Iterator[Path]:
+    """Give the code to run by: ours, or a copy in which services have a fault."""
+    ours = Path(__file__).resolve().parents[2]
+    if spoilt is None:
+        yield ours
+        return
+    with tempfile.TemporaryDirectory(prefix="counterfoil-spoilt-") as folder:
+        for room in ROOMS:
+            shutil.copytree(ours / room, Path(folder) / room, ignore=shutil.ignore_patterns("__pycache__"))
+        seam = Path(folder) / "bentos" / "seam.py"
+        seam.write_text(seam.read_text() + SPOILT.format(fault=spoilt))
+        yield Path(folder)

@@ -1,0 +1,168 @@
+"""What was measured, as lines for a person: plain functions from what a measure told to text."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from bench.serving.floor import PARTS
+
+BOUNDS = {
+    "ratio": 1.5,
+    "extra_ms": 1.0,
+    "tail": 3.0,
+    "throughput": 0.70,
+    "receipt": 0.05,
+    "receipt_bytes": 1024,
+}
+
+
+def of(name: str, told: Mapping[str, Any]) -> str:
+    """Return the lines of a measure."""
+    return TABLES[name](told)
+
+
+def floor(told: Mapping[str, Any]) -> str:
+    """Return the floor, part by part."""
+    found = told["floor"]
+    rows = [_row(part, found["parts"][part]) for part in (*PARTS, "sum")]
+    other = next(iter(found["other"].items()), None)
+    lines = [
+        f"the floor: {found['items']:,} items, {found['signals']} signals, {found['trees']} trees;"
+        f" retrieval {found['retrieval']}, recall of the graph {found['recall@200']:.3f}\n",
+        *rows,
+    ]
+    if other is not None:
+        lines.append(_row(f"sum, {other[0]}", other[1]["sum"]))
+    return "".join(lines)
+
+
+def answer(told: Mapping[str, Any]) -> str:
+    """Return floor, services and verdicts."""
+    lines = [floor(told), "one connection\n"]
+    services = [name for name in told if name not in ("floor", "receipt", "load")]
+    for name in services:
+        found = told[name]
+        lines.append(
+            f"{_row(name, found['ms'])[:-1]}  {found['ratio']:.2f} of the floor, {found['cpu_ms']:.2f} ms CPU"
+            f"{_troubles(found)}\n"
+        )
+    lines.append("as many as can be had, and latency by load\n")
+    for name in services:
+        found = told[name]
+        if "most" not in found:
+            continue
+        lines.append(
+            f"  {name:<24} {found['most']['rate']:8,.0f} a second, {found['share_of_floor']:.0%} of what the floor allows,"
+            f" {found['most']['cpu_ms']:.2f} ms CPU{_troubles(found['most'])}\n"
+        )
+        for share, loaded in found["loads"].items():
+            lines.append(
+                f"{_row(f'at {float(share):.0%}', loaded['ms'])[:-1]}  {loaded['rate']:,.0f} a second{_troubles(loaded)}\n"
+            )
+    return "".join(lines) + _receipt(told["receipt"]) + _verdicts(told)
+
+
+def _verdicts(told: Mapping[str, Any]) -> str:
+    bento = told["bento"]
+    half = bento["loads"].get("0.5", {}).get("ms", {})
+    rows = [
+        ("answer, p50 of the floor's sum", bento["ratio"], BOUNDS["ratio"], "less"),
+        ("p99 at half load, of p50", half.get("p99", 0.0) / bento["ms"]["p50"], BOUNDS["tail"], "less"),
+        ("throughput of what the floor allows", bento["share_of_floor"], BOUNDS["throughput"], "more"),
+        ("receipt, share of p50", told["receipt"].get("share", 0.0), BOUNDS["receipt"], "less"),
+        ("receipt, bytes", told["receipt"]["bytes"] or 0.0, BOUNDS["receipt_bytes"], "less"),
+    ]
+    if "gateway" in told:
+        rows.append(("gateway, ms more at p50", told["gateway"]["extra_ms"], BOUNDS["extra_ms"], "less"))
+    return "".join(verdict(*row) for row in rows)
+
+
+def start(told: Mapping[str, Any]) -> str:
+    """Return how long bentos took until they were ready."""
+    lines = []
+    for name, found in told.items():
+        bound = 10.0 if found["items"] <= 100_000 else 30.0
+        seconds = ", ".join(f"{one:.1f}" for one in found["seconds"])
+        lines.append(verdict(f"ready, {name} (s: {seconds})", found["median"], bound, "less"))
+        lines.append(f"       memory {found['rss_bytes'] / 1e6:,.0f} MB\n")
+    return "".join(lines)
+
+
+def events(told: Mapping[str, Any]) -> str:
+    """Return how events came in."""
+    lines = []
+    for name, bound in (("batches", 20_000), ("singles", 2_000)):
+        found = told[name]
+        lines.append(f"{_row(f'{name}, acknowledged', found['ms'])[:-1]}{_troubles(found)}\n")
+        lines.append(verdict(f"events a second, {name}", found["events_a_second"], bound, "more"))
+    seen = told["visible"]
+    if seen["ms"]:
+        lines.append(_row("until an answer knows", seen["ms"]))
+    lines.append(verdict("visible within a second, missed", seen["missed"], 0, "less"))
+    return "".join(lines)
+
+
+def switch(told: Mapping[str, Any]) -> str:
+    """Return what requests saw of releases."""
+    found, shadow = told["switch"], told["shadow"]
+    lines = [
+        f"{found['asked']:,} requests at {told['rate']:,.0f} a second of {told['most']:,.0f} that can be had\n"
+    ]
+    for one in found["commands"]:
+        lines.append(f"  {one['command']} at {one['at']:.1f} s took {one['seconds']:.1f} s\n")
+    lines += [
+        _row("while releases switch", found["ms"]),
+        f"  longest gap between answers {found['gap_ms']:.0f} ms\n",
+        verdict("failed requests at switches", found["failed"], 0, "less"),
+        verdict("people who stay with one arm", found["sticky"] or 0.0, 1.0, "more"),
+        _row("without a shadow", shadow["without_ms"]),
+        _row("with a shadow of everything", shadow["with_ms"]),
+        verdict("shadow, ms more at p95", shadow["extra_p95_ms"], 1.0, "less"),
+    ]
+    for fault, bad in told["bad"].items():
+        seconds = bad["seconds"] if bad["taken_back"] and bad["seconds"] is not None else float("inf")
+        lines.append(verdict(f"bad challenger, {fault}: seconds", seconds, 10.0, "less"))
+        lines.append(verdict(f"bad challenger, {fault}: people exposed", bad["exposed"], 0.01, "less"))
+    return "".join(lines)
+
+
+def soak(told: Mapping[str, Any]) -> str:
+    """Return what minutes of load did."""
+    lines = [
+        f"{told['minutes']:g} minutes at {told['asked_rate']:,.0f} a second of {told['most']:,.0f} that can be had\n",
+        f"{_row('answers', told['load']['ms'])[:-1]}{_troubles(told['load'])}\n",
+        verdict("failed requests", told["load"]["failed"], 0, "less"),
+    ]
+    for name, grown in told["growth"].items():
+        lines.append(verdict(f"memory of {name}, growth", grown, 0.02, "less"))
+    return "".join(lines)
+
+
+def verdict(name: str, value: float, bound: float, better: str) -> str:
+    """Return a line that says whether a bound holds."""
+    held = value <= bound if better == "less" else value >= bound
+    return f"{'held  ' if held else 'BROKEN'} {name:<52} {value:10.3f}  bound {bound:g}\n"
+
+
+def _receipt(found: Mapping[str, Any]) -> str:
+    stages = ", ".join(f"{name} {took:.2f}" for name, took in found["stages_ms"].items())
+    share = f", {found['ms']:.2f} ms or {found['share']:.1%} of an answer" if "share" in found else ""
+    return f"receipts: {found['bytes'] or 0:,.0f} bytes{share}\nstages by receipts, median ms: {stages}\n"
+
+
+def _row(name: str, ms: Mapping[str, float]) -> str:
+    return f"  {name:<24} p50 {ms['p50']:8.3f}  p95 {ms['p95']:8.3f}  p99 {ms['p99']:8.3f} ms\n"
+
+
+def _troubles(found: Mapping[str, Any]) -> str:
+    told = [f"{found[name]} {name}" for name in ("failed", "empty", "degraded") if found.get(name)]
+    return f"  ({', '.join(told)})" if told else ""
+
+
+TABLES = {
+    "floor": floor,
+    "answer": answer,
+    "start": start,
+    "events": events,
+    "switch": switch,
+    "soak": soak,
+}

@@ -1,0 +1,116 @@
+"""All that answers in a home (supervisor, gateway, collector, services), run by the product's verbs."""
+
+import os
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from bench.serving.home import Home
+from bench.serving.running import Service, free_port
+from counterfoil.errors import UnavailableError
+from counterfoil.processes import Processes
+from flows.place import Place
+
+USE_CASE = "recommendation"
+PORTS = ("GATEWAY_PORT", "SERVICE_PORT")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Whole:
+    """What runs: the installation, the gateway, and the key by which its door opens."""
+
+    place: Place
+    port: int
+    key: str
+    ready_seconds: float
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What a request through the door carries."""
+        return {"Authorization": f"Bearer {self.key}"}
+
+    @property
+    def pids(self) -> dict[str, int]:
+        """Ids of the processes that run, by name."""
+        return {name: one.pid for name, one in Processes(self.place.settings.home).running().items()}
+
+    @property
+    def service(self) -> Service:
+        """Gateway and services as one thing to be asked and watched."""
+        pids = self.pids
+        answering = [pid for name, pid in pids.items() if name.startswith("service-")]
+        return Service(
+            name="gateway",
+            pids=(pids["gateway"], *answering),
+            port=self.port,
+            ready_seconds=self.ready_seconds,
+            headers=self.headers,
+        )
+
+
+@contextmanager
+def running(home: Home) -> Iterator[Whole]:
+    """Start what `counterfoil up` starts for answers (no Prefect, no console) on free ports; end it with the block."""
+    from bentos.gateway.keys import Keys
+    from flows import machine
+
+    before = {name: os.environ.get(name) for name in (*(f"COUNTERFOIL_{port}" for port in PORTS), *home.env)}
+    os.environ.update(home.env)
+    os.environ.update({f"COUNTERFOIL_{port}": str(free_port()) for port in PORTS})
+    place = home.place
+    key = Keys(place.settings.gateway).make(
+        f"bench-{secrets.token_hex(4)}", ["recommend", "events", "admin"], None
+    )[1]
+    began = time.perf_counter()
+    try:
+        machine.supervise(place)
+        machine.await_routes(place, USE_CASE)
+        await_ready(place.settings.gateway_port)
+        taken = time.perf_counter() - began
+        yield Whole(place=place, port=place.settings.gateway_port, key=key, ready_seconds=taken)
+    finally:
+        machine.down(place)
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
+
+
+def await_ready(port: int, seconds: float = 120.0) -> None:
+    """Wait until the gateway says that its champion answers. UnavailableError when it does not."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        try:
+            if httpx.get(f"http://127.0.0.1:{port}/readyz", timeout=5, trust_env=False).status_code == 200:
+                return
+        except httpx.HTTPError:
+            pass
+        time.sleep(0.1)
+    raise UnavailableError("the champion does not answer through the gateway; look into the logs of the home")
+
+
+def champion_first(whole: Whole, home: Home) -> None:
+    """See that the home's own champion serves, whatever an earlier run left behind."""
+    from flows import steer
+
+    if whole.place.catalog.challenger(USE_CASE) is not None:
+        steer.withdraw(whole.place, USE_CASE, "bench", "a measurement begins")
+    champion = whole.place.catalog.champion(USE_CASE)
+    if champion is not None and champion.tag != home.made["bento"]:
+        steer.rollback(whole.place, USE_CASE, "bench", "a measurement begins", home.made["release"])
+    from flows import machine
+
+    machine.await_routes(whole.place, USE_CASE)
+
+
+def candidates(place: Place) -> dict[int, str]:
+    """Return the ids of the two-stage candidates by their seed."""
+    from counterfoil.types import Candidate
+
+    found: list[Any] = place.catalog.find(Candidate, USE_CASE)
+    return {one.seed: one.id for one in found if one.family == "twostage"}

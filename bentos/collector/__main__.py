@@ -1,0 +1,43 @@
+"""Collect events: `python -m bentos.collector --port N`."""
+
+import argparse
+from collections.abc import Sequence
+
+import uvicorn
+
+from bentos import inner
+from bentos.collector.app import Collector, create
+from bentos.collector.feed import Store
+from counterfoil import settings
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Read the command line and serve until told to end."""
+    parser = argparse.ArgumentParser(prog="bentos.collector", description=__doc__)
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--host", default="127.0.0.1")
+    options = parser.parse_args(arguments)
+    current = settings.load()
+
+    def connect() -> Store:
+        from feature_repo.pushed import RecentStore
+
+        return RecentStore(current)
+
+    uvicorn.run(
+        create(lambda: (Collector(current, connect), inner.make_token(current.run))),
+        host=options.host,
+        port=options.port,
+        http="httptools",
+        loop="uvloop",
+        access_log=False,
+        log_level="warning",
+        server_header=False,
+        date_header=False,
+        lifespan="on",
+        timeout_graceful_shutdown=10,
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,32 @@
+"""What the collector counts, for Prometheus."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+
+
+class Metrics:
+    """The metrics of one collector, in a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.events = Counter(
+            "counterfoil_events", "Events by what became of them", ["outcome"], registry=self.registry
+        )
+        self.requests = Counter(
+            "counterfoil_collector_requests", "Requests by status", ["status"], registry=self.registry
+        )
+        self.durable = Histogram(
+            "counterfoil_events_durable_seconds",
+            "From a body's arrival until it is on the disk",
+            buckets=SECONDS,
+            registry=self.registry,
+        )
+        self.pending = Gauge(
+            "counterfoil_events_pending_bytes", "Waiting for the disk", registry=self.registry
+        )
+        self.behind = Gauge(
+            "counterfoil_events_behind_seconds",
+            "How far what answers see lies behind the log",
+            registry=self.registry,
+        )

@@ -1,0 +1,210 @@
+"""A question on its way: the release that is assigned, the champion when that one fails, the last good list when both do."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from bentos import inner
+from bentos.gateway import forward
+from bentos.gateway.choice import Asked, propensity
+from bentos.gateway.http import Reply
+from bentos.gateway.services import Late, Lost, Service, Unreachable
+from bentos.gateway.tally import Outcome, Tally
+from bentos.gateway.traces import Span
+from bentos.routes import Route, Routes, assigned
+
+CHALLENGER_SHARE = 0.6  # of the time that is left: the champion needs the rest when it fails
+RESERVE_SECONDS = 0.15  # in which the last good list is recorded
+AGAIN_SECONDS = 0.1  # between two looks at where the champion is now
+LOST = 2  # connections of one question that may break
+FAULTS = (500, 502, 504)
+LATE_IN_A_ROW = 5  # after which a service is left alone for a while
+ALONE_SECONDS = 1.0
+RECEIPT, RELEASE = inner.RECEIPT.encode(), inner.RELEASE.encode()
+ITEMS, DEGRADED = inner.ITEMS.encode(), inner.DEGRADED.encode()
+
+
+@dataclass(slots=True)
+class Question:
+    """One question: its bytes, what was read of them, and until when (monotonic seconds) there is time."""
+
+    path: str
+    body: bytes
+    asked: Asked
+    id: bytes
+    trace: bytes
+    until: float
+    span: Span | None = None
+
+
+@dataclass(slots=True)
+class Answered:
+    """A reply, and the release that gave it."""
+
+    reply: Reply
+    route: Route
+
+
+class Patience:
+    """Which services are late again and again: they are left alone, but for a question now and then."""
+
+    def __init__(self) -> None:
+        self._late: dict[str, int] = {}
+        self._alone_until: dict[str, float] = {}
+
+    def note(self, url: str, late: bool, now: float) -> None:
+        """Remember how a question went."""
+        if not late:
+            self._late.pop(url, None)
+            self._alone_until.pop(url, None)
+            return
+        self._late[url] = self._late.get(url, 0) + 1
+        if self._late[url] >= LATE_IN_A_ROW:
+            self._alone_until[url] = now + ALONE_SECONDS
+
+    def alone(self, url: str, now: float) -> bool:
+        """Say whether a service is to be left alone now; one question per while is let through, to see."""
+        until = self._alone_until.get(url)
+        if until is None:
+            return False
+        if now < until:
+            return True
+        self._alone_until[url] = now + ALONE_SECONDS
+        return False
+
+
+class Answering:
+    """Ask the release that is assigned; the champion instead of a challenger that fails."""
+
+    def __init__(
+        self, service: Callable[[str], Service], routes: Callable[[], Routes | None], tally: Tally, token: str
+    ) -> None:
+        self.service, self.routes, self.tally, self.token = service, routes, tally, token
+        self.patience = Patience()
+
+    async def answer(self, question: Question, routes: Routes) -> Answered | None:
+        """Return the answer; None when neither challenger nor champion gives one in time."""
+        route = assigned(routes, question.asked.who)
+        if route is not routes.champion:
+            answered = await self._challenger(question, routes, route)
+            if answered is not None:
+                return answered
+            self.tally.stats.rescued += 1
+        return await self._champion(question)
+
+    async def _challenger(self, question: Question, routes: Routes, route: Route) -> Answered | None:
+        if self.patience.alone(route.url, time.monotonic()):
+            return None
+        left = question.until - RESERVE_SECONDS - time.monotonic()
+        try:
+            reply = await self.try_once(question, route, propensity(routes, route), left * CHALLENGER_SHARE)
+        except (Unreachable, Lost, Late):
+            return None
+        return None if reply.status >= 500 else Answered(reply, route)
+
+    async def _champion(self, question: Question) -> Answered | None:
+        """Ask the champion, wherever it is by now: again after a connection that broke, or when it comes back in time."""
+        lost = 0
+        while True:
+            routes, now = self.routes(), time.monotonic()
+            left = question.until - RESERVE_SECONDS - now
+            if routes is None or left <= 0:
+                return None
+            route = routes.champion
+            if self.patience.alone(route.url, now):
+                return None
+            try:
+                reply = await self.try_once(question, route, propensity(routes, route), left)
+            except Unreachable:
+                if not await self._returns(route, question.until - RESERVE_SECONDS):
+                    return None
+            except Lost:
+                lost += 1
+                if lost > LOST:
+                    return None
+            except Late:
+                return None
+            else:
+                return None if reply.status in FAULTS else Answered(reply, route)
+
+    async def _returns(self, route: Route, until: float) -> bool:
+        """Wait a moment for a service that is away; False when it has been away for too long to wait for."""
+        service, now = self.service(route.url), time.monotonic()
+        budget = until + RESERVE_SECONDS - now
+        if service.away_since is not None and now - service.away_since > max(budget, AGAIN_SECONDS):
+            return False
+        left = min(AGAIN_SECONDS, until - now)
+        if left > 0:
+            await service.back(left)
+        return left > 0
+
+    async def try_once(
+        self,
+        question: Question,
+        route: Route,
+        chance: float,
+        seconds: float,
+        *,
+        copy: bool = False,
+    ) -> Reply:
+        """Ask one release once, and count how it went. Unreachable, Lost or Late when it gave no answer."""
+        began = time.monotonic()
+        outcome: Outcome = "failed"
+        reply: Reply | None = None
+        try:
+            reply = await self._sent(question, route, "shadow" if copy else route.stage, chance, seconds)
+            outcome = _outcome(reply)
+            return reply
+        except Late:
+            outcome = "late"
+            raise
+        finally:
+            now = time.monotonic()
+            if not copy:
+                self.patience.note(route.url, outcome == "late", now)
+            self._count(route, outcome, (now - began) * 1000, reply, copy)
+
+    async def unseen(self, question: Question, route: Route, seconds: float) -> Reply:
+        """Ask a release what nobody will see, uncounted. Unreachable, Lost or Late when it gave no answer."""
+        return await self._sent(question, route, "shadow", 1.0, seconds)
+
+    async def _sent(self, question: Question, route: Route, arm: str, chance: float, seconds: float) -> Reply:
+        service, trace = self.service(route.url), question.trace
+        span = None
+        if question.span is not None:
+            span = question.span.child(f"{arm} {question.path}", release=route.release)
+            trace = span.headers()
+        data = forward.message(
+            service, question.path, question.body, self.token, id=question.id,
+            arm=arm, propensity=chance, seconds=seconds, trace=trace,
+        )  # fmt: skip
+        status = None
+        try:
+            reply = await service.ask(data, max(seconds, 0.001))
+            status = reply.status
+            return reply
+        finally:
+            if span is not None:
+                span.end(status)
+
+    def _count(self, route: Route, outcome: Outcome, ms: float, reply: Reply | None, copy: bool) -> None:
+        items = degraded = receipt = None
+        if reply is not None and outcome == "answered":
+            for name, value in reply.headers:
+                if name == ITEMS:
+                    items = value
+                elif name == DEGRADED:
+                    degraded = value
+                elif name == RECEIPT:
+                    receipt = value
+        self.tally.note(
+            route, outcome, ms, copy=copy, empty=items == b"0", degraded=degraded not in (None, b"0")
+        )
+        if receipt is not None and not copy:
+            self.tally.receipt(route, receipt.decode("latin-1"))
+
+
+def _outcome(reply: Reply) -> Outcome:
+    if reply.status >= 500:
+        return "late" if reply.status == 504 else "failed"
+    return "refused" if reply.status >= 400 else "answered"

@@ -1,0 +1,233 @@
+"""The last step when no bento answers: the list that was last good for nobody in particular, by channel, in memory and on disk.
+
+It comes from answers of the champion to questions that this gateway asks now and then. An answer made of it is recorded here,
+under the release whose answer the list was (so that what reached people through that release stays findable): nothing
+leaves unrecorded. It says that it is degraded, and its receipt names the receipt that it was copied from.
+"""
+
+import asyncio
+import logging
+import secrets
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+
+from bentos import inner
+from bentos.gateway.answering import ITEMS, RECEIPT, RELEASE, Answering, Question
+from bentos.gateway.choice import Asked
+from bentos.gateway.http import JSON, Header, Reply, failure
+from bentos.gateway.services import Late, Lost, Unreachable
+from bentos.recommend.asked import NOBODY, received
+from bentos.recommend.asked import Question as Asking
+from bentos.recommend.request import BODIES, MAX_ITEMS, Filters, Route, parse
+from bentos.routes import Routes
+from bentos.seam import FieldFault, response_body
+from counterfoil import canonical
+from counterfoil.errors import UnavailableError
+from counterfoil.files import write_durably
+from counterfoil.receipts import Receipts
+from counterfoil.settings import Settings
+from counterfoil.types import Receipt, ReceiptItem
+
+log = logging.getLogger(__name__)
+FILE = "last_good.json"
+CHANNELS = 16  # that were asked by last, and that lists are kept for
+RENEW_SECONDS = 30.0
+RETRY_SECONDS = 1.0
+ASK_SECONDS = 2.0
+RECORD_SECONDS = 0.1  # that writing a receipt has at least, when the time is over
+SOURCE = "last good"
+ROUTES: dict[str, Route] = {f"/{route}": route for route in BODIES}
+SAYS = "the service is away: answered from the list that was last good for nobody in particular"
+DEGRADED: Header = (inner.DEGRADED.encode(), b"1")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Good:
+    """A list that was an answer: who made it, under which receipt, when, and its items as they were answered."""
+
+    use_case: str
+    release: str
+    bento: str
+    epoch: int
+    receipt: str
+    at: str
+    items: tuple[dict[str, Any], ...]
+
+
+class LastGood:
+    """The lists, how they are renewed, and the answers made of them."""
+
+    def __init__(self, settings: Settings, answering: Answering) -> None:
+        self.path, self.key = settings.gateway / FILE, settings.pseudonym_key
+        self.answering = answering
+        self.receipts = Receipts(settings.receipts)
+        self.lists: dict[str, Good] = self._kept()
+        self._channels: dict[str, None] = {"": None}
+        self._changed = asyncio.Event()
+
+    def saw(self, channel: str | None) -> None:
+        """Remember that somebody asks by this channel."""
+        if channel is not None and channel not in self._channels and len(self._channels) < CHANNELS:
+            self._channels[channel] = None
+            self._changed.set()
+
+    def taken(self, routes: Routes) -> None:
+        """Renew the lists soon: somebody else answers now."""
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Renew the lists again and again, until cancelled."""
+        while True:
+            self._changed.clear()
+            well = await self._renewed()
+            wait = RENEW_SECONDS if well else RETRY_SECONDS
+            try:
+                async with asyncio.timeout(wait):
+                    await self._changed.wait()
+                await asyncio.sleep(RETRY_SECONDS / 10)
+            except TimeoutError:
+                pass
+
+    async def answer(self, question: Question) -> Reply:
+        """Answer from the list of the question's channel. 503 when there is none, none that fits, or no receipt can be kept.
+
+        Filters by shelf or price cannot be kept to, since the gateway knows no items: 503 as well.
+        """
+        now = datetime.now(UTC)
+        route = ROUTES[question.path]
+        try:
+            asked = received(parse(question.body, route), now, self.key, route)
+        except FieldFault as fault:
+            return failure(422, "request", str(fault), fields=fault.fields)
+        good = self.lists.get(question.asked.channel or "") or self.lists.get("")
+        if good is None or _beyond(asked.filters):
+            return failure(
+                503, "away", "the service is away, and no list is kept that answers this; ask again shortly"
+            )
+        excluded = {*asked.filters.exclude, *asked.items}
+        chosen = [item for item in good.items if item["item"] not in excluded][: asked.n]
+        receipt = self._receipt(asked, good, chosen, now)
+        try:
+            async with asyncio.timeout(max(RECORD_SECONDS, question.until - time.monotonic())):
+                await asyncio.wrap_future(self.receipts.submit(receipt))
+        except (UnavailableError, TimeoutError) as fault:
+            log.error("an answer could not be recorded: %s", fault or "the disk is slow")
+            sentence = "the answer could not be recorded, so it is not given; ask again"
+            return failure(503, "unrecorded", sentence)
+        body = response_body(receipt, tuple(item["title"] for item in chosen))
+        headers = [
+            JSON, DEGRADED, (RECEIPT, receipt.id.encode()), (RELEASE, good.release.encode()),
+            (ITEMS, b"%d" % len(chosen)),
+        ]  # fmt: skip
+        return Reply(200, headers, body)
+
+    def close(self) -> None:
+        """Write what waits."""
+        self.receipts.close()
+
+    def _receipt(self, asked: Asking, good: Good, chosen: list[dict[str, Any]], now: datetime) -> Receipt:
+        return Receipt(
+            id=self.receipts.new_id(now),
+            time=now,
+            use_case=good.use_case,
+            release=good.release,
+            bento=good.bento,
+            epoch=good.epoch,
+            person=NOBODY if asked.person is None else asked.person,
+            request=dict(asked.recorded),
+            items=tuple(
+                ReceiptItem(
+                    item=item["item"],
+                    score=item["score"],
+                    sources=(SOURCE, *item["sources"]),
+                    reasons=tuple(item["reasons"]),
+                )
+                for item in chosen
+            ),
+            rules=(),
+            features={"last_good": {"receipt": good.receipt, "at": good.at}},
+            feature_time=None,
+            degraded=(SAYS,),
+            nonce=asked.nonce,
+        )
+
+    async def _renewed(self) -> bool:
+        """Ask the champion for the list of every channel; say whether it gave them all."""
+        routes = self.answering.routes()
+        if routes is None:
+            return False
+        well, before = True, dict(self.lists)
+        for channel in list(self._channels):
+            good = await self._asked(routes, channel)
+            if good is None:
+                well = False
+            else:
+                self.lists[channel] = good
+        if self.lists != before:
+            await asyncio.to_thread(self._keep)
+        return well
+
+    async def _asked(self, routes: Routes, channel: str) -> Good | None:
+        context = {"context": {"channel": channel}} if channel else {}
+        body = orjson.dumps({"n": MAX_ITEMS, "profile": False, "filters": {"in_stock": True}, **context})
+        question = Question(
+            path="/recommend",
+            body=body,
+            asked=Asked(who="", channel=channel),
+            id=b"last-good-" + secrets.token_hex(4).encode(),
+            trace=b"",
+            until=time.monotonic() + ASK_SECONDS,
+        )
+        try:
+            reply = await self.answering.unseen(question, routes.champion, ASK_SECONDS)
+            return _good(reply, routes) if reply.status == 200 else None
+        except (Unreachable, Lost, Late):
+            return None
+        except (ValueError, TypeError, KeyError) as fault:
+            log.error("a list for nobody in particular could not be read: %s", fault)
+            return None
+
+    def _keep(self) -> None:
+        rows = {channel: canonical.plain(good) for channel, good in self.lists.items()}
+        try:
+            write_durably(self.path, orjson.dumps(rows))
+        except OSError as fault:
+            log.error("the last good lists could not be written: %s", fault)
+
+    def _kept(self) -> dict[str, Good]:
+        try:
+            rows = orjson.loads(self.path.read_bytes())
+            return {channel: Good(**{**row, "items": tuple(row["items"])}) for channel, row in rows.items()}
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as fault:
+            log.error("the last good lists could not be read, and are made anew: %s", fault)
+            return {}
+
+
+def _beyond(filters: Filters) -> bool:
+    """Say whether filters ask for what can only be told by who knows the items."""
+    return bool(filters.categories) or filters.price_min is not None or filters.price_max is not None
+
+
+def _good(reply: Reply, routes: Routes) -> Good | None:
+    """Return the list of an answer; None of one that is empty or degraded itself."""
+    told = orjson.loads(reply.body)
+    if not told["items"] or told["degraded"]:
+        return None
+    return Good(
+        use_case=routes.use_case,
+        release=told["release"],
+        bento=told["bento"],
+        epoch=told["epoch"],
+        receipt=told["receipt"],
+        at=canonical.utc_text(datetime.now(UTC)),
+        items=tuple(
+            {name: item[name] for name in ("item", "title", "score", "sources", "reasons")}
+            for item in told["items"]
+        ),
+    )

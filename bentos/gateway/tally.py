@@ -1,0 +1,114 @@
+"""Counting what was answered, per release: since its epoch, and in buckets of one second. What comes of it is in `stats.py`."""
+
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from bentos.gateway.stats import SECONDS, Counts, Second, Stats, Told, bucket
+from bentos.routes import Route, Routes
+
+RELEASES = 16  # that are remembered, newest epochs
+SEGMENTS = 4096  # of receipts that are remembered per release
+Outcome = Literal["answered", "refused", "failed", "late"]
+
+
+@dataclass(kw_only=True, slots=True)
+class Kept:
+    """The counts of one release at one epoch, while they are counted."""
+
+    told: Told
+    seconds: deque[Second] = field(default_factory=lambda: deque(maxlen=SECONDS + 1))
+
+    def now(self, at: int) -> Second:
+        """Return the bucket of this second."""
+        if not self.seconds or self.seconds[-1].at < at:
+            self.seconds.append(Second(at=at))
+        return self.seconds[-1]
+
+
+class Tally:
+    """The counts of the gateway. One thread, no locks."""
+
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self.clock = clock
+        self.stats = Stats(now=clock(), began=clock(), epoch=0, use_case="")
+        self._kept: dict[tuple[str, int], Kept] = {}
+
+    def take(self, routes: Routes) -> None:
+        """Begin to count for these routes; what was counted before for the same release and epoch goes on."""
+        self.stats.use_case, self.stats.epoch = routes.use_case, routes.epoch
+        for route in (routes.champion, routes.challenger):
+            if route is not None:
+                self._of(route).told.stage = route.stage
+        for key in sorted(self._kept, key=lambda key: key[1])[:-RELEASES]:
+            del self._kept[key]
+
+    def note(
+        self,
+        route: Route,
+        outcome: Outcome,
+        ms: float,
+        *,
+        copy: bool = False,
+        empty: bool = False,
+        degraded: bool = False,
+    ) -> None:
+        """Count one request to a release."""
+        kept = self._of(route)
+        second = kept.now(int(self.clock()))
+        place = bucket(ms)
+        pair = (kept.told.copies, second.copies) if copy else (kept.told.live, second.live)
+        for counts in pair:
+            _note(counts, outcome, place, empty, degraded)
+
+    def compared(self, route: Route, overlap: float | None) -> None:
+        """Count a copy that was held against the champion's answer; None: their statuses differ."""
+        kept = self._of(route)
+        for counts in (kept.told.copies, kept.now(int(self.clock())).copies):
+            counts.compared += 1
+            counts.unlike += overlap is None
+            counts.overlap += overlap or 0.0
+
+    def receipt(self, route: Route, receipt: str) -> None:
+        """Count a live answer by its receipt's segment: `receipt-SEGMENT-NUMBER`."""
+        segment = receipt.removeprefix("receipt-").rpartition("-")[0]
+        held = self._of(route).told.segments
+        held[segment] = held.get(segment, 0) + 1
+        if len(held) > SEGMENTS:
+            del held[next(iter(held))]
+
+    def told(self, in_flight: int) -> Stats:
+        """Return everything as of now."""
+        releases = [
+            replace(kept.told, seconds=list(kept.seconds))
+            for kept in sorted(self._kept.values(), key=lambda kept: kept.told.epoch)
+        ]
+        return replace(self.stats, now=self.clock(), in_flight=in_flight, releases=releases)
+
+    def _of(self, route: Route) -> Kept:
+        key = (route.release, route.epoch)
+        kept = self._kept.get(key)
+        if kept is None:
+            told = Told(
+                release=route.release,
+                bento=route.bento,
+                epoch=route.epoch,
+                stage=route.stage,
+                since=self.clock(),
+            )
+            kept = self._kept[key] = Kept(told=told)
+        return kept
+
+
+def _note(counts: Counts, outcome: Outcome, place: int, empty: bool, degraded: bool) -> None:
+    counts.requests += 1
+    if outcome == "refused":
+        counts.refused += 1
+        return
+    counts.latency[place] = counts.latency.get(place, 0) + 1
+    counts.errors += outcome in ("failed", "late")
+    counts.timeouts += outcome == "late"
+    counts.empty += empty
+    counts.degraded += degraded

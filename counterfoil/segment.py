@@ -1,0 +1,208 @@
+"""The bytes of a segment of a log: one line per record, `crc32 json`, append-only, owned by the process that made it.
+
+Receipts are kept so, and events that were acknowledged and have not landed yet.
+
+A process never appends to a segment that another one began, so a torn last line (power loss, kill -9 while writing) belongs
+to what nobody was told is kept, and is passed over. A wrong checksum anywhere else is an IntegrityError.
+
+A line may be packed, `crc32 ~number deflated`: squeezed by the first line as its dictionary (RFC 1950 and 1951), since records of
+one process are much alike. The checksum is over the number, the record as it was, and the deflated bytes.
+"""
+
+import errno
+import fcntl
+import mmap
+import os
+import time
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from counterfoil.errors import IntegrityError
+from counterfoil.files import sync
+
+CRC_DIGITS = 8
+PACKED = b"~"  # no JSON begins so
+LEAST = 1024  # bytes of a record that is worth packing
+LEVEL, MEMORY, RAW = 6, 9, -15
+BREAK, ESCAPE = b"\n", b"\x1b"  # no line break may lie within a line
+SEALED = ".parquet"  # how the file of a segment that is done with ends
+
+
+def line(payload: bytes) -> bytes:
+    """Return the payload, which holds no line break, as a line with its checksum."""
+    return b"%08x %b\n" % (zlib.crc32(payload), payload)
+
+
+class Packer:
+    """Pack records by the first one of their segment."""
+
+    def __init__(self, first: bytes) -> None:
+        self._ready = zlib.compressobj(LEVEL, zlib.DEFLATED, RAW, MEMORY, zdict=first[-(1 << 15) :])
+
+    def line(self, payload: bytes, number: int) -> bytes:
+        """Return the record as a packed line; as a plain one where it is small."""
+        if len(payload) < LEAST:
+            return line(payload)
+        deflate = self._ready.copy()
+        squeezed = deflate.compress(payload) + deflate.flush()
+        squeezed = squeezed.replace(ESCAPE, ESCAPE + b"\1").replace(BREAK, ESCAPE + b"\2")
+        return b"%08x %b%d %b\n" % (_both(number, payload, squeezed), PACKED, number, squeezed)
+
+
+def _both(number: int, payload: bytes, squeezed: bytes) -> int:
+    """Return the checksum of a packed line, so that no byte of it can be another."""
+    return zlib.crc32(squeezed, zlib.crc32(payload, number))
+
+
+def _unpacked(packed: bytes, first: bytes) -> tuple[bytes, int]:
+    """Return the record of a packed line and its checksum, whatever comes out where that was altered."""
+    number, _, squeezed = packed[len(PACKED) :].partition(b" ")
+    inflate = zlib.decompressobj(RAW, zdict=first[-(1 << 15) :])
+    try:
+        deflated = squeezed.replace(ESCAPE + b"\2", BREAK).replace(ESCAPE + b"\1", ESCAPE)
+        payload = inflate.decompress(deflated) + inflate.flush()
+        return payload, _both(int(number), payload, squeezed)
+    except (zlib.error, ValueError):
+        return b"", -1
+
+
+def _first(path: Path) -> bytes:
+    """Return the first record of a segment, which is never packed; of a line that is, nothing will come out."""
+    with path.open("rb") as file:
+        text = file.readline().removesuffix(BREAK)
+    return b"" if text[CRC_DIGITS + 1 :].startswith(PACKED) else payload_of(text, path, 1)
+
+
+def payload_of(text: bytes, path: Path, number: int, first: bytes | None = None) -> bytes:
+    """Return the payload of a whole line; IntegrityError names the file and the line when the checksum is wrong.
+
+    `first` is the file's first payload; without it, a packed line has it read.
+    """
+    crc, _, payload = text.partition(b" ")
+    if payload.startswith(PACKED):
+        payload, right = _unpacked(payload, _first(path) if first is None else first)
+    else:
+        right = zlib.crc32(payload)
+    if len(crc) != CRC_DIGITS or right < 0 or crc != b"%08x" % right:
+        raise IntegrityError(
+            f"{path} line {number} has the wrong checksum: what is there was altered; restore the file from a backup"
+        )
+    return payload
+
+
+def create(path: Path) -> int:
+    """Create a new segment durably and return its file descriptor; FileExistsError when it is there already.
+
+    While the descriptor is open nobody takes the segment for one that is done with.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.with_suffix(SEALED).exists():
+        raise FileExistsError(errno.EEXIST, "this segment was sealed", str(path))
+    half = path.with_name(f"{path.name}.{os.getpid()}.new")
+    descriptor = os.open(half, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)  # before it has its name
+    try:
+        os.link(half, path)
+    finally:
+        half.unlink()
+    for folder in (path.parent, path.parent.parent):
+        sync(folder)
+    return descriptor
+
+
+@contextmanager
+def done_with(path: Path, quiet_seconds: float) -> Iterator[bool]:
+    """Say whether nobody writes to the segment any more: no process holds it, and it has been quiet for a while.
+
+    For a service that was built before there were locks takes none. Within the block nobody else takes the segment for done with.
+    False too when it is gone.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        yield False
+        return
+    try:
+        quiet = time.time() - os.fstat(descriptor).st_mtime >= quiet_seconds
+        yield quiet and _taken(descriptor) and path.exists()
+    finally:
+        os.close(descriptor)
+
+
+def _taken(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def append(descriptor: int, lines: bytes) -> None:
+    """Append whole lines and return once the disk has them."""
+    view = memoryview(lines)
+    while view:
+        view = view[os.write(descriptor, view) :]
+    os.fdatasync(descriptor)
+
+
+def find(path: Path, needle: bytes, number: int) -> bytes | None:
+    """Return the payload of the first whole line that holds `needle`, or is packed under that number, or None."""
+    for at, text in lines_with(path, b" %b%d " % (PACKED, number)):
+        if text.find(PACKED) == CRC_DIGITS + 1:
+            return payload_of(text, path, at)
+    for at, text in lines_with(path, needle):
+        return payload_of(text, path, at)
+    return None
+
+
+def lines_with(path: Path, needle: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield (line number, text without its break) for whole lines that hold `needle`."""
+    if not path.is_file() or path.stat().st_size == 0:
+        return
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as view:
+        at = view.find(needle)
+        while at >= 0:
+            start, stop = view.rfind(b"\n", 0, at) + 1, view.find(b"\n", at)
+            if stop < 0:
+                return
+            yield view[:start].count(b"\n") + 1, view[start:stop]
+            at = view.find(needle, stop)
+
+
+def payloads(path: Path) -> Iterator[bytes]:
+    """Yield the payload of every whole line, checked."""
+    first = None
+    with path.open("rb") as file:
+        for number, text in enumerate(file, start=1):
+            if text.endswith(b"\n"):
+                payload = payload_of(text[:-1], path, number, first)
+                first = payload if first is None else first
+                yield payload
+
+
+def count(path: Path) -> int:
+    """Return the number of whole lines."""
+    total = 0
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            total += block.count(b"\n")
+    return total
+
+
+def mend(path: Path) -> None:
+    """Cut off a torn last line, durably; for a segment that is done with."""
+    with path.open("r+b") as file:
+        size = file.seek(0, os.SEEK_END)
+        whole = size
+        while whole:
+            start = max(0, whole - (1 << 16))
+            file.seek(start)
+            at = file.read(whole - start).rfind(b"\n")
+            whole = start + at + 1 if at >= 0 else start
+            if at >= 0:
+                break
+        if whole < size:
+            file.truncate(whole)
+            os.fsync(file.fileno())

@@ -1,0 +1,136 @@
+"""The view `recent` as the collector sees it: texts read, written and taken away through Feast's online store."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from counterfoil.errors import UnavailableError
+from counterfoil.settings import Settings
+from feature_repo import recent
+from feature_repo.light import import_feast
+from feature_repo.repo import apply, open_store
+
+if TYPE_CHECKING:
+    from feast.protos.feast.types.EntityKey_pb2 import EntityKey
+
+TICK = timedelta(microseconds=1)
+
+
+class RecentStore:
+    """Texts by key. What was written later wins: each write has a later moment than the one before it."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Open the store; the view is made known to Feast where it is not. UnavailableError when that cannot be."""
+        import_feast()
+        from feast.errors import FeatureViewNotFoundException
+        from feast.infra.provider import get_provider
+
+        try:
+            store = open_store(settings)
+            try:
+                view = store.get_feature_view(recent.VIEW)
+            except FeatureViewNotFoundException:
+                store = apply(settings)
+                view = store.get_feature_view(recent.VIEW)
+        except Exception as fault:  # each registry has errors of its own
+            raise UnavailableError(f"the feature registry does not answer ({fault})") from fault
+        self._config, self._view = store.config, view
+        self._online: Any = get_provider(store.config).online_store
+        self._last = datetime.now(UTC)
+        self._plain = Serialised(self._config.entity_key_serialization_version)
+
+    def numbers(self, keys: Sequence[str]) -> dict[str, int]:
+        """Return by key the number that its next text has."""
+        found = self._online.online_read(self._config, self._view, [entity_key(key) for key in keys])
+        return {key: _next(values) for key, (_, values) in zip(keys, found, strict=True)}
+
+    def write(self, texts: Mapping[str, Mapping[str, str]]) -> None:
+        """Store texts by key and feature, in one transaction."""
+        self._last = now = max(datetime.now(UTC), self._last + TICK)
+        if hasattr(self._online, "write_texts"):
+            rows = (
+                (self._plain.key(key), field, self._plain.value(text))
+                for key, told in texts.items()
+                for field, text in told.items()
+            )
+            self._online.write_texts(self._config, self._view, rows, now)
+        else:
+            self._online.online_write_batch(self._config, self._view, list(_rows(texts, now)), None)
+
+    def forget(self, keys: Sequence[str]) -> None:
+        """Take away what is stored under keys."""
+        from feature_repo.erase import erase_keys
+
+        erase_keys(self._online, self._config, [self._view], keys)
+
+    def sweep(self, before_us: int) -> int:
+        """Take away what was last written before a moment; return how many. Redis is left as it is."""
+        if not hasattr(self._online, "expire"):
+            return 0
+        return int(
+            self._online.expire(self._config, self._view, datetime.fromtimestamp(before_us / 1e6, UTC))
+        )
+
+
+class Serialised:
+    """Feast's keys and values as bytes, without an object of each: that is most of what a push costs.
+
+    A serialised key of a text is the same for all texts of one length but for the text itself, and a value that is a text is a
+    tag, a length and the text (https://protobuf.dev/programming-guides/encoding).
+    """
+
+    def __init__(self, version: int) -> None:
+        from feast.protos.feast.types.Value_pb2 import Value
+
+        self._version = version
+        self._around: dict[int, tuple[bytes, bytes]] = {}
+        self._tag = bytes([Value.DESCRIPTOR.fields_by_name["string_val"].number << 3 | 2])
+
+    def key(self, key: str) -> bytes:
+        """Return the bytes of a key."""
+        text = key.encode()
+        around = self._around.get(len(text)) or self._learn(len(text))
+        return text.join(around)
+
+    def value(self, text: str) -> bytes:
+        """Return the bytes of a value."""
+        content = text.encode()
+        return b"".join((self._tag, _varint(len(content)), content))
+
+    def _learn(self, length: int) -> tuple[bytes, bytes]:
+        from feast.infra.key_encoding_utils import serialize_entity_key
+
+        mark = "\x01" * length
+        whole = serialize_entity_key(entity_key(mark), entity_key_serialization_version=self._version)
+        before, _, after = whole.rpartition(mark.encode())
+        self._around[length] = before, after
+        return before, after
+
+
+def _varint(number: int) -> bytes:
+    out = bytearray()
+    while number > 0x7F:
+        out.append(number & 0x7F | 0x80)
+        number >>= 7
+    out.append(number)
+    return bytes(out)
+
+
+def entity_key(key: str) -> "EntityKey":
+    """Return Feast's key of a pseudonym."""
+    from feast.protos.feast.types.EntityKey_pb2 import EntityKey
+    from feast.protos.feast.types.Value_pb2 import Value
+
+    return EntityKey(join_keys=["person"], entity_values=[Value(string_val=key)])
+
+
+def _rows(texts: Mapping[str, Mapping[str, str]], now: datetime) -> Iterator[Any]:
+    from feast.protos.feast.types.Value_pb2 import Value
+
+    for key, told in texts.items():
+        yield entity_key(key), {field: Value(string_val=text) for field, text in told.items()}, now, now
+
+
+def _next(values: Any) -> int:
+    texts = () if values is None else [value.string_val for value in values.values() if value.string_val]
+    return 1 + max(map(recent.number, texts), default=-1)

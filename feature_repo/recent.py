@@ -1,0 +1,108 @@
+"""What happened since the features were built, as the online store holds it: a ring of texts per key, no transform.
+
+A key is the pseudonym of a person or of a session. Each push of its events takes the next place of the ring, so that what is
+written is as much as what happened; the oldest place is overwritten. A text is a JSON list: its number in the ring, then
+events about items, `[id, time_us, kind, item, quantity, session, position, receipt]` each. An event twice counts once.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import orjson
+
+VIEW = "recent"
+SHOWN = "impression"
+DAYS = 7  # what features have not taken up after so long they will not: the text goes
+SESSION_SECONDS = 30 * 60  # a session that was quiet for so long is over
+KEPT = 100  # latest events that an answer sees of what was shown, and of all else
+PLACES, EVENTS = 64, 8  # texts of a key, and how many events one holds
+
+FIELDS = tuple(f"e{place:02d}" for place in range(PLACES))
+
+COLUMNS = ("id", "time_us", "kind", "item", "quantity", "session", "position", "receipt")
+Event = list[Any]  # in that order
+
+
+def field_of(number: int) -> str:
+    """Return the feature that the text of that number goes to."""
+    return FIELDS[number % PLACES]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RecentView:
+    """Events that happened after a person's row, oldest first, in parallel arrays of length N.
+
+    `here` says which happened in the session that asks, unless that is over. `sessions` are pseudonyms, `positions` and
+    `receipts` are of those that answered a list; None where absent.
+    """
+
+    item_ids: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = ()
+    times_us: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    quantities: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
+    here: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
+    sessions: tuple[str | None, ...] = ()
+    positions: tuple[int | None, ...] = ()
+    receipts: tuple[str | None, ...] = ()
+
+
+NOTHING = RecentView()
+
+
+def text(number: int, entries: Iterable[bytes]) -> str:
+    """Return the text of entries that takes the place of that number."""
+    return (b"[%d,%b]" % (number, b",".join(entries))).decode()
+
+
+def number(told: str) -> int:
+    """Return the number of a text."""
+    return int(told[1 : told.index(",")])
+
+
+def parse(texts: Iterable[str]) -> list[Event]:
+    """Return the events of texts."""
+    return [event for told in orjson.loads(f"[{','.join(texts)}]") for event in told[1:]]
+
+
+def view(events: Iterable[Event], after: datetime | None, now: datetime, session: str | None) -> RecentView:
+    """Merge the events of a person and of a session into one view at `now`; `session` is the one that asks.
+
+    What a person's row of the moment `after` has is left out, and so is what is older than DAYS, or younger than the question.
+    """
+    now_us = micros(now)
+    first_us = max(now_us - DAYS * 86_400_000_000, -1 if after is None else micros(after))
+    known = {event[0]: event for event in events if first_us <= event[1] <= now_us}
+    if not known:
+        return NOTHING
+    found = _latest(sorted(known.values(), key=lambda event: event[1]))
+    _, times, kinds, items, quantities, sessions, positions, receipts = zip(*found, strict=True)
+    here_N = np.array([session is not None and one == session for one in sessions])
+    if here_N.any() and now_us - times[int(np.flatnonzero(here_N)[-1])] > SESSION_SECONDS * 1_000_000:
+        here_N[:] = False
+    return RecentView(
+        item_ids=items,
+        kinds=kinds,
+        times_us=np.array(times, np.int64),
+        quantities=np.array([1.0 if one is None else one for one in quantities], np.float32),
+        here=here_N,
+        sessions=sessions,
+        positions=positions,
+        receipts=receipts,
+    )
+
+
+def _latest(events: list[Event]) -> list[Event]:
+    """Return at most KEPT events of what was shown, and of all else, in their order."""
+    if len(events) <= KEPT:
+        return events
+    shown = {id(event) for event in [one for one in events if one[2] == SHOWN][-KEPT:]}
+    done = {id(event) for event in [one for one in events if one[2] != SHOWN][-KEPT:]}
+    return [event for event in events if id(event) in shown or id(event) in done]
+
+
+def micros(moment: datetime) -> int:
+    """Return microseconds since 1970."""
+    return round(moment.timestamp() * 1e6)

@@ -1,0 +1,234 @@
+"""One pass of the supervisor: services as the release table wants them, then routes, then an end of what nobody needs.
+
+Each pass looks at the world anew and does what is next, so that one that was cut off anywhere is finished by the next, whoever
+makes it.
+"""
+
+import importlib.util
+import logging
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+import orjson
+
+from bentos.routes import FILE, Route, Routes, read
+from counterfoil.errors import CounterfoilError
+from counterfoil.files import write_durably
+from counterfoil.processes import Running
+from counterfoil.settings import Settings
+from counterfoil.types import Release
+from flows.supervisor.services import STEADY_SECONDS, Services, Trouble
+from flows.supervisor.wanted import Wanted
+from flows.supervisor.world import World
+
+log = logging.getLogger(__name__)
+TROUBLE = "trouble.json"
+GATEWAY, COLLECTOR = "gateway", "collector"
+DRAIN_SECONDS = 2.0  # after the gateway has left a service; its end waits for requests that still run
+END_SECONDS = 20.0  # in which a dismissed service ends by itself
+
+
+@dataclass(kw_only=True)
+class Keeper:
+    """Keeps what runs here equal to what is wanted."""
+
+    settings: Settings
+    world: World
+    services: Services
+    release: Callable[[str], Release]
+    parts: frozenset[str] = field(default_factory=lambda: installed())
+    trouble: dict[str, Trouble] = field(default_factory=dict)
+    said: dict[str, str] = field(default_factory=dict)
+    left: dict[str, float] = field(default_factory=dict)
+    dismissed: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def path(self) -> Path:
+        """Where the routes lie."""
+        return self.settings.run / FILE
+
+    def keep(self, wanted: Wanted | None) -> Routes | None:
+        """Make one pass; returns the routes as they are after it."""
+        collector = self._part(COLLECTOR)
+        if wanted is not None:
+            ready = {one.id: self.services.ready(one) for one in wanted.releases}
+            self._route(wanted, ready, collector)
+        self._part(GATEWAY)
+        routes = self.routes()
+        if wanted is not None and routes is not None:
+            self._leave(wanted, ready, routes)
+        self._tell()
+        return routes
+
+    def _tell(self) -> None:
+        """Leave beside the routes what does not come up, for whoever asks after it."""
+        every = {**self.services.trouble, **self.trouble}
+        said = {name: one.said for name, one in every.items() if one.times > 1}
+        path = self.settings.run / TROUBLE
+        if said != self.said:
+            write_durably(path, orjson.dumps(said))
+            self.said = said
+
+    def routes(self) -> Routes | None:
+        """Return the routes on disk, None without any."""
+        try:
+            return read(self.path)
+        except CounterfoilError:
+            return None
+
+    def taken(self, routes: Routes) -> bool:
+        """Say whether the gateway has taken these routes; without a gateway nobody holds others."""
+        gateway = self.world.running().get(GATEWAY)
+        if gateway is None:
+            return GATEWAY not in self.parts
+        told = self.world.ask(gateway.url, "/-/routes")
+        return told is not None and _same(told, routes)
+
+    def _route(self, wanted: Wanted, ready: dict[str, Running | None], collector: Running | None) -> None:
+        before = self.routes()
+        url = None if collector is None else collector.url
+        if ready[wanted.champion.id] is None and before is not None:
+            after: Routes | None = self._meanwhile(wanted, before, url)
+        else:
+            after = _routes(wanted, ready, url)
+        if after is not None and after != before:
+            log.warning("routes of epoch %d: %s", after.epoch, _said(after))
+            self.world.route(self.path, after)
+
+    def _meanwhile(self, wanted: Wanted, before: Routes, collector: str | None) -> Routes:
+        """Let who answers go on until the new champion is ready: started again if need be, without a challenger taken back."""
+        tags = {one.tag for one in wanted.releases}
+        champion = before.champion
+        if champion.bento not in tags:
+            process = self.services.ready(self.release(champion.release))
+            champion = champion if process is None else replace(champion, url=process.url)
+        gone = before.challenger is not None and before.challenger.bento not in tags
+        return replace(
+            before,
+            champion=champion,
+            challenger=None if gone else before.challenger,
+            collector=collector or before.collector,
+        )
+
+    def _leave(self, wanted: Wanted, ready: dict[str, Running | None], routes: Routes) -> None:
+        """Dismiss the services that nobody needs, once the gateway has left them and their requests have had time to end."""
+        now = self.world.clock()
+        processes = self.services.processes()
+        waits = {one.tag for one in wanted.releases if ready[one.id] is None}
+        chosen = {process.name for process in ready.values() if process is not None}
+        routed = {routes.champion.url, *([routes.challenger.url] if routes.challenger else [])}
+        idle = [
+            name
+            for name, one in processes.items()
+            if one.url not in routed and one.detail not in waits and name not in chosen
+        ]
+        if idle and not self.taken(routes):
+            self.left.clear()
+            return
+        for name in self.left.keys() - set(idle):
+            del self.left[name]
+        for name in self.dismissed.keys() - processes.keys():
+            del self.dismissed[name]
+        for name in idle:
+            since = self.left.setdefault(name, now)
+            if name in self.dismissed:
+                if now - self.dismissed[name] > END_SECONDS:
+                    self.world.kill(name)
+            elif now - since >= DRAIN_SECONDS:
+                log.warning("dismiss %s: nobody needs it", name)
+                self.world.dismiss(name)
+                self.dismissed[name] = now
+
+    def _part(self, name: str) -> Running | None:
+        """See that gateway or collector runs, where it is installed; one that died is started again, ever more rarely."""
+        running = self.world.running().get(name)
+        now, trouble = self.world.clock(), self.trouble.setdefault(name, Trouble())
+        if running is not None or name not in self.parts:
+            trouble.times = 0 if now > trouble.until + STEADY_SECONDS else trouble.times
+            return running
+        if now < trouble.until:
+            return None
+        trouble.again(now, f"{name} does not stay up")
+        log.warning("start %s", name)
+        try:
+            return self.world.start(name, *self._command(name))
+        except CounterfoilError as fault:
+            trouble.said = str(fault)
+            log.warning("%s", fault)
+            return None
+
+    def _command(self, name: str) -> tuple[list[str], str, str]:
+        if name == GATEWAY:
+            port, host = self.settings.gateway_port, self.settings.gateway_host
+            url = f"http://{'127.0.0.1' if host in ('0.0.0.0', '::', '') else host}:{port}"
+            return [sys.executable, "-m", "bentos.gateway"], url, "public door"
+        taken = {httpx.URL(one.url).port or 0 for one in self.services.processes().values()}
+        port = self.world.free_port(self.settings.service_port - 1, taken)
+        return (
+            [sys.executable, "-m", "bentos.collector", "--port", str(port)],
+            f"http://127.0.0.1:{port}",
+            "events",
+        )
+
+
+def installed() -> frozenset[str]:
+    """Return which of gateway and collector this installation has."""
+    return frozenset(filter(here, (GATEWAY, COLLECTOR)))
+
+
+def here(name: str) -> bool:
+    """Say whether this installation has the gateway or the collector."""
+    return importlib.util.find_spec(f"bentos.{name}") is not None
+
+
+def _routes(wanted: Wanted, ready: dict[str, Running | None], collector: str | None) -> Routes | None:
+    """Return the routes that are wanted, with a challenger once it is ready; None while the first champion is not."""
+    champion, challenger = ready[wanted.champion.id], wanted.challenger
+    if champion is None:
+        return None
+    process = None if challenger is None else ready[challenger.id]
+    return Routes(
+        use_case=wanted.use_case,
+        epoch=wanted.epoch,
+        champion=_to(wanted.champion, champion.url, wanted.mirror),
+        challenger=None
+        if challenger is None or process is None
+        else _to(challenger, process.url, wanted.mirror),
+        collector=collector,
+    )
+
+
+def _to(release: Release, url: str, mirror: float) -> Route:
+    assert release.stage != "retired"
+    return Route(
+        release=release.id,
+        bento=release.tag,
+        epoch=release.epoch,
+        url=url,
+        stage=release.stage,
+        share=release.share,
+        mirror=mirror if release.stage == "shadow" else 0.0,
+    )
+
+
+def _same(told: dict[str, Any], routes: Routes) -> bool:
+    """Say whether what the gateway tells of its routes are these: the epoch, and where it says it the addresses."""
+    if told.get("epoch") != routes.epoch:
+        return False
+    for name, route in (("champion", routes.champion), ("challenger", routes.challenger)):
+        held = told.get(name)
+        if isinstance(held, dict) and "url" in held and (route is None or held["url"] != route.url):
+            return False
+        if name in told and held is None and route is not None:
+            return False
+    return True
+
+
+def _said(routes: Routes) -> str:
+    challenger = routes.challenger
+    beside = "" if challenger is None else f", {challenger.release} {challenger.stage} {challenger.share:.2%}"
+    return f"{routes.champion.release} champion{beside}"

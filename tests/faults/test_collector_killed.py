@@ -1,0 +1,107 @@
+"""Acknowledged is durable: a collector that is killed, or whose disk is full, loses nothing that it said it had."""
+
+import threading
+from pathlib import Path
+
+import httpx
+import pytest
+
+from counterfoil import collected
+from counterfoil.settings import Settings
+from flows import collecting
+from tests.collector_process import collector, event
+from tests.landing_shop import landed_rows
+from tests.loop_shop import place_of
+
+
+def kept(home: Path) -> set[str]:
+    return {row["id"] for path in collected.segments(home / "events") for row in collected.events(path)}
+
+
+def test_killed_right_after_an_acknowledgement_nothing_is_lost(home: Path) -> None:
+    acknowledged: set[str] = set()
+    with collector(home) as running:
+
+        def send(first: int) -> None:
+            with httpx.Client(base_url=running.client.base_url, headers=running.client.headers) as client:
+                for number in range(first, first + 100_000):
+                    try:
+                        answer = client.post("/events", json=event(number))
+                    except httpx.HTTPError:
+                        return
+                    if answer.status_code == 200 and answer.json()["accepted"]:
+                        acknowledged.add(f"e{number}")
+                        if len(acknowledged) == 300:
+                            running.kill()  # right after the acknowledgement, while others are under way
+
+        senders = [threading.Thread(target=send, args=(worker * 100_000,)) for worker in range(4)]
+        for sender in senders:
+            sender.start()
+        for sender in senders:
+            sender.join()
+    assert len(acknowledged) >= 300
+    assert acknowledged <= kept(home)
+
+    with collector(
+        home
+    ) as running:  # the same once more: what was acknowledged is known, after a restart too
+        first = sorted(acknowledged, key=lambda id: int(id[1:]))[0]
+        assert running.post(event(int(first[1:])))["duplicate"] == 1
+        running.visible()
+        running.post(event(900_001))
+        place = place_of(home)
+        done = collecting.collect(place)
+        assert done.open == 0
+        assert acknowledged | {"e900001"} <= {row["id"] for row in landed_rows(place.settings)}
+        assert not collected.segments(home / "events")
+        assert collecting.collect(place).landed == ()
+
+
+def test_a_full_disk_answers_503_and_acknowledges_nothing(home: Path) -> None:
+    with collector(home, limit=40_000) as running:
+        told = set()
+        for number in range(0, 2000, 100):
+            answer = running.client.post(
+                "/events", json={"events": [event(one) for one in range(number, number + 100)]}
+            )
+            if answer.status_code == 503:
+                assert answer.headers["retry-after"] == "1"
+                assert answer.json()["error"]["kind"] == "unkept"
+                break
+            told |= {row["id"] for row in answer.json()["events"] if row["status"] == "accepted"}
+        else:
+            pytest.fail("the disk never filled")
+        assert told and told <= kept(home)
+        again = running.client.post("/events", json=event(3))
+        assert again.json()["duplicate"] == 1  # kept before, and still known
+        lost = running.client.post("/events", json=event(number + 1))
+        assert lost.status_code in (200, 503)
+        assert lost.status_code == 503 or lost.json()["accepted"] == 1  # never a duplicate of what was lost
+
+
+def test_a_landing_that_died_is_finished_by_the_next_one(home: Path) -> None:
+    place = place_of(home)
+    with collector(home) as running:
+        running.post(*(event(number) for number in range(50)))
+    [path] = collected.segments(home / "events")
+    steps: list[str] = []
+
+    class Died(Exception):
+        pass
+
+    def die_at(stage: str) -> None:
+        def progress(name: str, rows: int) -> None:
+            steps.append(name)
+            if name == stage:
+                raise Died
+
+        with pytest.raises(Died):
+            collecting.collect(place, progress)
+
+    for stage in ("read events", "write", "committed", "manifest"):
+        die_at(stage)
+        assert (home / "events" / "landing" / path.name).is_file()
+    [landed] = collecting.collect(place).landed
+    assert (landed.rows_in, landed.already) == (50, True)
+    assert len(landed_rows(Settings(home=home))) == 50
+    assert not collected.segments(home / "events")

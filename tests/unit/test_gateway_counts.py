@@ -1,0 +1,148 @@
+"""What the gateway counts: rates of keys, windows of seconds, the histogram, and the shape that is read back."""
+
+import itertools
+
+import pytest
+
+from bentos.gateway import stats
+from bentos.gateway.rates import Rates
+from bentos.gateway.stats import BOUNDS_MS, Counts, bucket
+from bentos.gateway.tally import SEGMENTS, Tally
+from bentos.routes import Route, Routes
+from counterfoil.errors import ContractError
+
+CHAMPION = Route(release="r1", bento="b:1", epoch=1, url="http://a", stage="champion")
+CANARY = Route(release="r2", bento="b:2", epoch=2, url="http://b", stage="canary", share=0.1)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_key_may_ask_its_burst_and_then_at_its_rate() -> None:
+    rates = Rates()
+    assert [rates.wait("k", 2.0, 0.0) for _ in range(3)] == [0, 0, 1]
+    assert rates.wait("k", 2.0, 0.5) == 0
+    assert rates.wait("k", 2.0, 0.5) == 1
+    assert rates.wait("other", 2.0, 0.5) == 0
+
+
+def test_a_slow_rate_says_how_long_to_wait() -> None:
+    rates = Rates()
+    assert [rates.wait("k", 0.1, 0.0), rates.wait("k", 0.1, 0.0), rates.wait("k", 0.1, 9.0)] == [0, 10, 1]
+    assert rates.wait("k", 0.1, 10.5) == 0
+
+
+def test_a_long_pause_saves_up_no_more_than_a_burst() -> None:
+    rates = Rates()
+    rates.wait("k", 2.0, 0.0)
+    assert [rates.wait("k", 2.0, 1e6) for _ in range(3)] == [0, 0, 1]
+
+
+def test_a_key_without_a_rate_may_always_ask() -> None:
+    assert {Rates().wait("k", None, 0.0) for _ in range(1000)} == {0}
+
+
+def test_the_histogram_reaches_a_minute_in_steps_of_a_tenth() -> None:
+    assert BOUNDS_MS[0] == 0.1 and BOUNDS_MS[-1] > 60_000
+    assert all(1.09 < high / low < 1.11 for low, high in itertools.pairwise(BOUNDS_MS))
+    assert (bucket(0.05), bucket(0.1), bucket(0.1001), bucket(1e9)) == (0, 0, 1, len(BOUNDS_MS))
+
+
+@pytest.mark.parametrize("ms", [0.3, 2.0, 17.0, 950.0])
+def test_a_quantile_is_right_within_a_tenth(ms: float) -> None:
+    counts = Counts(latency={bucket(ms): 99, bucket(ms * 10): 1})
+    assert ms <= counts.quantile(0.5) <= ms * 1.1  # type: ignore[operator]
+    assert ms * 10 <= counts.quantile(1.0) <= ms * 11  # type: ignore[operator]
+    assert Counts().quantile(0.5) is None
+
+
+def filled() -> tuple[Tally, Clock]:
+    clock = Clock()
+    tally = Tally(clock)
+    tally.take(Routes(use_case="recommendation", epoch=2, champion=CHAMPION, challenger=CANARY))
+    for second in range(90):
+        clock.now = 1_000.0 + second
+        tally.note(CHAMPION, "answered", 2.0)
+        tally.note(CANARY, "failed", 3.0)
+        tally.note(CANARY, "late", 1000.0)
+        tally.note(CANARY, "refused", 1.0)
+        tally.note(CHAMPION, "answered", 2.0, copy=True, empty=True, degraded=True)
+    return tally, clock
+
+
+def test_totals_are_since_the_epoch_and_windows_are_of_whole_seconds() -> None:
+    tally, clock = filled()
+    told = tally.told(0)
+    canary = told.of("r2")
+    assert canary is not None
+    assert (canary.live.requests, canary.live.errors, canary.live.timeouts, canary.live.refused) == (
+        270,
+        180,
+        90,
+        90,
+    )
+    assert sum(canary.live.latency.values()) == 180
+    for seconds in (1, 10, 60):
+        live, copies = canary.window(clock.now, seconds)
+        assert (live.errors, copies.requests) == (2 * (seconds + 1), 0)
+
+
+def test_copies_are_counted_apart() -> None:
+    tally, _ = filled()
+    champion = tally.told(0).of("r1")
+    assert champion is not None
+    assert (champion.live.empty, champion.copies.empty, champion.copies.degraded) == (0, 90, 90)
+
+
+def test_what_is_compared_is_averaged_over_what_was_compared() -> None:
+    tally, clock = filled()
+    for share in (1.0, 0.5, None):
+        tally.compared(CANARY, share)
+    copies = tally.told(0).of("r2").window(clock.now, 1)[1]  # type: ignore[union-attr]
+    assert (copies.compared, copies.unlike, copies.overlap) == (3, 1, 1.5)
+
+
+def test_segments_of_receipts_are_counted_and_bounded() -> None:
+    tally, _ = filled()
+    for number in range(SEGMENTS + 5):
+        tally.receipt(CHAMPION, f"receipt-20260412T093401-{number:08x}-1")
+    tally.receipt(CHAMPION, f"receipt-20260412T093401-{SEGMENTS:08x}-2")
+    segments = tally.told(0).of("r1").segments  # type: ignore[union-attr]
+    assert len(segments) == SEGMENTS
+    assert segments[f"20260412T093401-{SEGMENTS:08x}"] == 2
+    assert "20260412T093401-00000000" not in segments
+
+
+def test_a_release_at_a_new_epoch_begins_anew() -> None:
+    tally, _ = filled()
+    promoted = Route(release="r2", bento="b:2", epoch=3, url="http://b", stage="champion")
+    tally.take(Routes(use_case="recommendation", epoch=3, champion=promoted))
+    newest = tally.told(0).of("r2")
+    assert newest is not None and (newest.epoch, newest.stage, newest.live.requests) == (3, "champion", 0)
+
+
+def test_the_oldest_releases_are_forgotten() -> None:
+    tally = Tally(Clock())
+    for epoch in range(1, 100):
+        champion = Route(release=f"r{epoch}", bento="b:1", epoch=epoch, url="http://a", stage="champion")
+        tally.take(Routes(use_case="recommendation", epoch=epoch, champion=champion))
+    told = tally.told(0).releases
+    assert [one.epoch for one in told] == list(range(84, 100))
+
+
+def test_what_is_written_is_read_back() -> None:
+    tally, _ = filled()
+    tally.receipt(CHAMPION, "receipt-20260412T093401-7f3a9c1e-12")
+    told = tally.told(3)
+    assert stats.read(stats.write(told)) == told
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"{}", b'{"version": 1}', b'{"version": 2}'])
+def test_what_is_no_stats_is_refused(content: bytes) -> None:
+    with pytest.raises(ContractError):
+        stats.read(content)
