@@ -30,6 +30,7 @@ PACKAGES = (
     "numpy",
     "orjson",
     "pillow",
+    "prometheus-client",
     "pyarrow",
     "pydantic",
     "pydantic-settings",

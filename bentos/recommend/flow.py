@@ -198,12 +198,14 @@ def recorded_features(
     features, history = known.features, known.history
     rows = np.flatnonzero(np.isin(features.pair_item_N, chosen.item_K))
     pairs = {
-        ids[features.pair_item_N[row]]: named(features.pair_names, features.pair_NF[row])
-        for row in rows.tolist()
+        ids[item]: named(features.pair_names, values)
+        for item, values in zip(
+            features.pair_item_N[rows].tolist(), short(features.pair_NF[rows]), strict=True
+        )
     }
     out = {
         "service": about["feature_service"],
-        "person": named(features.person_names, features.person_PF[0]),
+        "person": named(features.person_names, short(features.person_PF[0])),
         "pairs": pairs,
         "history": {
             "rows": len(history),
@@ -221,9 +223,9 @@ def recorded_features(
     return out
 
 
-def named(names: tuple[str, ...], values_F: np.ndarray) -> dict[str, float | None]:
+def named(names: tuple[str, ...], values: list[float | None]) -> dict[str, float | None]:
     """Return values by name; what is not known is None."""
-    return dict(zip(names, short(values_F), strict=True))
+    return dict(zip(names, values, strict=True))
 
 
 def short(values: np.ndarray) -> list[Any]:
