@@ -39,8 +39,8 @@ class RecentStore:
         self._last = datetime.now(UTC)
         self._plain = Serialised(self._config.entity_key_serialization_version)
 
-    def numbers(self, keys: Sequence[str]) -> dict[str, int]:
-        """Return by key the number that its next text has."""
+    def numbers(self, keys: Sequence[str]) -> dict[str, list[int]]:
+        """Return by key, per ring, the number that the next text has."""
         found = self._online.online_read(self._config, self._view, [entity_key(key) for key in keys])
         return {key: _next(values) for key, (_, values) in zip(keys, found, strict=True)}
 
@@ -131,6 +131,11 @@ def _rows(texts: Mapping[str, Mapping[str, str]], now: datetime) -> Iterator[Any
         yield entity_key(key), {field: Value(string_val=text) for field, text in told.items()}, now, now
 
 
-def _next(values: Any) -> int:
-    texts = () if values is None else [value.string_val for value in values.values() if value.string_val]
-    return 1 + max(map(recent.number, texts), default=-1)
+def _next(values: Any) -> list[int]:
+    texts = (
+        {} if values is None else {field: one.string_val for field, one in values.items() if one.string_val}
+    )
+    return [
+        1 + max((recent.number(text) for field, text in texts.items() if field[0] == ring.letter), default=-1)
+        for ring in recent.RINGS
+    ]
