@@ -1,8 +1,8 @@
 """What happened since the features were built, as the online store holds it: two rings of texts per key, no transform.
 
 A key is the pseudonym of a person or of a session; one ring has what was shown, one what was done, so that the first crowds
-nothing out of the second. A ring's newest text takes events until it is full, then the next place has its turn: what is written is
-little more than what happened, and the oldest text is overwritten. A text is a JSON list: its number in the ring, then events
+nothing out of the second. A ring's newest text takes events until it is full, then the next place has its turn: what is written
+is little more than what happened, and the oldest text is overwritten. A text is a JSON list: its number in the ring, then events
 about items, `[id, time_us, kind, item, quantity, session, position, receipt]` each. An event twice counts once.
 """
 
@@ -71,9 +71,9 @@ def text(number: int, entries: Iterable[bytes]) -> str:
     return (b"[%d,%b]" % (number, b",".join(entries))).decode()
 
 
-def number(told: str) -> int:
+def number_of(told: bytes) -> int:
     """Return the number of a text."""
-    return int(told[1 : told.index(",")])
+    return int(told[1 : told.index(b",")])
 
 
 def parse(texts: Iterable[str]) -> list[Event]:

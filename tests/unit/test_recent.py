@@ -278,8 +278,9 @@ def test_keys_and_values_are_feasts_own_to_the_byte(home: Path) -> None:
     plain = Serialised(3)
     for key in ("ann", "p" + "0" * 20, "ü" * 9):
         assert plain.key(key) == serialize_entity_key(entity_key(key), entity_key_serialization_version=3)
-    for text in ("", "x", "y" * 127, "z" * 128, "ü" * 70_000):
+    for text in ("", "x", "y" * 127, "z" * 128, "ü" * 70_000, *("," * length for length in range(200))):
         assert plain.value(text) == Value(string_val=text).SerializeToString()
+        assert plain.text(plain.value(text)) == text.encode()
 
 
 def test_nobody_is_asked_nothing(home: Path) -> None:
