@@ -13,7 +13,7 @@ from typing import Any
 from bentos.replay import Replayer
 from counterfoil import canonical, terminal
 from counterfoil.catalog.erased import erased
-from counterfoil.errors import CounterfoilError, InputError, IntegrityError, UnavailableError
+from counterfoil.errors import ConfigError, CounterfoilError, InputError, IntegrityError, UnavailableError
 from counterfoil.terminal import Stages
 from counterfoil.types import Receipt
 from flows import agree, copied, draw
@@ -96,7 +96,9 @@ def _one(stub: Receipt, child: Replayer, remembered: Recall, libraries: tuple[st
         kind, _, detail = person.missing.partition(": ")
         return Replayed(kind=kind, detail=detail, **said)
     try:
-        answer = child.answer(canonical.plain(stub), person.view)
+        answer = child.answer(canonical.plain(stub), person.view, remembered.rules(stub))
+    except ConfigError as fault:
+        return Replayed(kind="rules gone", detail=str(fault), **said)
     except UnavailableError as fault:
         return Replayed(kind="cannot replay", detail=str(fault), **said)
     kind, detail = judge(stub, answer)
