@@ -8,8 +8,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import httpx
+
 from bench.serving.home import Home
 from bench.serving.running import Service, free_port
+from counterfoil.errors import UnavailableError
 from counterfoil.processes import Processes
 from flows.place import Place
 
@@ -67,6 +70,7 @@ def running(home: Home) -> Iterator[Whole]:
     try:
         machine.supervise(place)
         machine.await_routes(place, USE_CASE)
+        await_ready(place.settings.gateway_port)
         taken = time.perf_counter() - began
         yield Whole(place=place, port=place.settings.gateway_port, key=key, ready_seconds=taken)
     finally:
@@ -75,6 +79,19 @@ def running(home: Home) -> Iterator[Whole]:
             os.environ.pop(name, None)
             if value is not None:
                 os.environ[name] = value
+
+
+def await_ready(port: int, seconds: float = 120.0) -> None:
+    """Wait until the gateway says that its champion answers. UnavailableError when it does not."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        try:
+            if httpx.get(f"http://127.0.0.1:{port}/readyz", timeout=5, trust_env=False).status_code == 200:
+                return
+        except httpx.HTTPError:
+            pass
+        time.sleep(0.1)
+    raise UnavailableError("the champion does not answer through the gateway; look into the logs of the home")
 
 
 def champion_first(whole: Whole, home: Home) -> None:

@@ -28,8 +28,8 @@ class Clicks:
         self._turned = clock()
         self._totals: dict[str, list[int]] = {}
 
-    def note(self, event: Any) -> None:
-        """Count an event that was accepted."""
+    def note(self, event: Any, at: float | None = None) -> None:
+        """Count an event that was accepted now, or that happened at a moment within the last hour (seconds since 1970)."""
         place, receipt = COUNTED.get(event.kind), event.receipt
         if place is None or receipt is None or event.item is None or (named := ID.fullmatch(receipt)) is None:
             return
@@ -40,7 +40,9 @@ class Clicks:
         if len(self._new) >= self._pairs // 2 or now - self._turned >= HOUR:
             self._old, self._new, self._turned = self._new, set(), now
         self._new.add(pair)
-        minute = self._minutes.setdefault(int(now) // STEP, defaultdict(lambda: [0, 0]))
+        minute = self._minutes.setdefault(
+            int(now if at is None else min(at, now)) // STEP, defaultdict(lambda: [0, 0])
+        )
         minute[named["segment"]][place] += 1
         total = self._totals.setdefault(named["segment"], [0, 0])
         total[place] += 1
