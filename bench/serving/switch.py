@@ -69,7 +69,7 @@ def measure(
         most = in_process(_plan(home, held, count=10_000_000, seconds=probe_seconds, connections=16))["rate"]
         rate = SHARE * most
         found: dict[str, Any] = {"most": most, "rate": round(rate, 1)}
-        found["shadow"] = _shadow(home, held, others[1], rate, min(requests, 3_000))
+        found["shadow"] = _shadow(home, held, others[1], rate, 4 * probe_seconds)
         found["switch"] = _switches(home, held, others[1], rate, requests)
         found["bad"] = {}
         for fault in bad:
@@ -152,15 +152,16 @@ def sticky(kept: Sequence[Mapping[str, Any]], people: int = PEOPLE) -> dict[str,
     return {"asked_again": asked, "stuck": stuck, "sticky": stuck / asked if asked else None}
 
 
-def _shadow(home: Home, held: whole.Whole, other: str, rate: float, requests: int) -> dict[str, Any]:
+def _shadow(home: Home, held: whole.Whole, other: str, rate: float, seconds: float) -> dict[str, Any]:
     """Return what a shadow of all requests adds at p95: without, with, without."""
-    before = in_process(_plan(home, held, rate=rate / 2, count=requests, seconds=600, connections=256))
+    asked = _plan(home, held, rate=rate / 2, count=1_000_000, seconds=seconds, connections=256)
+    before = in_process(asked)
     command_of(home, ("promote", other, "--stage", "shadow", "--reason", "bench"))
     await_routes(held)
-    beside = in_process(_plan(home, held, rate=rate / 2, count=requests, seconds=600, connections=256))
+    beside = in_process(asked)
     command_of(home, ("withdraw", whole.USE_CASE, "--reason", "bench"))
     await_routes(held)
-    after = in_process(_plan(home, held, rate=rate / 2, count=requests, seconds=600, connections=256))
+    after = in_process(asked)
     without = (before["ms"]["p95"] + after["ms"]["p95"]) / 2
     return {
         "rate": round(rate / 2, 1),
