@@ -1,7 +1,7 @@
 """Why an item is in the answer, in a person's words, from evidence: what they took, put into the cart, looked at; sales; novelty.
 
 A reason is given where the evidence moves the item: where leaving it out would let the item sink. By whose proposal it stands
-there decides which kinds do, as was measured (faithful.py, tests/quality/test_quality_reasons.py): sales, say, are no reason for
+there decides which kinds do, as was measured (faithful.py, tests/unit/test_faithful.py): sales, say, are no reason for
 what somebody takes anyway. Answers hold the sentence; who asks why is given the counts as well.
 """
 
