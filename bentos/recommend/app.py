@@ -127,9 +127,11 @@ def create(start: Callable[[], Serving], run: Path | None = None) -> Starlette:
         paths = ", ".join(f"/{route}" for route in SAYS)
         return failure(404, "unknown", f"there is nothing here; POST to {paths}, or GET /readyz")
 
-    async def wrong_method(request: Request, __: Exception) -> Response:
+    async def wrong_method(request: Request, fault: Exception) -> Response:
         said = f"{request.method} is not for {request.url.path}; POST to ask, GET to look"
-        return failure(405, "method", said)
+        response = failure(405, "method", said)
+        response.headers["Allow"] = (getattr(fault, "headers", None) or {}).get("Allow", "")  # RFC 9110, 15.5.6
+        return response
 
     return Starlette(
         routes=[
