@@ -180,6 +180,9 @@ class App:
         headers = [(b"content-type", kind), (b"content-length", b"%d" % len(content))]
         if status in (429, 503):
             headers.append((b"retry-after", b"1"))
+        elif status == 405:
+            allowed = ", ".join(method for method, path in self._routes if path == scope["path"])
+            headers.append((b"allow", allowed.encode()))
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": content})
         return None
