@@ -62,7 +62,11 @@ def test_killed_right_after_an_acknowledgement_nothing_is_lost(home: Path) -> No
         assert collecting.collect(place).landed == ()
 
 
-def test_a_full_disk_answers_503_and_acknowledges_nothing(home: Path) -> None:
+def test_a_full_disk_answers_503_and_acknowledges_nothing(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "counts").mkdir()
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path / "counts"))  # as BentoML leaves it
     with collector(home, limit=40_000) as running:
         told = set()
         for number in range(0, 2000, 100):
