@@ -201,7 +201,7 @@ class Service:
         except (OSError, TimeoutError) as fault:
             if self.away_since is None:
                 self.away_since = time.monotonic()
-            raise Unreachable(f"{self.url} cannot be reached ({fault or 'no answer'})") from None
+            raise Unreachable(f"{self.url} cannot be reached ({str(fault) or 'no answer'})") from None
         self.away_since = None
         self._back.set()
         return wire
