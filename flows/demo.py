@@ -46,7 +46,7 @@ def demo(stages: Stages) -> dict[str, Any]:
         "release": release.id,
         "landed": landed,
         "answer": answer,
-        "ask_again": question(f"http://127.0.0.1:{place.settings.service_port}", asked),
+        "ask_again": question(f"http://127.0.0.1:{place.settings.gateway_port}", asked),
         "receipt": stub.id,
         "stub": stub,
         "lineage": lineage,
