@@ -65,7 +65,9 @@ def _ask(place: Place, release: Release, asked: dict[str, Any], stages: Stages) 
         running = machine.serve(place, release)
     try:
         with stages.stage("answer"):
-            reply = httpx.post(f"{running.url}/recommend", json=asked, timeout=30)
+            reply = httpx.post(
+                f"{running.url}/recommend", json=asked, headers=machine.inside(place), timeout=30
+            )
     finally:
         if running.name not in before:
             processes.stop(running.name)
