@@ -58,7 +58,7 @@ def test_the_loop_and_its_proof_on_postgresql(tmp_path: Path) -> None:
 
 
 def test_fifty_promotions_at_once_leave_one_champion_and_at_most_one_challenger() -> None:
-    """Fifty threads, each with a catalog of its own; two use cases race at once. Last in this file: its releases name no nouns."""
+    """Fifty threads, each with a catalog of its own. Last in this file: its releases name no nouns."""
     first = Catalog(str(URL))
     cases = [f"race-{uuid4().hex[:8]}" for number in range(2)]
     for case in cases:
