@@ -1,5 +1,6 @@
 """A deployment of the small shop's loop whose gate waits for two people."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from prefect import flow
@@ -14,8 +15,10 @@ CASE = small_case(gate=GATE)
 
 
 @flow(name="approving", persist_result=True, result_serializer="json")
-def nightly() -> dict[str, Any]:
-    """Turn the loop once, and wait for people."""
+def nightly(
+    use_case_name: str = "small", as_of: str | None = None, sources: Sequence[dict[str, str]] = ()
+) -> dict[str, Any]:
+    """Turn the loop once, and wait for people; deployed with what prefect.yaml says of the nightly run."""
     place = open_place()
     turned = lifecycle.turn(place, CASE, END.isoformat())
     approval.wait(place, CASE, turned["decision"])
