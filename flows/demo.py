@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import orjson
 
+from bentos import inner
 from counterfoil import canonical, terminal
 from counterfoil.errors import UnavailableError
 from counterfoil.landing import read_manifest
@@ -65,9 +66,8 @@ def _ask(place: Place, release: Release, asked: dict[str, Any], stages: Stages) 
         running = machine.serve(place, release)
     try:
         with stages.stage("answer"):
-            reply = httpx.post(
-                f"{running.url}/recommend", json=asked, headers=machine.inside(place), timeout=30
-            )
+            token = {inner.TOKEN: inner.make_token(place.settings.run)}
+            reply = httpx.post(f"{running.url}/recommend", json=asked, headers=token, timeout=30)
     finally:
         if running.name not in before:
             processes.stop(running.name)

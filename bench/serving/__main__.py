@@ -3,7 +3,7 @@
     python -m bench.serving [--only floor,answer,start,events,switch,soak] [--minutes 15] [--quick]
 
 The shop is made once, below .bench (minutes); measures run one after another, print a table, and leave one JSON file below
-bench/results with medians, ratios, load, versions and commit.
+bench/results with medians, ratios, load, versions and commit, and a page with plots beside it.
 """
 
 import argparse
@@ -14,11 +14,12 @@ from typing import Any
 import psutil
 
 from bench import report
-from bench.serving import answer, events, home, running, soak, start, switch, table
+from bench.serving import answer, events, home, plot, running, soak, start, switch, table
 from bench.serving.answer import Effort
 from bench.serving.floor import ROUNDS
 from counterfoil import settings
 from counterfoil.errors import CounterfoilError
+from flows.place import code_version
 
 QUICK = Effort(rounds=1, answers=100, warm_up=20, seconds=3.0, loads=(0.5,), floor_rounds=1)
 VERSIONS = (
@@ -68,7 +69,7 @@ def long(shop: home.Home, asked: argparse.Namespace) -> dict[str, Any]:
 
 def switches(shop: home.Home, asked: argparse.Namespace) -> dict[str, Any]:
     """Measure releases under load."""
-    return switch.measure(shop, *((2_000, 2.0) if asked.quick else ()))
+    return switch.measure(shop, *((1_000, 2.0, ("empty",)) if asked.quick else ()))
 
 
 MEASURES = {
@@ -86,6 +87,7 @@ def main() -> int:
     asked = _arguments()
     settings.load()
     found: dict[str, Any] = {}
+    tables: dict[str, str] = {}
     try:
         shop = home.opened(home.Size(items=4_000, people=800) if asked.small else home.LARGE)
         for name in asked.only:
@@ -93,13 +95,16 @@ def main() -> int:
             before = psutil.getloadavg()[0]
             told = MEASURES[name](shop, asked)
             found[name] = {**told, "load": [before, psutil.getloadavg()[0]]}
-            sys.stdout.write(table.of(name, told))
+            tables[name] = table.of(name, told)
+            sys.stdout.write(tables[name])
             sys.stdout.flush()
     except CounterfoilError as fault:
         sys.stderr.write(f"{fault}\n")
         return fault.exit_code
     versions = {name: importlib.metadata.version(name) for name in VERSIONS}
-    report.write({"serving": found, "versions": versions}, "serving-")
+    path = report.write({"serving": found, "versions": versions}, "serving-")
+    about = f"{code_version()}, {psutil.cpu_count()} cores, load {psutil.getloadavg()[0]:.1f} at the end"
+    path.with_suffix(".html").write_text(plot.page(found, tables, about))
     return 0
 
 

@@ -69,7 +69,7 @@ def measure(
         most = in_process(_plan(home, held, count=10_000_000, seconds=probe_seconds, connections=16))["rate"]
         rate = SHARE * most
         found: dict[str, Any] = {"most": most, "rate": round(rate, 1)}
-        found["shadow"] = _shadow(home, held, others[1], rate, min(requests, 3_000))
+        found["shadow"] = _shadow(home, held, others[1], rate, 4 * probe_seconds)
         found["switch"] = _switches(home, held, others[1], rate, requests)
         found["bad"] = {}
         for fault in bad:
@@ -131,36 +131,38 @@ def sticky(kept: Sequence[Mapping[str, Any]], people: int = PEOPLE) -> dict[str,
     `kept` are answers as the load keeps them. While a challenger answers, whoever asks comes to it always or never: its interval
     runs from its first answer to its last.
     """
-    by_release = defaultdict(list)
-    for one in kept:
-        if not one["fault"]:
-            by_release[one["headers"].get(inner.RELEASE, "")].append(one)
+    good = [one for one in kept if not one["fault"]]
+    came: dict[str, float] = {}
+    left: dict[str, float] = {}
+    for one in sorted(good, key=lambda one: one["due"]):
+        release = one["headers"].get(inner.RELEASE, "")
+        came.setdefault(release, one["due"])
+        left[release] = one["due"]
     stuck = asked = 0
-    for _, answers in by_release.items():
-        first, last = min(a["due"] for a in answers), max(a["due"] for a in answers)
-        arms = defaultdict(set)
-        times: dict[int, int] = defaultdict(int)
-        within = [a for a in kept if not a["fault"] and first <= a["due"] <= last]
-        if len({a["headers"].get(inner.RELEASE) for a in within}) != 2:
-            continue  # alone, or there before and after others
-        for a in within:
-            arms[a["number"] % people].add(a["headers"].get(inner.RELEASE))
-            times[a["number"] % people] += 1
-        several = [who for who, count in times.items() if count > 1]
+    for release, first in came.items():
+        within = [one for one in good if first <= one["due"] <= left[release]]
+        others = {one["headers"].get(inner.RELEASE, "") for one in within} - {release}
+        if len(others) != 1 or came[others.pop()] >= first:
+            continue  # alone, or the one that was challenged
+        arms = defaultdict(list)
+        for one in within:
+            arms[one["number"] % people].append(one["headers"].get(inner.RELEASE))
+        several = [who for who in arms.values() if len(who) > 1]
         asked += len(several)
-        stuck += sum(len(arms[who]) == 1 for who in several)
+        stuck += sum(len(set(who)) == 1 for who in several)
     return {"asked_again": asked, "stuck": stuck, "sticky": stuck / asked if asked else None}
 
 
-def _shadow(home: Home, held: whole.Whole, other: str, rate: float, requests: int) -> dict[str, Any]:
+def _shadow(home: Home, held: whole.Whole, other: str, rate: float, seconds: float) -> dict[str, Any]:
     """Return what a shadow of all requests adds at p95: without, with, without."""
-    before = in_process(_plan(home, held, rate=rate / 2, count=requests, seconds=600, connections=256))
+    asked = _plan(home, held, rate=rate / 2, count=1_000_000, seconds=seconds, connections=256)
+    before = in_process(asked)
     command_of(home, ("promote", other, "--stage", "shadow", "--reason", "bench"))
     await_routes(held)
-    beside = in_process(_plan(home, held, rate=rate / 2, count=requests, seconds=600, connections=256))
+    beside = in_process(asked)
     command_of(home, ("withdraw", whole.USE_CASE, "--reason", "bench"))
     await_routes(held)
-    after = in_process(_plan(home, held, rate=rate / 2, count=requests, seconds=600, connections=256))
+    after = in_process(asked)
     without = (before["ms"]["p95"] + after["ms"]["p95"]) / 2
     return {
         "rate": round(rate / 2, 1),

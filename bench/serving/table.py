@@ -24,14 +24,13 @@ def floor(told: Mapping[str, Any]) -> str:
     """Return the floor, part by part."""
     found = told["floor"]
     rows = [_row(part, found["parts"][part]) for part in (*PARTS, "sum")]
-    other = next(iter(found["other"].items()), None)
+    recall = ", ".join(f"{way} {share:.3f}" for way, share in found["recall@200"].items())
     lines = [
         f"the floor: {found['items']:,} items, {found['signals']} signals, {found['trees']} trees;"
-        f" retrieval {found['retrieval']}, recall of the graph {found['recall@200']:.3f}\n",
+        f" retrieval {found['retrieval']} (recall {recall})\n",
         *rows,
     ]
-    if other is not None:
-        lines.append(_row(f"sum, {other[0]}", other[1]["sum"]))
+    lines += [_row(f"sum, {way}", other["sum"]) for way, other in found["other"].items()]
     return "".join(lines)
 
 

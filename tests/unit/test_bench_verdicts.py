@@ -1,0 +1,57 @@
+"""What the bench makes of what it saw: stickiness, growth of memory, lines and plots."""
+
+import pytest
+
+from bench.serving import plot, soak, switch, table
+
+
+def seen(number: int, release: str, due: float, fault: str = "") -> dict:
+    headers = {"x-counterfoil-release": release}
+    return {"number": number, "due": due, "done": due + 0.01, "fault": fault, "headers": headers}
+
+
+def test_everybody_stays_with_one_arm_while_a_challenger_answers() -> None:
+    kept = [seen(who, "old", who / 10) for who in range(4)]
+    for turn in range(3):
+        kept += [seen(who, "new" if who == 3 else "old", 1.0 + who / 10 + turn) for who in range(4)]
+    kept += [seen(who, "old", 5.0 + who / 10) for who in range(4)]
+    assert switch.sticky(kept, people=4) == {"asked_again": 4, "stuck": 4, "sticky": 1.0}
+    # the one in the challenger's arm is answered by the champion in between
+    kept.append(seen(3, "old", 2.5))
+    assert switch.sticky(kept, people=4) == {"asked_again": 4, "stuck": 3, "sticky": 0.75}
+
+
+def test_what_failed_says_nothing_of_stickiness() -> None:
+    kept = [
+        seen(0, "a", 0.0),
+        seen(1, "b", 0.5),
+        seen(0, "b", 0.7, "status 500"),
+        seen(0, "a", 1.0),
+        seen(1, "b", 1.1),
+    ]
+    assert switch.sticky(kept, people=2)["sticky"] == 1.0
+
+
+def test_growth_is_of_the_last_minutes_and_leaves_the_start_out() -> None:
+    start = [(float(second), int(1e9 * second / 30)) for second in range(0, 30, 5)]
+    flat = [(float(second), 1_000_000_000) for second in range(30, 700, 5)]
+    assert soak.growth(start + flat) == pytest.approx(0.0, abs=1e-6)
+    grows = [(float(second), int(1e9 * (1 + second / 10_000))) for second in range(0, 1000, 5)]
+    assert soak.growth(grows) == pytest.approx(0.06, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("value", "better", "said"), [(1.0, "less", "held"), (2.0, "less", "BROKEN"), (2.0, "more", "held")]
+)
+def test_a_bound_holds_or_is_broken(value: float, better: str, said: str) -> None:
+    assert table.verdict("it", value, 1.5, better).startswith(said)
+
+
+def test_the_page_has_a_plot_of_latency_by_load() -> None:
+    loads = {
+        f"{share}": {"asked_rate": 100.0 * share, "ms": {"p50": 1.0 + share, "p99": 2.0 + share}}
+        for share in (0.5, 0.8)
+    }
+    found = {"answer": {"bento": {"loads": loads}, "receipt": {}, "load": [1.0, 1.0]}}
+    page = plot.page(found, {"answer": "a <table>"}, "some code")
+    assert page.count("<svg") == 2 and "a &lt;table&gt;" in page and "p99 by load: bento" in page
