@@ -23,7 +23,7 @@ from tests.loop_shop import land_shop, place_of, write_shop
 from tests.unit.test_processes import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 @dataclass
