@@ -46,7 +46,7 @@ def _words(content: Content) -> csr_matrix:
     try:
         return csr_matrix(TfidfVectorizer(sublinear_tf=True, dtype=np.float32).fit_transform(texts))
     except ValueError:  # not one word is said of any item
-        return csr_matrix((len(texts), 1), dtype=np.float32)
+        return csr_matrix(np.zeros((len(texts), 1), np.float32))
 
 
 def _shelves(content: Content, rank_I: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -20,22 +20,28 @@ RELATIVE, ABSOLUTE = 1e-3, 1e-5
 QUESTION = ("indptr", "item", "time", "weight", "person", "pair_person", "pair_item", "pair")
 
 
-def people_of(data: DatasetFolder) -> np.ndarray:
+def people_of(data: DatasetFolder, count: int = PEOPLE) -> np.ndarray:
     """Return the numbers of the people whose histories are asked: from short to long ones, int64."""
     known = data.history.between(None, data.about["as_of_us"])
     by_length = np.argsort(np.diff(known.indptr), kind="stable")
-    return by_length[np.linspace(0, len(by_length) - 1, min(PEOPLE, len(by_length))).astype(int)]
+    return by_length[np.linspace(0, len(by_length) - 1, min(count, len(by_length))).astype(int)]
+
+
+def question(data: DatasetFolder, count: int = PEOPLE) -> Query:
+    """Return the question about so many people, and about somebody unknown, at the dataset's as-of."""
+    as_of_us = data.about["as_of_us"]
+    known = data.history.between(None, as_of_us)
+    people_R = np.concatenate([people_of(data, count), [-1]]).astype(np.int64)
+    history = known.rows(people_R).last(data.about["history_cap"])
+    # A dataset knows people and pairs as of the holdout's start, items as of now: together they ask all that a ranker reads.
+    features = replace(data.features(data.about["holdout_from_us"]), item_IF=data.features(as_of_us).item_IF)
+    return Query(history=history, as_of_us=as_of_us, features=features.rows(people_R), content=data.content)
 
 
 def write(data: DatasetFolder, model: Model, folder: Path) -> None:
     """Ask the model for people with short to long histories and for somebody unknown; keep questions and answers."""
-    as_of_us = data.about["as_of_us"]
-    known = data.history.between(None, as_of_us)
-    people_R = np.concatenate([people_of(data), [-1]]).astype(np.int64)
-    history = known.rows(people_R).last(data.about["history_cap"])
-    # A dataset knows people and pairs as of the holdout's start, items as of now: together they ask all that a ranker reads.
-    features = replace(data.features(data.about["holdout_from_us"]), item_IF=data.features(as_of_us).item_IF)
-    query = Query(history=history, as_of_us=as_of_us, features=features.rows(people_R), content=data.content)
+    query = question(data)
+    history = query.history
     ranking = model.recommend(query, TOP)
     arrays = {
         "indptr": history.indptr,

@@ -18,6 +18,7 @@ from counterfoil.types import Candidate
 
 ROOMS = ("counterfoil", "models", "feature_repo", "bentos")
 LEFT_OUT = ("__pycache__", "*.pyc", ".*", "~*", "gateway")  # the gateway stands in front of bentos, in none
+RECALL_PEOPLE = 50  # who are asked how many of the best an index finds
 SERVICE = "bentos.recommend.service:Recommend"
 # What the code in a bento imports; versions are those of this environment, so that a container gets the very same.
 PACKAGES = (
@@ -29,6 +30,7 @@ PACKAGES = (
     "numpy",
     "orjson",
     "pillow",
+    "prometheus-client",
     "pyarrow",
     "pydantic",
     "pydantic-settings",
@@ -64,7 +66,7 @@ def package(
     """Build the bento of a candidate, or find it when the very same was built before.
 
     `artefact` is the folder that the model saved, `dataset` the dataset folder whose item indices it speaks. IntegrityError
-    when the artefact holds a format that can run code.
+    when the artefact holds a format that can run code; ConfigError when an index of the model misses too many of the best.
     """
     formats.refuse_unknown(artefact)
     settings.bentos.mkdir(parents=True, exist_ok=True)
@@ -103,6 +105,7 @@ def _stage(
     key: str,
 ) -> None:
     """Lay out the bento's source folder: code, item snapshot, golden rows, description, requirements."""
+    from models import recall
     from models.dataset import read
     from models.families import family
 
@@ -110,7 +113,9 @@ def _stage(
     for room in ROOMS:
         shutil.copytree(_room(room), source / room, ignore=shutil.ignore_patterns(*LEFT_OUT))
     snapshot.write(data, source / "data")
-    golden.write(data, family(candidate.family).load(model), source / "golden")
+    loaded = family(candidate.family).load(model)
+    golden.write(data, loaded, source / "golden")
+    found = recall.require(loaded, candidate.family, golden.question(data, RECALL_PEOPLE))
     about: dict[str, Any] = {
         "use_case": use_case,
         "candidate": candidate.id,
@@ -121,6 +126,7 @@ def _stage(
         "key": key,
         **{name: data.about[name] for name in ("as_of_us", "person_names", "item_names", "pair_names")},
         **{name: data.about[name] for name in ("history_kinds", "history_cap")},
+        **({"recall": found} if found else {}),
     }
     (source / bundle.ABOUT).write_bytes(canonical.encode(about))
     (source / "requirements.txt").write_text("\n".join(_requirements()) + "\n")

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from scipy.sparse import csr_matrix
 
 from bentos import alike
-from models import catalogue
+from models import catalogue, columns
 from models.data import DAY_US, Content, Interactions
 from models.dataset import DatasetFolder
 
@@ -25,6 +25,7 @@ MIN_TOGETHER = 5
 BASKET_ITEMS = 200
 TOGETHER_ROWS = 4_000_000
 ARRAYS = ("item_features", "popular", "recent", "first_us", "partner", "together", "bond", "like", "likeness")
+ITEMS = "items.parquet"
 NOWHERE = ""  # the shelf and the brand of items of which none is known
 
 
@@ -82,7 +83,7 @@ def coded(names_I: "pa.ChunkedArray") -> Coded:
 def write(data: DatasetFolder, folder: Path) -> None:
     """Write the snapshot of a dataset's catalogue at its as-of; twice the same bytes."""
     folder.mkdir(parents=True)
-    shutil.copyfile(data.path / "items.parquet", folder / "items.parquet")
+    shutil.copyfile(data.path / "items.parquet", folder / ITEMS)
     as_of_us = data.about["as_of_us"]
     known = data.history.between(None, as_of_us)
     recent_I = np.bincount(known.between(as_of_us - RECENT_DAYS * DAY_US, None).item_N, minlength=known.items)
@@ -91,9 +92,7 @@ def write(data: DatasetFolder, folder: Path) -> None:
     np.minimum.at(first_us_I, known.item_N, known.time_N)
     partner_IK, together_IK, bond_IK = partners(known)
     popular_I = np.lexsort((np.arange(known.items), -ever_I, -recent_I)).astype(np.int32)
-    like_IK, likeness_IK = alike.neighbours(
-        catalogue.of_file(folder / "items.parquet"), np.argsort(popular_I)
-    )
+    like_IK, likeness_IK = alike.neighbours(catalogue.of_file(folder / ITEMS), np.argsort(popular_I))
     arrays = {
         "item_features": data.features(as_of_us).item_IF,
         "popular": popular_I,
@@ -111,8 +110,8 @@ def write(data: DatasetFolder, folder: Path) -> None:
 
 def read(folder: Path, as_of_us: int) -> Snapshot:
     """Read a snapshot that was checked before."""
-    columns = ["id", "title", "category", "brand", "price", "available_from", "in_stock"]
-    table = pq.read_table(folder / "items.parquet", columns=columns)
+    wanted = ["id", "title", "category", "brand", "price", "available_from", "in_stock"]
+    table = pq.read_table(folder / ITEMS, columns=wanted)
     arrays = {name: np.load(folder / f"{name}.npy", allow_pickle=False) for name in ARRAYS}
     ids = table["id"].to_pylist()
     available = table["available_from"].cast(pa.int64()).fill_null(np.iinfo(np.int64).min)
@@ -138,8 +137,19 @@ def read(folder: Path, as_of_us: int) -> Snapshot:
         shelf=coded(table["category"]),
         aisle=coded(pc.list_element(pc.split_pattern(pc.fill_null(table["category"], NOWHERE), " > "), 0)),
         brand=coded(table["brand"].cast(pa.string())),
-        content=catalogue.of_file(folder / "items.parquet"),
+        content=catalogue.of_file(folder / ITEMS),
     )
+
+
+def names(path: Path) -> dict[str, set[str]]:
+    """Return the items, categories (each with the shelves above it) and brands that a catalogue's file names."""
+    table = columns.read(path, ["id", "category", "brand"])
+    paths = [text.split(" > ") for text in set(table["category"].to_pylist()) if text]
+    return {
+        "items": set(table["id"].to_pylist()),
+        "categories": {" > ".join(levels[: depth + 1]) for levels in paths for depth in range(len(levels))},
+        "brands": {text for text in set(table["brand"].to_pylist()) if text},
+    }
 
 
 def partners(history: Interactions) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -1,6 +1,7 @@
 """The serving process: the application of a bento, run with the code in that bento, under uvicorn."""
 
 import argparse
+import gc
 import logging
 import sys
 from collections.abc import Sequence
@@ -26,6 +27,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--host", required=True)
     parser.add_argument("--port", type=int, required=True)
     options = parser.parse_args(arguments)
+    gc.disable()  # until `settle`: what is imported and compiled now stays
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s %(message)s")
     try:
         serving = start(options.bento, release.pointer(options.release), options.release_file)

@@ -4,7 +4,6 @@ A process is known by its id and the moment it was created: an id that the syste
 """
 
 import contextlib
-import os
 import secrets
 import subprocess
 import time
@@ -17,6 +16,7 @@ import orjson
 import psutil
 from filelock import FileLock
 
+from counterfoil import settings
 from counterfoil.errors import ConflictError, IntegrityError, UnavailableError
 from counterfoil.files import write_durably
 
@@ -69,7 +69,7 @@ class Processes:
                     f"{name} runs already, as process {current[name].pid}; stop it with `counterfoil down`"
                 )
             mark = secrets.token_hex(16)
-            marked = {**(os.environ if env is None else env), MARK: mark}
+            marked = {**(settings.inherited() if env is None else env), MARK: mark}
             log = str(self.home / "logs" / f"{name}.log")
             # What is about to be: whoever comes after this process finds the child by its mark, should it die in between.
             self._write(

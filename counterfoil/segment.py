@@ -4,6 +4,9 @@ Receipts are kept so, and events that were acknowledged and have not landed yet.
 
 A process never appends to a segment that another one began, so a torn last line (power loss, kill -9 while writing) belongs
 to what nobody was told is kept, and is passed over. A wrong checksum anywhere else is an IntegrityError.
+
+A line may be packed, `crc32 ~number deflated`: squeezed by the first line as its dictionary (RFC 1950 and 1951), since records of
+one process are much alike. The checksum is over the number, the record as it was, and the deflated bytes.
 """
 
 import errno
@@ -20,6 +23,10 @@ from counterfoil.errors import IntegrityError
 from counterfoil.files import sync
 
 CRC_DIGITS = 8
+PACKED = b"~"  # no JSON begins so
+LEAST = 1024  # bytes of a record that is worth packing
+LEVEL, MEMORY, RAW = 6, 9, -15
+BREAK, ESCAPE = b"\n", b"\x1b"  # no line break may lie within a line
 SEALED = ".parquet"  # how the file of a segment that is done with ends
 
 
@@ -28,10 +35,57 @@ def line(payload: bytes) -> bytes:
     return b"%08x %b\n" % (zlib.crc32(payload), payload)
 
 
-def payload_of(text: bytes, path: Path, number: int) -> bytes:
-    """Return the payload of a whole line; IntegrityError names the file and the line when the checksum is wrong."""
+class Packer:
+    """Pack records by the first one of their segment."""
+
+    def __init__(self, first: bytes) -> None:
+        self._ready = zlib.compressobj(LEVEL, zlib.DEFLATED, RAW, MEMORY, zdict=first[-(1 << 15) :])
+
+    def line(self, payload: bytes, number: int) -> bytes:
+        """Return the record as a packed line; as a plain one where it is small."""
+        if len(payload) < LEAST:
+            return line(payload)
+        deflate = self._ready.copy()
+        squeezed = deflate.compress(payload) + deflate.flush()
+        squeezed = squeezed.replace(ESCAPE, ESCAPE + b"\1").replace(BREAK, ESCAPE + b"\2")
+        return b"%08x %b%d %b\n" % (_both(number, payload, squeezed), PACKED, number, squeezed)
+
+
+def _both(number: int, payload: bytes, squeezed: bytes) -> int:
+    """Return the checksum of a packed line, so that no byte of it can be another."""
+    return zlib.crc32(squeezed, zlib.crc32(payload, number))
+
+
+def _unpacked(packed: bytes, first: bytes) -> tuple[bytes, int]:
+    """Return the record of a packed line and its checksum, whatever comes out where that was altered."""
+    number, _, squeezed = packed[len(PACKED) :].partition(b" ")
+    inflate = zlib.decompressobj(RAW, zdict=first[-(1 << 15) :])
+    try:
+        deflated = squeezed.replace(ESCAPE + b"\2", BREAK).replace(ESCAPE + b"\1", ESCAPE)
+        payload = inflate.decompress(deflated) + inflate.flush()
+        return payload, _both(int(number), payload, squeezed)
+    except (zlib.error, ValueError):
+        return b"", -1
+
+
+def _first(path: Path) -> bytes:
+    """Return the first record of a segment, which is never packed; of a line that is, nothing will come out."""
+    with path.open("rb") as file:
+        text = file.readline().removesuffix(BREAK)
+    return b"" if text[CRC_DIGITS + 1 :].startswith(PACKED) else payload_of(text, path, 1)
+
+
+def payload_of(text: bytes, path: Path, number: int, first: bytes | None = None) -> bytes:
+    """Return the payload of a whole line; IntegrityError names the file and the line when the checksum is wrong.
+
+    `first` is the file's first payload; without it, a packed line has it read.
+    """
     crc, _, payload = text.partition(b" ")
-    if len(crc) != CRC_DIGITS or crc != b"%08x" % zlib.crc32(payload):
+    if payload.startswith(PACKED):
+        payload, right = _unpacked(payload, _first(path) if first is None else first)
+    else:
+        right = zlib.crc32(payload)
+    if len(crc) != CRC_DIGITS or right < 0 or crc != b"%08x" % right:
         raise IntegrityError(
             f"{path} line {number} has the wrong checksum: what is there was altered; restore the file from a backup"
         )
@@ -93,10 +147,13 @@ def append(descriptor: int, lines: bytes) -> None:
     os.fdatasync(descriptor)
 
 
-def find(path: Path, needle: bytes) -> bytes | None:
-    """Return the payload of the first whole line that holds `needle`, or None."""
-    for number, text in lines_with(path, needle):
-        return payload_of(text, path, number)
+def find(path: Path, needle: bytes, number: int) -> bytes | None:
+    """Return the payload of the first whole line that holds `needle`, or is packed under that number, or None."""
+    for at, text in lines_with(path, b" %b%d " % (PACKED, number)):
+        if text.find(PACKED) == CRC_DIGITS + 1:
+            return payload_of(text, path, at)
+    for at, text in lines_with(path, needle):
+        return payload_of(text, path, at)
     return None
 
 
@@ -116,10 +173,13 @@ def lines_with(path: Path, needle: bytes) -> Iterator[tuple[int, bytes]]:
 
 def payloads(path: Path) -> Iterator[bytes]:
     """Yield the payload of every whole line, checked."""
+    first = None
     with path.open("rb") as file:
         for number, text in enumerate(file, start=1):
             if text.endswith(b"\n"):
-                yield payload_of(text[:-1], path, number)
+                payload = payload_of(text[:-1], path, number, first)
+                first = payload if first is None else first
+                yield payload
 
 
 def count(path: Path) -> int:

@@ -212,6 +212,11 @@ def of_children(settings: Settings) -> dict[str, str]:
     return {**os.environ, **absolute, "COUNTERFOIL_HOME": str(settings.home.absolute())}
 
 
+def inherited() -> dict[str, str]:
+    """Return the environment that a child process has by default: ours."""
+    return dict(os.environ)
+
+
 def use_prefect(api_url: str) -> None:
     """Point this process and its children at a running Prefect server."""
     os.environ["PREFECT_API_URL"] = api_url

@@ -1,6 +1,6 @@
 """A person taken out of the features: of the partitions that Feast reads, and of the online store."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 
 from counterfoil.errors import UnavailableError
 from counterfoil.settings import Settings
+from feature_repo import recent
 from feature_repo.build import replacing
 from feature_repo.light import import_feast
 from feature_repo.online import is_blank
@@ -75,28 +76,63 @@ def erase_online(settings: Settings, person: str) -> int:
     if store is None:
         return 0
     try:
-        return erase_key(_provider(store).online_store, store.config, views(store), person)
+        return erase_keys(_provider(store).online_store, store.config, [_view(store)], [person])
     except Exception as fault:
         raise _gone(fault) from fault
 
 
-def erase_key(online: Any, config: Any, views: Iterable[Any], key: str) -> int:
-    """Delete what lies under a key in these views; return how many values went. In Redis views share the key, and all goes."""
+def recent_rows(settings: Settings, keys: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Yield what the online store holds of what happened lately under pseudonyms of a person and of sessions.
+
+    UnavailableError when the store does not answer.
+    """
+    store = _store(settings)
+    view = None if store is None else _recent(store)
+    if store is None or view is None:
+        return
+    try:
+        found = _provider(store).online_read(store.config, view, [entity_key(key) for key in keys])
+    except Exception as fault:
+        raise _gone(fault) from fault
+    for key, (_, values) in zip(keys, found, strict=True):
+        texts = [value.string_val for value in (values or {}).values() if value.string_val]
+        for event in recent.parse(texts):
+            yield {"key": key, **dict(zip(recent.COLUMNS, event, strict=True))}
+
+
+def erase_recent(settings: Settings, keys: Sequence[str]) -> int:
+    """Delete what happened lately under these keys; as `erase_online`."""
+    store = _store(settings)
+    view = None if store is None else _recent(store)
+    if store is None or view is None:
+        return 0
+    try:
+        return erase_keys(_provider(store).online_store, store.config, [view], keys)
+    except Exception as fault:
+        raise _gone(fault) from fault
+
+
+def erase_keys(online: Any, config: Any, views: Iterable[Any], keys: Sequence[str]) -> int:
+    """Delete what lies under keys in these views; return how many values went. In Redis views share a key, and all of it goes."""
     if hasattr(online, "erase"):
-        return sum(int(online.erase(config, view, entity_key(key))) for view in views)
+        return sum(int(online.erase(config, view, *map(entity_key, keys))) for view in views)
     from feast.infra.online_stores.redis import _redis_key
 
-    version = config.entity_key_serialization_version
-    name = _redis_key(config.project, entity_key(key), entity_key_serialization_version=version)
-    client = online._get_client(config.online_store)
-    values = int(client.hlen(name))
-    client.delete(name)
+    version, client, values = (
+        config.entity_key_serialization_version,
+        online._get_client(config.online_store),
+        0,
+    )
+    for key in keys:
+        name = _redis_key(config.project, entity_key(key), entity_key_serialization_version=version)
+        values += int(client.hlen(name))
+        client.delete(name)
     return values
 
 
-def views(store: "FeatureStore") -> list[Any]:
-    """Return the views that the online store holds; `recent` is not in a home from before there was one."""
-    return [view for view in store.list_feature_views() if view.online]
+def _recent(store: "FeatureStore") -> Any:
+    """Return the view of what happened lately; None in a home from before there was one."""
+    return next((view for view in store.list_feature_views() if view.name == recent.VIEW), None)
 
 
 def _partitions(features: Path) -> list[Path]:

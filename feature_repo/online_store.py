@@ -115,8 +115,8 @@ class NewestSqliteOnlineStore(SqliteOnlineStore):
         query = f"DELETE FROM {_table(config, table)} WHERE event_ts < ?"
         return conn.execute(query, (_microseconds(before),)).rowcount
 
-    def erase(self, config: RepoConfig, table: FeatureView, entity_key: EntityKey) -> int:
-        """Delete what is stored under a key, so that the file's bytes hold it no more; return how many values went.
+    def erase(self, config: RepoConfig, table: FeatureView, *entity_keys: EntityKey) -> int:
+        """Delete what is stored under keys, so that the file's bytes hold it no more; return how many values went.
 
         A reader that holds the log busy leaves the pages in it until the next call or the next checkpoint: TimeoutError then.
         """
@@ -124,7 +124,8 @@ class NewestSqliteOnlineStore(SqliteOnlineStore):
             return 0
         conn = self._open(config, create=False)
         conn.execute("PRAGMA secure_delete = ON")
-        gone = conn.execute(_DELETE.format(table=_table(config, table)), (_key(config, entity_key),)).rowcount
+        delete = _DELETE.format(table=_table(config, table))
+        gone = sum(conn.execute(delete, (_key(config, key),)).rowcount for key in entity_keys)
         conn.execute("VACUUM")  # what an upsert overwrote earlier lies in free pages
         [busy, _, _] = conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         if busy:

@@ -59,10 +59,9 @@ class RecentStore:
 
     def forget(self, keys: Sequence[str]) -> None:
         """Take away what is stored under keys."""
-        from feature_repo.erase import erase_key
+        from feature_repo.erase import erase_keys
 
-        for key in keys:
-            erase_key(self._online, self._config, [self._view], key)
+        erase_keys(self._online, self._config, [self._view], keys)
 
     def sweep(self, before_us: int) -> int:
         """Take away what was last written before a moment; return how many. Redis is left as it is."""

@@ -22,7 +22,8 @@ PLACES, EVENTS = 64, 8  # texts of a key, and how many events one holds
 
 FIELDS = tuple(f"e{place:02d}" for place in range(PLACES))
 
-Event = list[Any]
+COLUMNS = ("id", "time_us", "kind", "item", "quantity", "session", "position", "receipt")
+Event = list[Any]  # in that order
 
 
 def field_of(number: int) -> str:

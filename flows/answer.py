@@ -20,6 +20,7 @@ from counterfoil.types import (
     Release,
     Verdict,
 )
+from flows import collecting
 from flows.champion import approvers
 from flows.place import Place, open_place
 from flows.verbs import bento_folder
@@ -78,31 +79,20 @@ def views(place: Place, bento: Bento) -> dict[str, list[str]]:
 def acts(place: Place, stub: Receipt, days: int = NEXT_DAYS) -> list[dict[str, Any]]:
     """Return what the person did within `days` of the moment that was asked for, oldest first.
 
-    `because` says how an act belongs to the answer: it names the receipt, or it is about an item that was shown.
+    `because` says how an act belongs to the answer: it names the receipt, or it is about an item that was shown. `landed` is
+    False of what came in over HTTP and has not landed yet.
     """
-    import duckdb
-
     asked = stub.request.get("context", {}).get("time")
     moment = canonical.utc_time(asked) if asked else stub.time
-    files = [str(path) for path in _days(place, moment, days) if path.is_file()]
-    if not files:
-        return []
+    until = moment + timedelta(days=days)
     shown = [item.item for item in stub.items]
-    with duckdb.connect() as con:
-        con.execute("SET enable_progress_bar = false")
-        rows = con.execute(
-            "SELECT id, time, kind, item, quantity, receipt FROM read_parquet($files, union_by_name = true)"
-            " WHERE time >= $moment AND time < $until"
-            " AND (receipt = $receipt OR (person = $person AND list_contains($shown, item))) ORDER BY time, id",
-            {
-                "files": files,
-                "moment": moment,
-                "until": moment + timedelta(days=days),
-                "receipt": stub.id,
-                "person": stub.person,
-                "shown": shown,
-            },
-        ).fetchall()
+    landed = _landed(place, stub, moment, until)
+    known = {row[0] for row in landed}
+    fresh = [
+        (one["id"], one["time"], one["kind"], one.get("item"), one.get("quantity"), one.get("receipt"))
+        for one in collecting.acts_of(place, stub.id, stub.person or "", shown)
+        if moment <= one["time"] < until and one["id"] not in known
+    ]
     return [
         {
             "event": row[0],
@@ -111,9 +101,33 @@ def acts(place: Place, stub: Receipt, days: int = NEXT_DAYS) -> list[dict[str, A
             "item": row[3],
             "quantity": row[4],
             "because": "it names this receipt" if row[5] == stub.id else "the item was shown",
+            "landed": row[0] in known,
         }
-        for row in rows
+        for row in sorted([*landed, *fresh], key=lambda row: (row[1], row[0]))
     ]
+
+
+def _landed(place: Place, stub: Receipt, moment: datetime, until: datetime) -> list[Any]:
+    import duckdb
+
+    files = [str(path) for path in _days(place, moment, (until - moment).days) if path.is_file()]
+    if not files:
+        return []
+    with duckdb.connect() as con:
+        con.execute("SET enable_progress_bar = false")
+        return con.execute(
+            "SELECT id, time, kind, item, quantity, receipt FROM read_parquet($files, union_by_name = true)"
+            " WHERE time >= $moment AND time < $until"
+            " AND (receipt = $receipt OR (person = $person AND list_contains($shown, item))) ORDER BY time, id",
+            {
+                "files": files,
+                "moment": moment,
+                "until": until,
+                "receipt": stub.id,
+                "person": stub.person,
+                "shown": [item.item for item in stub.items],
+            },
+        ).fetchall()
 
 
 def _days(place: Place, moment: datetime, days: int) -> list[Path]:
@@ -198,9 +212,10 @@ def show(whole: dict[str, Any]) -> None:
 
 def _next(found: list[dict[str, Any]]) -> None:
     if not found:
-        _say(f"nothing that the person did with it within {NEXT_DAYS} days has landed")
+        _say(f"nothing that the person did with it within {NEXT_DAYS} days is known")
     for act in found:
-        _say(f"then {act['time']}: {act['kind']} of {act['item']} ({act['because']})")
+        late = "" if act["landed"] else ", not landed yet"
+        _say(f"then {act['time']}: {act['kind']} of {act['item']} ({act['because']}{late})")
 
 
 def _say(text: str) -> None:

@@ -3,21 +3,25 @@
 Segments that land together are set apart first, so that a run that died is finished by the next one with the very same source.
 """
 
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
+import orjson
 from filelock import FileLock, Timeout
 
 from bentos import inner
 from bentos import routes as gateway
-from counterfoil import collected, segment, terminal
+from counterfoil import canonical, collected, segment, terminal
 from counterfoil.errors import ConfigError, ConflictError, IntegrityError, UnavailableError
-from counterfoil.files import sync
+from counterfoil.files import sync, write_durably
 from counterfoil.importers import open_source
 from counterfoil.landing import Landed, land
 from counterfoil.landing.progress import Progress, silent
+from counterfoil.processes import Processes
 from counterfoil.terminal import Stages
 from flows.place import Place, open_place
 
@@ -60,14 +64,11 @@ def waits(place: Place) -> bool:
 
 def tell_collector(place: Place, path: str, body: Any = None) -> bool:
     """Ask the collector of this installation for something; False where none runs. UnavailableError when it does not do it."""
-    try:
-        url = gateway.read(place.settings.run / gateway.FILE).collector
-        headers = {inner.TOKEN: inner.read_token(place.settings.run)}
-    except ConfigError:
-        return False
+    url = _url(place)
     if url is None:
         return False
     try:
+        headers = {inner.TOKEN: inner.read_token(place.settings.run)}
         answer = httpx.post(url + path, headers=headers, json=body, timeout=SECONDS)
     except httpx.ConnectError:
         return False
@@ -76,6 +77,75 @@ def tell_collector(place: Place, path: str, body: Any = None) -> bool:
     if answer.status_code != 200:
         raise UnavailableError(f"the collector at {url} answered {answer.status_code} to {path}; see its log")
     return True
+
+
+def _url(place: Place) -> str | None:
+    """Return where the collector listens: that of this machine, or the one that the gateway's routes name."""
+    running = Processes(place.settings.home).running().get("collector")
+    if running is not None:
+        return running.url
+    try:
+        return gateway.read(place.settings.run / gateway.FILE).collector
+    except ConfigError:
+        return None
+
+
+def acts_of(place: Place, receipt: str, person: str, items: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the collected events that name a receipt, or are a person's and about one of these items; the oldest first."""
+    marks = re.compile(b"|".join(re.escape(f'"{one}"'.encode()) for one in (receipt, person)))
+    shown = frozenset(items)
+    found = {}
+    for path in collected.segments(place.settings.events):
+        for payload in segment.payloads(path):
+            if marks.search(payload):
+                event = orjson.loads(payload)
+                if event.get("receipt") == receipt or (
+                    event.get("person") == person and event.get("item") in shown
+                ):
+                    found[event["id"]] = {**event, "time": canonical.utc_time(event["time"])}
+    return sorted(found.values(), key=lambda event: (event["time"], event["id"]))
+
+
+def rows_of(place: Place, person: str, sessions: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Yield the collected events of a pseudonym that have not landed, and those of its sessions (by their pseudonyms)."""
+    theirs = _theirs(person, sessions)
+    for path in collected.segments(place.settings.events):
+        for payload in segment.payloads(path):
+            if theirs.search(payload):
+                yield {"segment": path.stem, **orjson.loads(payload)}
+
+
+def sessions_of(place: Place, person: str) -> tuple[str, ...]:
+    """Return the sessions (by their pseudonyms) in which the log has seen a pseudonym, and nobody else."""
+    seen: dict[bool, set[str]] = {True: set(), False: set()}
+    for path in collected.segments(place.settings.events):
+        for event in collected.events(path):
+            if "session" in event:
+                seen[event["person"] == person].add(event["session"])
+    return tuple(sorted(seen[True] - seen[False]))
+
+
+def erase(place: Place, person: str, sessions: Sequence[str]) -> None:
+    """Take those events out of the log: their segments are closed, and written anew without them.
+
+    ConflictError when a process that this home did not start writes to one of them.
+    """
+    tell_collector(place, "/-/close")
+    theirs = _theirs(person, sessions)
+    for path in collected.segments(place.settings.events):
+        lines = path.read_bytes().splitlines(keepends=True)
+        kept = [line for line in lines if not theirs.search(line)]
+        if len(kept) == len(lines):
+            continue
+        with segment.done_with(path, 0) as free:
+            if not free:
+                raise ConflictError(f"another process writes to {path.name}; stop it, then run this again")
+            write_durably(path, b"".join(kept))
+
+
+def _theirs(person: str, sessions: Sequence[str]) -> "re.Pattern[bytes]":
+    keys = b"|".join(re.escape(key.encode()) for key in (person, *sessions))
+    return re.compile(rb'"(?:person|session)":"(?:' + keys + rb')"')
 
 
 def _apart(place: Place) -> list[Path]:

@@ -1,14 +1,20 @@
 """What `counterfoil data ...` does, and how a person is shown what came of it. Arguments in, plain values out."""
 
+import time
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
+from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from counterfoil import terminal
-from counterfoil.errors import InputError, UnavailableError
+from counterfoil.errors import ContractError, InputError, UnavailableError
 from counterfoil.terminal import Stages
 from flows.place import open_place
 from flows.standards import openlineage
+
+if TYPE_CHECKING:
+    from counterfoil.types import Event
 
 
 def import_data(kind: str, path: Path | None, mapping: Path | None, stages: Stages) -> Any:
@@ -98,43 +104,111 @@ def show_simulated(made: dict[str, Any]) -> None:
         show_landed(made["landed"])
 
 
-def live(folder: Path, url: str, rounds: int, seed: int, stages: Stages) -> dict[str, Any]:
-    """Let simulated people ask a running service and react to its lists; land what they do."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+def live(
+    folder: Path,
+    url: str,
+    rounds: int,
+    seed: int,
+    stages: Stages,
+    *,
+    events_url: str | None = None,
+    key: str | None = None,
+) -> dict[str, Any]:
+    """Let simulated people ask a running service and react to its lists; land what they do, or send it to `events_url`.
 
-    from counterfoil import canonical
-    from counterfoil.contracts import EVENT
+    `key` is the gateway's, None where it asks for none. UnavailableError when somebody does not answer, ContractError when events
+    are refused.
+    """
     from counterfoil.simulator import LiveShop, Truth
     from counterfoil.simulator import live as visits
 
     config = Truth.load(folder).config
     opened = config.day_start(config.days)
     with stages.stage("live"):
-        events = list(visits(LiveShop.open(folder, opened), _asker(url, opened, stages), rounds, seed))
-    rows = [canonical.plain(event) | {"time": event.time} for event in events]
-    out = open_place().settings.home / "simulated" / f"live-{seed}-{rounds}"
-    (out / "events").mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.Table.from_pylist(rows, schema=EVENT.arrow()), out / "events" / "part-0.parquet")
+        happened = visits(LiveShop.open(folder, opened), _asker(url, opened, stages, key), rounds, seed)
+        events = list(happened if events_url is None else sent(happened, events_url, key))
     kinds = {
         kind: sum(event.kind == kind for event in events) for kind in sorted({event.kind for event in events})
     }
-    return {
-        "rounds": rounds,
-        "events": len(events),
-        "kinds": kinds,
-        "landed": import_data("contract", out, None, stages),
-    }
+    told = {"rounds": rounds, "events": len(events), "kinds": kinds}
+    if events_url is not None:
+        return {**told, "sent": events_url}
+    out = open_place().settings.home / "simulated" / f"live-{seed}-{rounds}"
+    _keep(events, out)
+    return {**told, "landed": import_data("contract", out, None, stages)}
 
 
-def _asker(url: str, opened: datetime, stages: Stages) -> Any:
+def sent(happened: Iterable["Event"], url: str, key: str | None) -> Iterator["Event"]:
+    """Yield events once the collector has them: what happens in one visit goes together, when the visit ends."""
+    import httpx
+
+    from counterfoil import canonical
+
+    with httpx.Client(base_url=url, timeout=30, headers=_with_key(key)) as client:
+        for _, visit in groupby(happened, key=lambda event: event.session):
+            events = list(visit)
+            rows = [
+                {
+                    name: value
+                    for name, value in (
+                        canonical.plain(event) | {"time": canonical.utc_text(event.time)}
+                    ).items()
+                    if value is not None
+                }
+                for event in events
+            ]
+            _post(client, rows)
+            yield from events
+
+
+def _post(client: Any, rows: list[dict[str, Any]], attempts: int = 5) -> None:
+    import httpx
+
+    for attempt in range(attempts):
+        try:
+            reply = client.post("/events", json={"events": rows})
+        except httpx.HTTPError as fault:
+            raise UnavailableError(
+                f"nobody takes events at {client.base_url} ({fault}); start the platform with `counterfoil up`"
+            ) from fault
+        if reply.status_code not in (429, 503) or attempt + 1 == attempts:
+            break
+        time.sleep(float(reply.headers.get("retry-after", 1)))
+    if reply.status_code != 200:
+        raise UnavailableError(
+            f"{client.base_url} answered {reply.status_code} to events: {reply.text[:200]}"
+        )
+    if refused := [row for row in reply.json()["events"] if row["status"] == "refused"]:
+        raise ContractError(
+            f"{len(refused)} of {len(rows)} events were refused, the first since {refused[0]['reason']}"
+        )
+
+
+def _with_key(key: str | None) -> dict[str, str]:
+    return {} if key is None else {"authorization": f"Bearer {key}"}
+
+
+def _keep(events: list["Event"], out: Path) -> None:
+    """Write events as the contract has them."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from counterfoil import canonical
+    from counterfoil.contracts import EVENT
+
+    rows = [canonical.plain(event) | {"time": event.time} for event in events]
+    (out / "events").mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.Table.from_pylist(rows, schema=EVENT.arrow()), out / "events" / "part-0.parquet")
+
+
+def _asker(url: str, opened: datetime, stages: Stages, key: str | None = None) -> Any:
     """Return a function that asks the service for a person, in the shop's own time."""
     import httpx
 
     from counterfoil import canonical
     from counterfoil.simulator import Shown
 
-    client, asked = httpx.Client(base_url=url, timeout=30), 0
+    client, asked = httpx.Client(base_url=url, timeout=30, headers=_with_key(key)), 0
 
     def ask(person: str) -> Any:
         nonlocal asked
@@ -159,7 +233,10 @@ def show_live(done: dict[str, Any]) -> None:
     """Show what the simulated people did."""
     kinds = ", ".join(f"{count:,} {kind}" for kind, count in done["kinds"].items())
     terminal.OUT.print(f"{done['rounds']:,} visits, {done['events']:,} events: {kinds}")
-    show_landed(done["landed"])
+    if "sent" in done:
+        terminal.OUT.print(f"sent to {done['sent']}; `counterfoil data collect` lands it", highlight=False)
+    else:
+        show_landed(done["landed"])
 
 
 def quarantined(batch: str | None) -> dict[str, Any]:

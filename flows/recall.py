@@ -17,6 +17,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from bentos.recommend import rulebook
 from bentos.recommend.person import Person, digest
 from counterfoil import canonical
 from counterfoil.errors import CounterfoilError, IntegrityError
@@ -81,6 +82,15 @@ class Recall:
             else f"features gone: {what} is nowhere any more"
         )
         return Recalled(view=None, notes=tuple(self._notes[moment]), missing=missing)
+
+    def rules(self, stub: Receipt) -> dict[str, Any] | None:
+        """Return the merchandising rules that a receipt names, None where it names none. ConfigError when they are gone."""
+        name = stub.features.get("rules")
+        if not name:
+            return None
+        found = rulebook.recalled(self.place.settings.home / rulebook.KEPT, name)
+        held: dict[str, Any] = orjson.loads(rulebook.written(found))
+        return held
 
     def _of(self, moment: datetime) -> "list[_Source]":
         if moment not in self._sources:

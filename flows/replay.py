@@ -13,10 +13,10 @@ from typing import Any
 from bentos.replay import Replayer
 from counterfoil import canonical, terminal
 from counterfoil.catalog.erased import erased
-from counterfoil.errors import CounterfoilError, InputError, IntegrityError, UnavailableError
+from counterfoil.errors import ConfigError, CounterfoilError, InputError, IntegrityError, UnavailableError
 from counterfoil.terminal import Stages
 from counterfoil.types import Receipt
-from flows import agree, draw
+from flows import agree, copied, draw
 from flows.archived import NotArchived, archived, other_libraries
 from flows.draw import Replayed
 from flows.place import Place, open_place
@@ -57,6 +57,8 @@ def replayed(
     odd = altered(place, stubs)
     yield from odd
     left = [stub for stub in stubs if stub.id not in {one.id for one in odd}]
+    yield from (copied.judged(place.receipts, stub) for stub in left if copied.is_copied(stub))
+    left = [stub for stub in left if not copied.is_copied(stub)]
     count = len(drawn) - len(left)
     with recall(place) as remembered:
         remembered.expect(left)
@@ -94,7 +96,9 @@ def _one(stub: Receipt, child: Replayer, remembered: Recall, libraries: tuple[st
         kind, _, detail = person.missing.partition(": ")
         return Replayed(kind=kind, detail=detail, **said)
     try:
-        answer = child.answer(canonical.plain(stub), person.view)
+        answer = child.answer(canonical.plain(stub), person.view, remembered.rules(stub))
+    except ConfigError as fault:
+        return Replayed(kind="rules gone", detail=str(fault), **said)
     except UnavailableError as fault:
         return Replayed(kind="cannot replay", detail=str(fault), **said)
     kind, detail = judge(stub, answer)

@@ -23,7 +23,7 @@ DIFFERS = (
     "receipt altered",
 )
 # Nothing differs as far as anybody can see: there is nothing left to see by.
-GONE = ("features gone", "bento gone", "cannot replay")
+GONE = ("features gone", "rules gone", "bento gone", "cannot replay")
 CLASSES = (SAME, *DIFFERS, *GONE)
 TOLERANCE = 1e-6  # of scores, absolute
 CLOSE = 1e-6  # of features, relative: other machines may round otherwise
@@ -108,6 +108,8 @@ def _words(stub: Receipt, answer: Mapping[str, Any]) -> Found | None:
                     "words",
                     f"{name} of {then['item']}: {_listed(then[name])} then, {_listed(now[name])} now",
                 )
+    if stub.explored != answer.get("explored", {}):
+        return "words", f"explored: {stub.explored} then, {answer.get('explored')} now"
     if list(stub.rules) != answer["rules"]:
         return "words", f"rules: {_listed(stub.rules)} then, {_listed(answer['rules'])} now"
     return None

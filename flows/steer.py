@@ -93,20 +93,20 @@ def promote(
     case = use_case(candidate.use_case)
     _require_stage(stage, share)
     with only_run(place, case.name):
-        evaluation = _measured(place, candidate)
+        evaluation = measured(place, candidate)
         how = (
             ""
             if stage is None
             else f" as {stage}" + ("" if share is None else f" to {share:.2%} of the people")
         )
         said = f"{by} promotes {candidate.family} ({candidate.id}){how}: {_reason(reason)}"
-        decision, behind = _decide(
+        decision, nouns = _decide(
             place, case, evaluation, candidate, None, by, (said, _figure(case, evaluation)), stage, share
         )
         bento = _packaged(place, evaluation, candidate)
         taken = steps(place, recorder(place))
         if case.gate.approvals or bento is None:
-            decision = taken.steer(decision, behind)
+            decision = taken.steer(decision, nouns)
         if case.gate.approvals:
             taken.approve(decision, by, datetime.now(UTC), reason)
         waits = champions.waits_for(place, case, decision)
@@ -115,7 +115,7 @@ def promote(
         elif bento is None or case.gate.approvals:
             release = _release(place, case, taken, decision, key)
         else:
-            release = _switch(place, case, decision, behind, bento, key=key)[1]
+            release = switch(place, case, decision, nouns, bento, key=key)[1]
     return _steered(place, case, decision, release, waits_for=waits)
 
 
@@ -150,12 +150,12 @@ def _rolled_back(
         )
     candidate = _of(place, bento.candidate, Candidate)
     said = f"{by} rolls back from {serving.id} to {earlier.id}: {_reason(reason)}"
-    evaluation = _measured(place, candidate)
-    decision, behind = _decide(
+    evaluation = measured(place, candidate)
+    decision, nouns = _decide(
         place, case, evaluation, candidate, bento, by, (said, _figure(case, evaluation)), "champion"
     )
-    kept = _keep(_of(place, serving.bento, Bento), candidate, f"rolled back by {by}: {reason}", by)
-    decision, release = _switch(place, case, decision, behind, bento, after=after, keeps=kept, key=key)
+    kept = keep(_of(place, serving.bento, Bento), candidate, f"rolled back by {by}: {reason}", by)
+    decision, release = switch(place, case, decision, nouns, bento, after=after, keeps=kept, key=key)
     return _steered(place, case, decision, release, quarantine=kept.id)
 
 
@@ -184,23 +184,21 @@ def _withdrawn(
         )
     bento = _of(place, challenger.bento, Bento)
     candidate = _of(place, bento.candidate, Candidate)
-    evaluation = _measured(place, candidate)
+    evaluation = measured(place, candidate)
     champion = champions.serving(place, case.name)
     now = datetime.now(UTC)
     decision = verbs.decided(case, evaluation, candidate, champion, by, now, sentences, "retired")
-    behind = _behind(place, evaluation, candidate, champion, bento)
-    kept = _keep(bento, None, f"taken back by {by}: {reason}", by)
-    decision, release = _switch(place, case, decision, behind, bento, after=after, keeps=kept, key=key)
+    nouns = behind(place, evaluation, candidate, champion, bento)
+    kept = keep(bento, None, f"taken back by {by}: {reason}", by)
+    decision, release = switch(place, case, decision, nouns, bento, after=after, keeps=kept, key=key)
     return _steered(place, case, decision, release, quarantine=kept.id)
 
 
-def _keep(bento: Bento, back: Candidate | None, reason: str, by: str) -> Quarantine:
+def keep(bento: Bento, back: Candidate | None, reason: str, by: str) -> Quarantine:
     """Keep what was taken back from being released by the next turn; a model that serves again under another bento is free."""
     again = back is not None and bento.candidate == back.id
-    nouns = [bento.id] if again else [bento.id, bento.candidate]
-    return Quarantine(
-        subject=bento.id, nouns=tuple(sorted(nouns)), reason=reason, by=by, at=datetime.now(UTC)
-    )
+    kept = [bento.id] if again else [bento.id, bento.candidate]
+    return Quarantine(subject=bento.id, nouns=tuple(sorted(kept)), reason=reason, by=by, at=datetime.now(UTC))
 
 
 def _decide(
@@ -223,12 +221,13 @@ def _decide(
     )  # as the release asks: None where it learned from who was forgotten
     now = datetime.now(UTC)
     decision = verbs.decided(case, evaluation, candidate, beaten, by, now, sentences, stage, share)
-    return decision, _behind(place, evaluation, candidate, beaten, bento)
+    return decision, behind(place, evaluation, candidate, beaten, bento)
 
 
-def _behind(
+def behind(
     place: Place, evaluation: Evaluation, candidate: Candidate, champion: str | None, bento: Bento | None
 ) -> tuple[Noun, ...]:
+    """Return the nouns that a decision about a candidate rests on."""
     found: list[Noun] = [_of(place, evaluation.dataset, Dataset), evaluation, candidate]
     if champion is not None and champion != candidate.id:
         found.append(_of(place, champion, Candidate))
@@ -271,11 +270,11 @@ def _packaged(place: Place, evaluation: Evaluation, candidate: Candidate) -> Ben
     return bento if bento is not None and bento.candidate == candidate.id else None
 
 
-def _switch(
+def switch(
     place: Place,
     case: UseCase,
     decision: Decision,
-    behind: tuple[Noun, ...],
+    nouns: tuple[Noun, ...],
     bento: Bento,
     *,
     after: int | None = None,
@@ -285,7 +284,7 @@ def _switch(
     """Record decision and release in one transaction; return both as they are on record."""
     known = place.catalog.epoch(case.name) if after is None else after
     taken = steps(place, recorder(place))
-    made = taken.switch(case, decision, behind, bento, known, keeps, asked=_asked(key))
+    made = taken.switch(case, decision, nouns, bento, known, keeps, asked=_asked(key))
     return made[0], made[1]
 
 
@@ -332,14 +331,15 @@ def _release(
 def _packaged_by(place: Place, decision: Decision) -> Bento | None:
     """Return the challenger's bento where the decision is about it: a stage more, and no package."""
     winner = _of(place, decision.winner or "", Candidate)
-    return _packaged(place, _measured(place, winner), winner)
+    return _packaged(place, measured(place, winner), winner)
 
 
 def _released(place: Place, decision: Decision) -> bool:
     return any(child.startswith("release-") for _, child in place.catalog.children(decision.id))
 
 
-def _measured(place: Place, candidate: Candidate) -> Evaluation:
+def measured(place: Place, candidate: Candidate) -> Evaluation:
+    """Return what was measured of a candidate last. InputError when nothing was."""
     found = [
         one for one in place.catalog.find(Evaluation, candidate.use_case) if one.candidate == candidate.id
     ]

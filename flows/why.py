@@ -26,14 +26,14 @@ def why(receipt_id: str, item: str | None, stages: Stages) -> dict[str, Any]:
     stub = _sound(place, receipt_id)
     _require_item(stub, item)
     with stages.stage("person"), recall(place) as remembered:
-        person = remembered.person(stub)
+        person, rules = remembered.person(stub), remembered.rules(stub)
     if person.missing is not None:
         raise UnavailableError(f"{person.missing}; without that nobody can say why")
     try:
         with stages.stage("ask", stub.bento), archived(place, stub) as child:
             plain = canonical.plain(stub)
-            kind, detail = judge(stub, child.answer(plain, person.view))
-            told = child.why(plain, person.view, item)
+            kind, detail = judge(stub, child.answer(plain, person.view, rules))
+            told = child.why(plain, person.view, item, rules)
     except NotArchived as fault:
         known = {"bento altered": IntegrityError}.get(fault.kind, UnavailableError)
         raise known(f"{fault.kind}: {fault}; without that bento nobody can say why") from fault

@@ -27,9 +27,9 @@ EXACT = 100_000  # items; up to here computing every product takes about a milli
 CONNECTIVITY, CAREFUL, WIDE = (
     16,
     128,
-    256,
+    512,
 )  # links per vector; candidates looked at when building, and when asked
-MARGIN = 2  # times as many candidates as are wanted
+MARGIN = 3  # times as many candidates as are wanted
 LONGEST = 0.02  # share of the vectors that stay outside of the graph
 PART_BYTES = 64 * 2**20  # of products at a time
 
@@ -50,6 +50,11 @@ class Vectors:
 
     def __len__(self) -> int:
         return len(self.vector_ID)
+
+    @property
+    def whole(self) -> "Vectors":
+        """The same vectors, without a graph: every product is computed."""
+        return Vectors(self.vector_ID, exact=len(self))
 
     def extended(self, vector_CD: np.ndarray) -> "Vectors":
         """Return these vectors and more behind them; the graph stays as it is, and the products of what is new are computed."""

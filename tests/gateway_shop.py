@@ -72,6 +72,13 @@ class Shop:
         self.processes[name] = subprocess.Popen(line, env=self.env, cwd=ROOT)
         await_url(f"http://127.0.0.1:{self.ports[name]}/readyz", self.processes[name])
 
+    def collector(self, port: int | None = None) -> None:
+        """Start the real collector."""
+        port = self.ports["collector"] = port or free_port()
+        line = [sys.executable, "-m", "bentos.collector", "--port", str(port)]
+        self.processes["collector"] = subprocess.Popen(line, env=self.env, cwd=ROOT)
+        await_url(f"http://127.0.0.1:{port}/livez", self.processes["collector"])
+
     def behave(self, name: str, **how: Any) -> None:
         httpx.post(f"http://127.0.0.1:{self.ports[name]}/behave", json=how).raise_for_status()
 

@@ -6,6 +6,7 @@ pseudonym elsewhere, and by their session.
 
 import gzip
 import json
+import os
 import shutil
 import sqlite3
 from contextlib import closing
@@ -15,10 +16,13 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from counterfoil import collected, segment
 from counterfoil.contracts import EVENT, ITEM, PERSON
-from counterfoil.pseudonym import pseudonym
+from counterfoil.pseudonym import fingerprint, pseudonym
 from counterfoil.receipts import Receipts
 from counterfoil.types import Receipt, ReceiptItem
+from feature_repo import recent
+from feature_repo.pushed import RecentStore
 from flows import inbox, sealing
 from flows.place import Place
 from tests.loop_shop import DAYS, END, START, small_case, turn, write_shop
@@ -71,8 +75,28 @@ def plant(place: Place) -> str:
     assert turned.release is not None
     answers(place, alias, turned.release.id)
     traces(home, alias)
+    lately(place, alias)
     shutil.copytree(home / ".dvc" / "cache", home.parent / "remote", dirs_exist_ok=True)
     return alias
+
+
+def lately(place: Place, alias: str) -> None:
+    """Leave what came in over HTTP: an event that has not landed, and what answers see of it, also in her session."""
+    visit = pseudonym("visit-of-anna-78", place.settings.pseudonym_key)
+    event = {
+        "id": "hers-late",
+        "time": NOON.isoformat(),
+        "kind": "click",
+        "person": alias,
+        "session": visit,
+        "item": "i001",
+    }
+    _, descriptor, _ = collected.begin(place.settings.events, fingerprint(place.settings.pseudonym_key), NOON)
+    segment.append(descriptor, segment.line(json.dumps(event, separators=(",", ":")).encode()))
+    os.close(descriptor)
+    entry = json.dumps(["hers-late", int(NOON.timestamp() * 1e6), "click", "i001", None, visit, None, None])
+    text = recent.text(0, [entry.encode()])
+    RecentStore(place.settings).write({alias: {recent.field_of(0): text}, visit: {recent.field_of(0): text}})
 
 
 def raw(home: Path) -> None:

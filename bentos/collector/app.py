@@ -5,6 +5,7 @@ import gc
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import orjson
@@ -12,14 +13,14 @@ from prometheus_client import generate_latest
 
 from bentos import inner
 from bentos.collector.body import Reader, Refused, Row
-from bentos.collector.clicks import Clicks
+from bentos.collector.clicks import COUNTED, HOUR, Clicks
 from bentos.collector.feed import Feed, Store, told
 from bentos.collector.log import Full, Log, Mark
 from bentos.collector.metrics import Metrics
 from bentos.collector.openapi import document
 from bentos.collector.window import Window
 from bentos.guard import Guard, Message, Receive, Refusal, Scope, Send
-from counterfoil import collected
+from counterfoil import canonical, collected
 from counterfoil.errors import UnavailableError
 from counterfoil.pseudonym import fingerprint
 from counterfoil.settings import Settings
@@ -47,8 +48,15 @@ class Collector:
     def start(self) -> None:
         """Take up what the log holds: the ids that were acknowledged, and what is not visible yet."""
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        hour_ago = time.time() - HOUR
         for path in collected.segments(self.folder):
-            self.window.keep(event["id"] for event in collected.events(path))
+            for event in collected.events(path):
+                self.window.keep((event["id"],))
+                if (
+                    event["kind"] in COUNTED
+                    and (at := canonical.utc_time(event["time"]).timestamp()) > hour_ago
+                ):
+                    self.clicks.note(SimpleNamespace(**{"receipt": None, "item": None, **event}), at)
         self.feed.start()
 
     async def close(self) -> None:

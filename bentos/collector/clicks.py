@@ -26,8 +26,8 @@ class Clicks:
         self._old: set[tuple[int, str, str]] = set()
         self._turned = clock()
 
-    def note(self, event: Any) -> None:
-        """Count an event that was accepted."""
+    def note(self, event: Any, at: float | None = None) -> None:
+        """Count an event that was accepted now, or that happened at a moment within the last hour (seconds since 1970)."""
         place, receipt = COUNTED.get(event.kind), event.receipt
         if place is None or receipt is None or event.item is None or (named := ID.fullmatch(receipt)) is None:
             return
@@ -38,7 +38,9 @@ class Clicks:
         if len(self._new) >= self._pairs // 2 or now - self._turned >= HOUR:
             self._old, self._new, self._turned = self._new, set(), now
         self._new.add(pair)
-        minute = self._minutes.setdefault(int(now) // STEP, defaultdict(lambda: [0, 0]))
+        minute = self._minutes.setdefault(
+            int(now if at is None else min(at, now)) // STEP, defaultdict(lambda: [0, 0])
+        )
         minute[named["segment"]][place] += 1
 
     def told(self) -> dict[str, Any]:

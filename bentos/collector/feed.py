@@ -75,8 +75,10 @@ class Feed:
         self.pushed = 0
 
     def start(self) -> None:
-        """Begin."""
+        """Begin with what the log has beyond what was visible last."""
+        self.behind_since = time.monotonic()
         self._thread.start()
+        self._wake.set()
 
     def tell(self, events: list[Told], mark: Mark) -> None:
         """Take events that are durable up to a mark; never waits."""

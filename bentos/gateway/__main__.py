@@ -48,7 +48,7 @@ async def serve(current: Settings) -> None:
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
-    gateway.last_good.close()
+    gateway.close()
 
 
 def main() -> None:

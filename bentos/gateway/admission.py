@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from bentos import inner
 from bentos.gateway.http import Reply, Request, failure
-from bentos.gateway.keys import Key, Keys, Scope, found
+from bentos.gateway.keys import SCOPES, Key, Keys, Scope, found
 from bentos.gateway.rates import Rates
 from counterfoil.errors import ConfigError, CounterfoilError
 from counterfoil.settings import Settings
@@ -13,7 +13,7 @@ from counterfoil.settings import Settings
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 OPEN_SCOPES: tuple[Scope, ...] = ("recommend", "events")
 ANYBODY = Key(id="", name="anybody", scopes=OPEN_SCOPES, rate=None, sha256="", made="")
-OURSELVES = Key(id="-", name="this installation", scopes=("admin",), rate=None, sha256="", made="")
+OURSELVES = Key(id="-", name="this installation", scopes=SCOPES, rate=None, sha256="", made="")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -10,6 +10,7 @@ from bentos.gateway.choice import Asked, propensity
 from bentos.gateway.http import Reply
 from bentos.gateway.services import Late, Lost, Service, Unreachable
 from bentos.gateway.tally import Outcome, Tally
+from bentos.gateway.traces import Span
 from bentos.routes import Route, Routes, assigned
 
 CHALLENGER_SHARE = 0.6  # of the time that is left: the champion needs the rest when it fails
@@ -33,6 +34,7 @@ class Question:
     id: bytes
     trace: bytes
     until: float
+    span: Span | None = None
 
 
 @dataclass(slots=True)
@@ -167,12 +169,23 @@ class Answering:
         return await self._sent(question, route, "shadow", 1.0, seconds)
 
     async def _sent(self, question: Question, route: Route, arm: str, chance: float, seconds: float) -> Reply:
-        service = self.service(route.url)
+        service, trace = self.service(route.url), question.trace
+        span = None
+        if question.span is not None:
+            span = question.span.child(f"{arm} {question.path}", release=route.release)
+            trace = span.headers()
         data = forward.message(
             service, question.path, question.body, self.token, id=question.id,
-            arm=arm, propensity=chance, seconds=seconds, trace=question.trace,
+            arm=arm, propensity=chance, seconds=seconds, trace=trace,
         )  # fmt: skip
-        return await service.ask(data, max(seconds, 0.001))
+        status = None
+        try:
+            reply = await service.ask(data, max(seconds, 0.001))
+            status = reply.status
+            return reply
+        finally:
+            if span is not None:
+                span.end(status)
 
     def _count(self, route: Route, outcome: Outcome, ms: float, reply: Reply | None, copy: bool) -> None:
         items = degraded = receipt = None
@@ -193,5 +206,5 @@ class Answering:
 
 def _outcome(reply: Reply) -> Outcome:
     if reply.status >= 500:
-        return "failed"
+        return "late" if reply.status == 504 else "failed"
     return "refused" if reply.status >= 400 else "answered"

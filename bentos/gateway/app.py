@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from bentos import inner
@@ -17,6 +18,7 @@ from bentos.gateway.last_good import LastGood
 from bentos.gateway.logs import AccessLog
 from bentos.gateway.services import Late, Lost, Service, Unreachable
 from bentos.gateway.tally import Tally
+from bentos.gateway.traces import Span, Traces
 from bentos.gateway.watch import POLL_SECONDS, Watched
 from bentos.guard import Refusal, check_headers
 from bentos.routes import FILE, Routes
@@ -25,7 +27,23 @@ from counterfoil.settings import Settings
 REQUEST = inner.REQUEST.encode()
 AGAIN = (b"retry-after", b"1")
 READY_SECONDS = 0.5
-Answer = Callable[[Request, Key, bytes], Awaitable[Reply]]
+
+
+@dataclass(slots=True)
+class Asking:
+    """A request that was let in: by which key, under which id, within which span."""
+
+    request: Request
+    key: Key
+    id: bytes
+    span: Span | None
+
+    def trace(self) -> bytes:
+        """Return the lines that tell a service which span it works in."""
+        return forward.trace_headers(self.request) if self.span is None else self.span.headers()
+
+
+Answer = Callable[[Asking], Awaitable[Reply]]
 
 
 class Gateway:
@@ -38,12 +56,13 @@ class Gateway:
         self.services: dict[str, Service] = {}
         self.watched = Watched(settings.run / FILE, self._taken)
         self.answering = Answering(self.service, lambda: self.watched.current, self.tally, token)
-        self.copies = Copies(self.answering)
+        self.copies = Copies(self.answering, lambda: self.running["recommend"] > 0)
         self.last_good = LastGood(settings, self.answering)
         self.access = AccessLog(settings.gateway_log_share)
         self.running = {"recommend": 0, "events": 0}
         self.room = {"recommend": settings.gateway_in_flight, "events": settings.gateway_events_in_flight}
         self.draining = False
+        self.traces = Traces(settings.otlp) if settings.otlp else None
         self._ready: tuple[float, Reply] | None = None
         self.answers: dict[str, Answer] = {
             **dict.fromkeys(("/recommend", "/next", "/similar", "/cart"), self._question),
@@ -66,10 +85,13 @@ class Gateway:
     async def handle(self, request: Request) -> Reply:
         """Answer a request, whatever it is."""
         id = forward.request_id(request)
+        span = None if self.traces is None else self.traces.begin(request, _path(request), id)
         try:
-            reply = await self._answered(request, id)
+            reply = await self._answered(request, id, span)
         except Refusal as refusal:
             reply = failure(refusal.status, refusal.kind, refusal.message)
+        if span is not None:
+            span.end(reply.status)
         reply.headers = [*(header for header in reply.headers if header[0] != REQUEST), (REQUEST, id)]
         if reply.status == 503 and reply.header(AGAIN[0]) is None:
             reply.headers.append(AGAIN)
@@ -100,6 +122,12 @@ class Gateway:
         if wrong is not None:
             self.access.log.error("keys not taken: %s", wrong)
 
+    def close(self) -> None:
+        """Write and send what waits."""
+        self.last_good.close()
+        if self.traces is not None:
+            self.traces.close()
+
     def _named(self) -> set[str]:
         routes = self.watched.current
         if routes is None:
@@ -107,13 +135,13 @@ class Gateway:
         held = [routes.champion.url, routes.collector, routes.challenger and routes.challenger.url]
         return {url for url in held if url}
 
-    async def _answered(self, request: Request, id: bytes) -> Reply:
+    async def _answered(self, request: Request, id: bytes, span: Span | None) -> Reply:
         if request.refusal is not None:
             raise request.refusal
         place = PLACES.get(request.path)
         if place is None:
             return failure(404, "unknown", "there is nothing here; GET /openapi.json says what there is")
-        if request.method != place.method:
+        if request.method != place.method and not (request.method == "HEAD" and place.method == "GET"):
             allowed = [(b"allow", place.method.encode())]
             return failure(
                 405, "method", f"{place.path} takes {place.method}, not {request.method[:16]}", allowed
@@ -121,36 +149,39 @@ class Gateway:
         key = self.admission.admitted(request, place)
         if isinstance(key, Reply):
             return key
+        asking = Asking(request, key, id, span)
         if place.scope not in self.room:
-            return await self.answers[place.path](request, key, id)
+            return await self.answers[place.path](asking)
         check_headers(request.headers)
         if not request.body:
             raise Refusal(422, "request", f"{place.path} takes a body, and this one is empty; send JSON")
         if b"content-type" not in request.headers:
             raise Refusal(415, "media_type", "the body has no Content-Type; send application/json")
-        return await self._within(place.scope, request, key, id)
+        return await self._within(place.scope, asking)
 
-    async def _within(self, scope: str, request: Request, key: Key, id: bytes) -> Reply:
+    async def _within(self, scope: str, asking: Asking) -> Reply:
         """Answer when there is room; turn away at once when there is none, so that those inside stay quick."""
         if self.running[scope] >= self.room[scope]:
             self.tally.stats.shed += 1
             return failure(503, "busy", f"{self.room[scope]} requests are being answered; ask again shortly")
         self.running[scope] += 1
         try:
-            return await self.answers[request.path](request, key, id)
+            return await self.answers[asking.request.path](asking)
         finally:
             self.running[scope] -= 1
 
-    async def _question(self, request: Request, key: Key, id: bytes) -> Reply:
+    async def _question(self, asking: Asking) -> Reply:
         routes = self.watched.current
         if routes is None:
             return _nobody()
+        request = asking.request
         question = Question(
             path=request.path,
             body=request.body,
-            asked=asked(request.body, key.id, request.address),
-            id=id,
+            asked=asked(request.body, asking.key.id, request.address),
+            id=asking.id,
             trace=forward.trace_headers(request),
+            span=asking.span,
             until=time.monotonic() + forward.budget(request, self.settings.gateway_budget_ms / 1000),
         )
         self.last_good.saw(question.asked.channel)
@@ -162,17 +193,17 @@ class Gateway:
         self.copies.offer(question, answered, routes.challenger)
         return answered.reply
 
-    async def _events(self, request: Request, key: Key, id: bytes) -> Reply:
+    async def _events(self, asking: Asking) -> Reply:
         """Pass events on as they came. Sent once: again only when the collector cannot have seen them."""
         routes = self.watched.current
         if routes is None or routes.collector is None:
             return _nobody()
         service = self.service(routes.collector)
         until = time.monotonic() + self.settings.gateway_events_ms / 1000
-        trace = forward.trace_headers(request)
+        request, trace = asking.request, asking.trace()
         while (left := until - time.monotonic()) > 0:
             data = forward.message(
-                service, "/events", request.body, self.token, id=id, arm="champion", propensity=1.0,
+                service, "/events", request.body, self.token, id=asking.id, arm="champion", propensity=1.0,
                 seconds=left, trace=trace,
             )  # fmt: skip
             try:
@@ -187,27 +218,27 @@ class Gateway:
                 )
         return failure(503, "away", "the collector is away, and has not seen these events; send them again")
 
-    async def _routes(self, request: Request, key: Key, id: bytes) -> Reply:
+    async def _routes(self, asking: Asking) -> Reply:
         """Say which routes are taken, and what is in flight to whom."""
         flight = {url: service.in_flight for url, service in self.services.items()}
         return told({**_plain(self.watched.current), "in_flight": flight})
 
-    async def _stats(self, request: Request, key: Key, id: bytes) -> Reply:
+    async def _stats(self, asking: Asking) -> Reply:
         return Reply(200, [JSON], stats.write(self._told()))
 
-    async def _metrics(self, request: Request, key: Key, id: bytes) -> Reply:
+    async def _metrics(self, asking: Asking) -> Reply:
         return Reply(200, [(b"content-type", metrics.TYPE)], metrics.text(self._told()))
 
-    async def _openapi(self, request: Request, key: Key, id: bytes) -> Reply:
+    async def _openapi(self, asking: Asking) -> Reply:
         return Reply(200, [JSON], openapi.document())
 
     def _told(self) -> stats.Stats:
         return self.tally.told(sum(self.running.values()))
 
-    async def _live(self, request: Request, key: Key, id: bytes) -> Reply:
+    async def _live(self, asking: Asking) -> Reply:
         return told({"alive": True})
 
-    async def _readiness(self, request: Request, key: Key, id: bytes) -> Reply:
+    async def _readiness(self, asking: Asking) -> Reply:
         """Ready is: the routes are known and the champion says that it is; looked at twice a second at most."""
         now = time.monotonic()
         if self.draining:
@@ -236,10 +267,15 @@ class Gateway:
         self.access.note(
             reply.status,
             request=id.decode("latin-1"),
-            path=request.path if request.path in PLACES else "other",
+            path=_path(request),
             ms=round((time.monotonic() - request.began) * 1000, 2),
             **({} if release is None else {"release": release.decode("latin-1")}),
         )
+
+
+def _path(request: Request) -> str:
+    """Return the route of a request; one word for all that are none, since a caller may make up any number."""
+    return request.path if request.path in PLACES else "other"
 
 
 def _nobody() -> Reply:
@@ -247,6 +283,4 @@ def _nobody() -> Reply:
 
 
 def _plain(routes: Routes | None) -> dict[str, Any]:
-    from dataclasses import asdict
-
     return {"use_case": None, "epoch": None} if routes is None else asdict(routes)

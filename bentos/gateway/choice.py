@@ -1,12 +1,29 @@
 """Who asks, and who answers: read off a body that is parsed once, for nothing else."""
 
 from dataclasses import dataclass
-from typing import Any
 
-import orjson
+import msgspec
 
 from bentos.guard import MAX_DEPTH, Refusal, depth
 from bentos.routes import Route, Routes
+
+
+class Context(msgspec.Struct):
+    """The part of a question's context that says who asks, undecoded."""
+
+    session: msgspec.Raw = msgspec.Raw()
+    channel: msgspec.Raw = msgspec.Raw()
+
+
+class Question(msgspec.Struct):
+    """The part of a question that says who asks, undecoded. The rest is checked for being JSON, and nothing is made of it."""
+
+    person: msgspec.Raw = msgspec.Raw()
+    context: msgspec.Raw = msgspec.Raw()
+
+
+NO_CONTEXT = Context()
+QUESTION, CONTEXT = msgspec.json.Decoder(Question), msgspec.json.Decoder(Context)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,25 +42,26 @@ def asked(body: bytes, key: str, address: str) -> Asked:
     if depth(body) > MAX_DEPTH:
         raise Refusal(400, "depth", f"the body nests deeper than {MAX_DEPTH} levels; flatten it")
     try:
-        content = orjson.loads(body)
-    except orjson.JSONDecodeError as fault:
+        read = QUESTION.decode(body)
+        context = CONTEXT.decode(read.context) if bytes(read.context)[:1] == b"{" else NO_CONTEXT
+        person, session, channel = map(_text, (read.person, context.session, context.channel))
+    except msgspec.ValidationError:
+        raise Refusal(422, "request", "the body is no JSON object; send one") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as fault:
         raise Refusal(422, "request", f"the body is no JSON ({fault}); send one JSON object") from None
-    if not isinstance(content, dict):
-        raise Refusal(422, "request", "the body is no JSON object; send one")
-    context = content.get("context")
-    context = context if isinstance(context, dict) else {}
-    person, session = _text(content.get("person")), _text(context.get("session"))
     if person is not None:
         who = f"person\0{person}"
     elif session is not None:
         who = f"session\0{session}"
     else:
         who = f"caller\0{key}\0{address}"
-    return Asked(who=who, channel=_text(context.get("channel")))
+    return Asked(who=who, channel=channel)
 
 
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) and value else None
+def _text(value: msgspec.Raw) -> str | None:
+    """Return a text that is not empty; None of anything else."""
+    text = bytes(value)
+    return (msgspec.json.decode(text, type=str) or None) if text[:1] == b'"' else None
 
 
 def propensity(routes: Routes, route: Route) -> float:

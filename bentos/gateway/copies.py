@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import orjson
@@ -16,6 +17,8 @@ log = logging.getLogger(__name__)
 WAITING = 64
 AT_ONCE = 2
 COPY_SECONDS = 1.0
+# A copy waits for a moment in which nobody else waits, but not for longer than this: it is to cost people nothing.
+LOOKS, LOOK_SECONDS = 25, 0.002
 
 
 @dataclass(slots=True)
@@ -30,8 +33,8 @@ class Copy:
 class Copies:
     """Copies that wait, and those who make them. Nothing here can slow an answer down but by the processor's time."""
 
-    def __init__(self, answering: Answering) -> None:
-        self.answering = answering
+    def __init__(self, answering: Answering, busy: Callable[[], bool]) -> None:
+        self.answering, self.busy = answering, busy
         self._waiting: asyncio.Queue[Copy] = asyncio.Queue(WAITING)
 
     def offer(self, question: Question, answered: Answered, challenger: Route | None) -> None:
@@ -52,10 +55,17 @@ class Copies:
     async def _worker(self) -> None:
         while True:
             copy = await self._waiting.get()
+            await self._quiet()
             try:
                 await self._make(copy)
             except Exception:  # a copy that fails must not end those that come after it
                 log.exception("a copy failed")
+
+    async def _quiet(self) -> None:
+        for _ in range(LOOKS):
+            if not self.busy():
+                return
+            await asyncio.sleep(LOOK_SECONDS)
 
     async def _make(self, copy: Copy) -> None:
         try:

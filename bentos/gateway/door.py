@@ -20,6 +20,7 @@ from bentos.guard import BODY_SECONDS, MAX_BYTES, Refusal
 
 log = logging.getLogger(__name__)
 SWEEP_SECONDS = 0.25
+DRAIN_LOOK_SECONDS = 0.01
 ONCE = frozenset((b"host", b"content-type", b"content-length", b"authorization", b"transfer-encoding"))
 
 
@@ -38,6 +39,7 @@ class Limits:
     linger_seconds: float = 2.0
     connections: int = 1_024
     waiting: int = 16  # requests of one connection that wait for the one before
+    held: int = 64_000_000  # bytes of all bodies that are being read or answered
 
 
 class Doors:
@@ -48,6 +50,7 @@ class Doors:
         self.open: set[Door] = set()
         self.tasks: set[asyncio.Task[None]] = set()
         self.closing = False
+        self.held = 0
         self.date = b""
 
     def door(self) -> "Door":
@@ -64,12 +67,15 @@ class Doors:
             await asyncio.sleep(SWEEP_SECONDS)
 
     async def drain(self, seconds: float) -> None:
-        """Let the requests that came be answered, then close every connection."""
+        """Let the requests that came, or have begun to come, be answered; then close every connection."""
         self.closing = True
-        for door in list(self.open):
-            door.close_if_idle()
-        if self.tasks:
-            await asyncio.wait(self.tasks, timeout=seconds)
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            for door in list(self.open):
+                door.close_if_idle()
+            if not self.open:
+                return
+            await asyncio.sleep(DRAIN_LOOK_SECONDS)
         for door in list(self.open):
             door.transport.close()
 
@@ -114,7 +120,9 @@ class Door(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget it. What is being answered goes on: it may have changed something already."""
         self.deaf = True
+        self.doors.held -= sum(len(request.body) for request in self.queue) + sum(map(len, self.parts))
         self.queue.clear()
+        self.parts.clear()
         self.doors.open.discard(self)
 
     def data_received(self, data: bytes) -> None:
@@ -141,10 +149,14 @@ class Door(asyncio.Protocol):
     def pause_writing(self) -> None:
         """Remember since when the caller reads nothing."""
         self.writing_until = time.monotonic() + self.limits.write_seconds
+        if not self.transport.is_closing():
+            self.transport.pause_reading()  # who reads no answers asks no more questions
 
     def resume_writing(self) -> None:
         """Forget it."""
         self.writing_until = None
+        if not self.transport.is_closing():
+            self.transport.resume_reading()
 
     # what the parser calls
 
@@ -193,7 +205,12 @@ class Door(asyncio.Protocol):
         self.size += len(part)
         if self.size > self.limits.body:
             raise self._too_large()
+        self.doors.held += len(part)
         self.parts.append(part)
+        if self.doors.held > self.limits.held:
+            raise Refusal(
+                503, "busy", f"bodies of {self.limits.held} bytes are being read; try again shortly"
+            )
 
     def on_message_complete(self) -> None:
         """Answer the request, after those before it."""
@@ -205,7 +222,7 @@ class Door(asyncio.Protocol):
         self.queue.append(request)
         if len(self.queue) > self.limits.waiting:
             self.deaf = True
-            self.transport.abort()
+            self.transport.abort()  # what waits is let go of when the connection is lost
             return
         self._next()
 
@@ -233,8 +250,8 @@ class Door(asyncio.Protocol):
             self.until = now + self.limits.write_seconds
 
     def close_if_idle(self) -> None:
-        """Close it when nothing is being answered."""
-        if not self.answering and not self.queue:
+        """Close it when nothing is being read or answered."""
+        if not self.answering and not self.queue and (self.stage == "idle" or self.deaf):
             self.transport.close()
 
     # ours
@@ -262,11 +279,13 @@ class Door(asyncio.Protocol):
 
     def _request(self, refusal: Refusal | None) -> Request:
         method = self.parser.get_method().decode("latin-1") if self.url else ""
+        body = self.parts[0] if len(self.parts) == 1 else b"".join(self.parts)
+        self.parts.clear()
         return Request(
             method=method,
             path=self.url.partition(b"?")[0].decode("latin-1"),
             headers=self.headers,
-            body=self.parts[0] if len(self.parts) == 1 else b"".join(self.parts),
+            body=body,
             address=self.address,
             began=self.began,
             keep=refusal is None,
@@ -288,6 +307,7 @@ class Door(asyncio.Protocol):
             log.exception("a request failed in the gateway")
             reply = failure(500, "fault", "the gateway failed on this request; its log says why")
         self.answering = False
+        self.doors.held -= len(request.body)
         if self.transport.is_closing():
             return
         keep = request.keep and not self.doors.closing

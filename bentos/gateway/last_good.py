@@ -20,13 +20,14 @@ from bentos.gateway.answering import ITEMS, RECEIPT, RELEASE, Answering, Questio
 from bentos.gateway.choice import Asked
 from bentos.gateway.http import JSON, Header, Reply, failure
 from bentos.gateway.services import Late, Lost, Unreachable
-from bentos.recommend.request import MAX_ITEMS, parse
+from bentos.recommend.asked import NOBODY, received
+from bentos.recommend.asked import Question as Asking
+from bentos.recommend.request import BODIES, MAX_ITEMS, Filters, Route, parse
 from bentos.routes import Routes
-from bentos.seam import NONCE_BYTES, FieldFault, response_body
+from bentos.seam import FieldFault, response_body
 from counterfoil import canonical
 from counterfoil.errors import UnavailableError
 from counterfoil.files import write_durably
-from counterfoil.pseudonym import pseudonym
 from counterfoil.receipts import Receipts
 from counterfoil.settings import Settings
 from counterfoil.types import Receipt, ReceiptItem
@@ -37,9 +38,9 @@ CHANNELS = 16  # that were asked by last, and that lists are kept for
 RENEW_SECONDS = 30.0
 RETRY_SECONDS = 1.0
 ASK_SECONDS = 2.0
-RECORD_SECONDS = 5.0
+RECORD_SECONDS = 0.1  # that writing a receipt has at least, when the time is over
 SOURCE = "last good"
-NOBODY = "nobody"
+ROUTES: dict[str, Route] = {f"/{route}": route for route in BODIES}
 SAYS = "the service is away: answered from the list that was last good for nobody in particular"
 DEGRADED: Header = (inner.DEGRADED.encode(), b"1")
 
@@ -96,26 +97,22 @@ class LastGood:
 
         Filters by shelf or price cannot be kept to, since the gateway knows no items: 503 as well.
         """
+        now = datetime.now(UTC)
+        route = ROUTES[question.path]
         try:
-            asked = parse(question.body)
+            asked = received(parse(question.body, route), now, self.key, route)
         except FieldFault as fault:
             return failure(422, "request", str(fault), fields=fault.fields)
         good = self.lists.get(question.asked.channel or "") or self.lists.get("")
-        filters = asked.filters
-        if (
-            good is None
-            or filters.categories
-            or filters.price_min is not None
-            or filters.price_max is not None
-        ):
+        if good is None or _beyond(asked.filters):
             return failure(
                 503, "away", "the service is away, and no list is kept that answers this; ask again shortly"
             )
-        excluded = set(filters.exclude)
+        excluded = {*asked.filters.exclude, *asked.items}
         chosen = [item for item in good.items if item["item"] not in excluded][: asked.n]
-        receipt = self._receipt(asked, good, chosen)
+        receipt = self._receipt(asked, good, chosen, now)
         try:
-            async with asyncio.timeout(RECORD_SECONDS):
+            async with asyncio.timeout(max(RECORD_SECONDS, question.until - time.monotonic())):
                 await asyncio.wrap_future(self.receipts.submit(receipt))
         except (UnavailableError, TimeoutError) as fault:
             log.error("an answer could not be recorded: %s", fault or "the disk is slow")
@@ -132,11 +129,7 @@ class LastGood:
         """Write what waits."""
         self.receipts.close()
 
-    def _receipt(self, asked: Any, good: Good, chosen: list[dict[str, Any]]) -> Receipt:
-        now = datetime.now(UTC)
-        moment = now if asked.context.time is None else asked.context.time.astimezone(UTC)
-        context = asked.context
-        person = getattr(asked, "person", None)
+    def _receipt(self, asked: Asking, good: Good, chosen: list[dict[str, Any]], now: datetime) -> Receipt:
         return Receipt(
             id=self.receipts.new_id(now),
             time=now,
@@ -144,16 +137,8 @@ class LastGood:
             release=good.release,
             bento=good.bento,
             epoch=good.epoch,
-            person=NOBODY if person is None else pseudonym(person, self.key),
-            request={
-                "n": asked.n,
-                "context": {
-                    "time": canonical.utc_text(moment),
-                    "session": None if context.session is None else pseudonym(context.session, self.key),
-                    "channel": context.channel,
-                },
-                "filters": asked.filters.model_dump(),
-            },
+            person=NOBODY if asked.person is None else asked.person,
+            request=dict(asked.recorded),
             items=tuple(
                 ReceiptItem(
                     item=item["item"],
@@ -167,7 +152,7 @@ class LastGood:
             features={"last_good": {"receipt": good.receipt, "at": good.at}},
             feature_time=None,
             degraded=(SAYS,),
-            nonce=secrets.token_hex(NONCE_BYTES),
+            nonce=asked.nonce,
         )
 
     async def _renewed(self) -> bool:
@@ -188,7 +173,7 @@ class LastGood:
 
     async def _asked(self, routes: Routes, channel: str) -> Good | None:
         context = {"context": {"channel": channel}} if channel else {}
-        body = orjson.dumps({"n": MAX_ITEMS, "filters": {"in_stock": True}, **context})
+        body = orjson.dumps({"n": MAX_ITEMS, "profile": False, "filters": {"in_stock": True}, **context})
         question = Question(
             path="/recommend",
             body=body,
@@ -222,6 +207,11 @@ class LastGood:
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as fault:
             log.error("the last good lists could not be read, and are made anew: %s", fault)
             return {}
+
+
+def _beyond(filters: Filters) -> bool:
+    """Say whether filters ask for what can only be told by who knows the items."""
+    return bool(filters.categories) or filters.price_min is not None or filters.price_max is not None
 
 
 def _good(reply: Reply, routes: Routes) -> Good | None:

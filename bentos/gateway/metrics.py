@@ -10,7 +10,7 @@ from bentos.gateway.stats import BOUNDS_MS, Counts, Stats, Told
 TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 EVERY = 5  # edges of the fine histogram that make one of the coarse: a factor of 1.6
 EDGES = tuple(range(0, len(BOUNDS_MS), EVERY))
-LABELS = ("release", "stage", "seen")  # seen: live or copy
+LABELS = ("release", "epoch", "stage", "seen")  # seen: live or copy
 KINDS = ("errors", "timeouts", "refused", "empty", "degraded")
 
 
@@ -53,7 +53,7 @@ def _of_releases(releases: list[Told]) -> Iterator[Metric]:
     took = HistogramMetricFamily("counterfoil_answer_seconds", "Time of answers by release", labels=LABELS)
     for told in releases:
         for seen, counts in (("live", told.live), ("copy", told.copies)):
-            labels = (told.release, told.stage, seen)
+            labels = (told.release, str(told.epoch), told.stage, seen)
             requests.add_metric(labels, counts.requests)
             for kind in KINDS:
                 kinds.add_metric((*labels, kind), getattr(counts, kind))

@@ -29,7 +29,7 @@ from bentos.recommend.request import BODIES
 from bentos.recommend.request import Route as Asked
 from bentos.release import Pointer, Released
 from bentos.seam import Seam, failure
-from bentos.startup import Loaded, await_probe, parse, start_probe
+from bentos.startup import Loaded, await_probe, parse, prepare, start_probe
 from counterfoil.errors import IntegrityError
 from counterfoil.pseudonym import require_same
 from counterfoil.receipts import Receipts
@@ -80,6 +80,7 @@ def begin(
     require_same(opened.about.get("key"), settings.pseudonym_key, released.bento)
     child = start_probe(opened)
     people.warm()
+    prepare(opened)
     await_probe(child, opened)
     loaded = parse(opened)
     pointer = Pointer(released, release_file)

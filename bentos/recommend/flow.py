@@ -3,7 +3,6 @@
 What an answer leaves behind is not decided here: the seam records whatever comes out.
 """
 
-import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -11,6 +10,7 @@ from datetime import datetime
 from typing import Any
 
 import numpy as np
+import orjson
 
 from bentos.recommend import recent
 from bentos.recommend.asked import NOBODY, Question, recalled, received
@@ -178,7 +178,7 @@ def receipt_items(chosen: Chosen, found: list[tuple[Reason, ...]], ids: list[str
     return tuple(
         ReceiptItem(item=ids[item], score=score, sources=sources, reasons=tuple(one.said for one in reasons))
         for item, score, sources, reasons in zip(
-            chosen.item_K.tolist(), chosen.score_K.tolist(), chosen.sources, found, strict=True
+            chosen.item_K.tolist(), short(chosen.score_K), chosen.sources, found, strict=True
         )
     )
 
@@ -198,12 +198,14 @@ def recorded_features(
     features, history = known.features, known.history
     rows = np.flatnonzero(np.isin(features.pair_item_N, chosen.item_K))
     pairs = {
-        ids[features.pair_item_N[row]]: named(features.pair_names, features.pair_NF[row])
-        for row in rows.tolist()
+        ids[item]: named(features.pair_names, values)
+        for item, values in zip(
+            features.pair_item_N[rows].tolist(), short(features.pair_NF[rows]), strict=True
+        )
     }
     out = {
         "service": about["feature_service"],
-        "person": named(features.person_names, features.person_PF[0]),
+        "person": named(features.person_names, short(features.person_PF[0])),
         "pairs": pairs,
         "history": {
             "rows": len(history),
@@ -221,9 +223,17 @@ def recorded_features(
     return out
 
 
-def named(names: tuple[str, ...], values_F: np.ndarray) -> dict[str, float | None]:
+def named(names: tuple[str, ...], values: list[float | None]) -> dict[str, float | None]:
     """Return values by name; what is not known is None."""
-    return {
-        name: value if math.isfinite(value) else None
-        for name, value in zip(names, values_F.tolist(), strict=True)
-    }
+    return dict(zip(names, values, strict=True))
+
+
+def short(values: np.ndarray) -> list[Any]:
+    """Return numbers with the fewest digits that tell a float32 from its neighbours: half of what a receipt would hold otherwise.
+
+    None for what is not finite.
+    """
+    told: list[Any] = orjson.loads(
+        orjson.dumps(np.ascontiguousarray(values), option=orjson.OPT_SERIALIZE_NUMPY)
+    )
+    return told

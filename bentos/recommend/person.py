@@ -219,7 +219,7 @@ def digest(person: Person) -> str | None:
     """
     if not len(person.item_ids):
         return None
-    told = hashlib.sha256("".join(f"{item}\0" for item in person.item_ids).encode())
+    told = hashlib.sha256(("\0".join(person.item_ids) + "\0").encode())
     told.update(person.time_us_N.astype("<i8").tobytes())
     told.update(person.quantity_N.astype("<f4").tobytes())
     return told.hexdigest()[:16]

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import repeat
 
 import numpy as np
 
@@ -22,14 +23,11 @@ class Lines:
 
 def lines_of(person: Person, items: Snapshot, as_of_us: int) -> Lines:
     """Number the person's interactions by the catalogue; what happened at `as_of_us` or later, or came back, is left out."""
-    numbers = list(map(items.index.get, person.item_ids))
-    if None in numbers:
-        strangers: dict[str, int] = {}
-        numbers = [
-            strangers.setdefault(name, len(items) + len(strangers)) if number is None else number
-            for name, number in zip(person.item_ids, numbers, strict=True)
-        ]
-    item_N = np.array(numbers, np.int32)
+    count = len(person.item_ids)
+    item_N = np.fromiter(map(items.index.get, person.item_ids, repeat(-1, count)), np.int32, count)
+    strangers: dict[str, int] = {}
+    for row in np.flatnonzero(item_N < 0).tolist():
+        item_N[row] = strangers.setdefault(person.item_ids[row], len(items) + len(strangers))
     kept_N = np.flatnonzero((person.time_us_N < as_of_us) & (person.quantity_N > 0))
     order_N = kept_N[np.lexsort((item_N[kept_N], person.time_us_N[kept_N]))]
     return Lines(

@@ -72,6 +72,7 @@ class Reasons:
         selling = selling[items.recent_I[selling] > 0]
         self._popular = dict(zip(selling.tolist(), range(1, len(selling) + 1), strict=True))
         self._since_I = sources.first_known(items)
+        self._counted = datetime.fromtimestamp(items.as_of_us / 1e6, UTC)
 
     def of(self, chosen: Chosen, known: Known) -> list[tuple[str, ...]]:
         """Return up to three sentences per chosen item, the most personal first; there is always one."""
@@ -79,24 +80,23 @@ class Reasons:
 
     def evidence(self, chosen: Chosen, known: Known) -> list[tuple[Reason, ...]]:
         """Return up to three reasons per chosen item, the most personal first; there is always one."""
-        counts = _own(known.features, chosen.item_K)
-        owned = frozenset(known.history.item_N.tolist())
+        counts, as_of_us = _own(known.features, chosen.item_K), known.asked.as_of_us
         shelves = dict(list(known.person.affinity.items())[:FAVOURITES])
         drawn = chosen.explored[0] if chosen.explored is not None and chosen.explored[2] else -1
-        partners = self.items.partner_IK[chosen.item_K].tolist()
+        near = bool(len(known.anchors) or len(known.here))
         out = []
-        for place, (item, names) in enumerate(zip(chosen.item_K.tolist(), chosen.sources, strict=True)):
+        for item, names in zip(chosen.item_K.tolist(), chosen.sources, strict=True):
             found = [
                 _NEW if item == drawn else _RULED if names == (RULE,) else None,
                 self._bought_before(item, counts),
-                self._near(item, names, known),
-                self._together(item, partners[place], owned, item in counts, names),
+                self._near(item, names, known) if near else None,
+                None if item in counts else self._together(item, names, known),
                 self._favourite(item, names, shelves),
-                self._selling(item, known.asked.as_of_us),
-                self._new(item, known.asked.as_of_us),
+                self._selling(item, as_of_us),
+                self._new(item, as_of_us),
             ]
-            given = tuple(reason for reason in found if reason)[:MAX_REASONS]
-            out.append(given or (self._source(names, bool(owned)),))
+            given = tuple([reason for reason in found if reason is not None][:MAX_REASONS])
+            out.append(given or (self._source(names, bool(len(known.history))),))
         return out
 
     def _bought_before(self, item: int, counts: Mapping[int, tuple[int, float, float]]) -> Reason | None:
@@ -140,13 +140,14 @@ class Reasons:
                 return int(anchors[int(worth_A.argmax())]), by_days
         return -1, False
 
-    def _together(
-        self, item: int, partners: list[int], owned: frozenset[int], own: bool, names: tuple[str, ...]
-    ) -> Reason | None:
-        """Name the partner that the person took, where such partners are why the item was proposed, not where it is their own."""
-        if own or item in owned or not _BY_PARTNERS.issuperset(names):
+    def _together(self, item: int, names: tuple[str, ...], known: Known) -> Reason | None:
+        """Name the partner that the person took, where such partners are why the item was proposed."""
+        if not len(known.history) or not _BY_PARTNERS.issuperset(names):
             return None
-        for place, partner in enumerate(partners[:NEARBY]):
+        owned = known.history.item_N
+        if item in owned:
+            return None
+        for place, partner in enumerate(self.items.partner_IK[item, :NEARBY].tolist()):
             if partner in owned and partner != item:
                 return Reason(
                     kind="together",
@@ -159,8 +160,10 @@ class Reasons:
         return "bought" if self.verb == "bought" else "chosen"
 
     def _favourite(self, item: int, names: tuple[str, ...], shelves: Mapping[str, float]) -> Reason | None:
+        if sources.SEGMENT not in names:
+            return None
         shelf = (self.items.category[item] or "").partition(" > ")[0]
-        if shelf not in shelves or sources.SEGMENT not in names:
+        if shelf not in shelves:
             return None
         return Reason(
             kind="shelf",
@@ -171,8 +174,7 @@ class Reasons:
     def _selling(self, item: int, as_of_us: int) -> Reason | None:
         if item not in self._popular:
             return None
-        said = "popular this month"
-        counted = datetime.fromtimestamp(self.items.as_of_us / 1e6, UTC)
+        said, counted = "popular this month", self._counted
         if as_of_us - self.items.as_of_us > MONTH_US:
             said = f"popular in the month before {counted:%-d %B %Y}"
         counts = {

@@ -50,8 +50,8 @@ def order(codes_CK: np.ndarray, wanted: Wanted) -> list[int]:
     nearest_K, left_K = np.zeros(count), np.ones(count, bool)
     left_K[list(wanted.pins.values())] = False  # they have their places
     counts = {row: np.zeros(int(codes_CK[row].max(initial=0)) + 1, np.int32) for row in wanted.caps}
-    for one in wanted.pins.values():
-        _count(counts, codes_CK, one)
+    for pinned in wanted.pins.values():
+        _count(counts, codes_CK, pinned)
     chosen: list[int] = []
     for place in range(wanted.n):
         one = wanted.pins.get(place)

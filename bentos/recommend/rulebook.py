@@ -41,7 +41,7 @@ def _names(name: str) -> Any:
     text = Annotated[
         str, StringConstraints(min_length=1, max_length=ITEM.field(name).max_length, strict=True)
     ]
-    return Annotated[list[text], Field(max_length=MAX_NAMED)]  # type: ignore[valid-type]
+    return Annotated[list[text], Field(max_length=MAX_NAMED)]
 
 
 class Checked(BaseModel):

@@ -10,7 +10,20 @@ from typing import Any
 import typer
 
 from counterfoil import settings, terminal
-from counterfoil.cli import data, keys, learn, ledger, loop, pages, people, proof, reach, standards, steer
+from counterfoil.cli import (
+    data,
+    keys,
+    learn,
+    ledger,
+    loop,
+    merchandise,
+    pages,
+    people,
+    proof,
+    reach,
+    standards,
+    steer,
+)
 from counterfoil.cli.app import app
 from counterfoil.errors import CounterfoilError, InputError
 
@@ -22,6 +35,7 @@ __all__ = [
     "ledger",
     "loop",
     "main",
+    "merchandise",
     "pages",
     "people",
     "proof",

@@ -57,13 +57,17 @@ def data_live(
     url: Annotated[str, typer.Option(help="The running service that is asked.")] = "http://127.0.0.1:3000",
     rounds: Annotated[int, typer.Option(min=1, help="How many visits.")] = 100,
     seed: Annotated[int, typer.Option()] = 0,
+    events: Annotated[
+        str | None, typer.Option(help="Send what they do to this gateway; default: land it.")
+    ] = None,
+    key: Annotated[str | None, typer.Option(help="The gateway's key, where it asks for one.")] = None,
     json: Json = False,
 ) -> None:
-    """Let simulated people answer what a running service shows them; what they do is landed."""
+    """Let simulated people answer what a running service shows them; what they do is landed, or sent."""
     from flows import intake
 
     with terminal.stages() as stages:
-        done = intake.live(folder, url, rounds, seed, stages)
+        done = intake.live(folder, url, rounds, seed, stages, events_url=events, key=key)
     terminal.emit(done, json, intake.show_live)
 
 

@@ -38,6 +38,7 @@ class Erased(UnknownError):
 
 
 HINTS = get_type_hints(Receipt)
+Entry = tuple[str, int, bytes, "Future[None]"]  # segment, number, payload, done once it is durable
 
 
 class Receipts:
@@ -52,7 +53,8 @@ class Receipts:
         self._segment = ""
         self._issued = SEGMENT_RECEIPTS
         self._open: dict[str, int] = {}
-        self._pending: queue.SimpleQueue[tuple[str, bytes, Future[None]] | None] = queue.SimpleQueue()
+        self._packers: dict[str, segment.Packer] = {}
+        self._pending: queue.SimpleQueue[Entry | None] = queue.SimpleQueue()
         self._writer: threading.Thread | None = None
 
     def new_id(self, time: datetime) -> str:
@@ -72,15 +74,15 @@ class Receipts:
 
     def submit(self, receipt: Receipt) -> "Future[None]":
         """Hand a receipt over for the next group; the future is done once it is durable, or holds UnavailableError."""
-        name = _parts(receipt.id)["segment"]
-        text = segment.line(canonical.encode(receipt))
+        named = _parts(receipt.id)
+        payload = canonical.encode(receipt)
         done: Future[None] = Future()
         done.set_running_or_notify_cancel()  # nobody may take back what is being written
         with self._lock:
             if self._writer is None:
                 self._writer = threading.Thread(target=self._write_groups, name="receipts", daemon=True)
                 self._writer.start()
-        self._pending.put((name, text, done))
+        self._pending.put((named["segment"], int(named["number"]), payload, done))
         return done
 
     def find(self, id: str) -> Receipt:
@@ -90,7 +92,7 @@ class Receipts:
         closed = path.with_suffix(sealed.SUFFIX)
         payload = sealed.find(closed, int(parts["number"]))
         if payload is None:
-            payload = segment.find(path, b'"id":"%b"' % id.encode())
+            payload = segment.find(path, b'"id":"%b"' % id.encode(), int(parts["number"]))
         if payload is None:  # it was sealed in between, or has left this machine
             self._bring(closed)
             payload = sealed.find(closed, int(parts["number"]))
@@ -187,18 +189,17 @@ class Receipts:
 
     def _write_groups(self) -> None:
         while group := self._next_group():
-            by_segment: dict[str, list[tuple[bytes, Future[None]]]] = {}
-            for name, text, done in group:
-                by_segment.setdefault(name, []).append((text, done))
+            by_segment: dict[str, list[Entry]] = {}
+            for entry in group:
+                by_segment.setdefault(entry[0], []).append(entry)
             for name, entries in by_segment.items():
                 self._commit(name, entries)
-        for descriptor in self._open.values():
-            os.close(descriptor)
-        self._open.clear()
+        for name in list(self._open):
+            self._close(name)
 
-    def _next_group(self) -> list[tuple[str, bytes, "Future[None]"]]:
+    def _next_group(self) -> list[Entry]:
         """Wait for one entry, then take what else is there; an empty list is the end."""
-        group: list[tuple[str, bytes, Future[None]]] = []
+        group: list[Entry] = []
         entry = self._pending.get()
         while entry is not None:
             group.append(entry)
@@ -209,32 +210,47 @@ class Receipts:
             self._pending.put(None)
         return group
 
-    def _commit(self, name: str, entries: list[tuple[bytes, "Future[None]"]]) -> None:
+    def _commit(self, name: str, entries: list[Entry]) -> None:
         fault: UnavailableError | None = None
         try:
-            segment.append(self._descriptor(name), b"".join(text for text, _ in entries))
+            segment.append(self._descriptor(name), self._lines(name, entries))
         except OSError as error:
             fault = UnavailableError(
                 f"receipts cannot be written to {self.folder}: {error.strerror}; free or mend the disk, then ask again"
             )
             self._abandon(name)
-        for _, done in entries:
+        for *_, done in entries:
             if fault is None:
                 done.set_result(None)
             else:
                 done.set_exception(fault)
 
+    def _lines(self, name: str, entries: list[Entry]) -> bytes:
+        """Return the lines of a group: the first of a segment is what all others are packed by."""
+        text = b""
+        for _, number, payload, _ in entries:
+            if name in self._packers:
+                text += self._packers[name].line(payload, number)
+            else:
+                self._packers[name] = segment.Packer(payload)
+                text += segment.line(payload)
+        return text
+
     def _descriptor(self, name: str) -> int:
         if name not in self._open:
             while len(self._open) >= OPEN:  # a late answer may still belong to the segment before the newest
-                os.close(self._open.pop(next(iter(self._open))))
+                self._close(next(iter(self._open)))
             self._open[name] = segment.create(self._path(name))
         return self._open[name]
+
+    def _close(self, name: str) -> None:
+        os.close(self._open.pop(name))
+        self._packers.pop(name, None)
 
     def _abandon(self, name: str) -> None:
         """Never write on after a half-written line: the next id begins a new segment."""
         if name in self._open:
-            os.close(self._open.pop(name))
+            self._close(name)
         with self._lock:
             self._issued = SEGMENT_RECEIPTS
 

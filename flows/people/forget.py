@@ -17,7 +17,7 @@ from counterfoil import terminal
 from counterfoil.errors import ConflictError, InputError, IntegrityError
 from counterfoil.terminal import Stages
 from counterfoil.types import Bento, Erasure, Quarantine, Verdict
-from flows import inbox
+from flows import collecting, inbox
 from flows.people import answers, certificate, journal, learned, record, retrain, versions
 from flows.people.identify import identify
 from flows.people.journal import Begun
@@ -53,6 +53,7 @@ def forget(
         inbox.land_waiting(
             place
         )  # what waits is landed data that came late: raw files are gone through once it is
+        collecting.collect(place)  # and so are events that came in over HTTP
         who, begun = _who(place, identify(place, person), by)
         target = _target(place, to, begun)
         finished = certificate.kept(place, begun.commitment).is_file()

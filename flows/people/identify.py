@@ -3,6 +3,7 @@
 from counterfoil.errors import InputError
 from counterfoil.landing.erase import sessions_of
 from counterfoil.pseudonym import pseudonym
+from flows import collecting
 from flows.people import raw
 from flows.people.who import PSEUDONYM, Who, who_of
 from flows.place import Place
@@ -20,4 +21,5 @@ def identify(place: Place, person: str) -> Who:
     known = PSEUDONYM.fullmatch(person) is not None
     alias = person if known else pseudonym(person, place.settings.pseudonym_key)
     name = raw.name_of(place, alias) if known else person
-    return who_of(place, alias, name, sessions_of(place.settings, alias))
+    sessions = {*sessions_of(place.settings, alias), *collecting.sessions_of(place, alias)}
+    return who_of(place, alias, name, tuple(sorted(sessions)))

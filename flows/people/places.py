@@ -10,6 +10,7 @@ from typing import Any
 
 from counterfoil.landing import erase as landing
 from feature_repo import erase as features
+from flows import collecting
 from flows.people import answers, raw, traces, versions
 from flows.people.who import Who
 from flows.place import Place
@@ -50,6 +51,16 @@ def _erase_online(place: Place, who: Who, commitment: str) -> None:
     features.erase_online(place.settings, who.pseudonym)
 
 
+def _recent(place: Place, who: Who) -> Iterator[Row]:
+    yield from features.recent_rows(place.settings, (who.pseudonym, *who.answered))
+
+
+def _erase_recent(place: Place, who: Who, commitment: str) -> None:
+    keys = (who.pseudonym, *who.answered)
+    collecting.tell_collector(place, "/-/forget", list(keys))  # it holds what it has not pushed yet
+    features.erase_recent(place.settings, keys)
+
+
 def _offline(place: Place, who: Who) -> Iterator[Row]:
     for partition, row in features.offline_rows(place.settings.features, who.pseudonym):
         yield {"partition": partition, **row}
@@ -71,6 +82,18 @@ def _anyway(remove: Callable[[Place, Who], None]) -> Callable[[Place, Who, str],
 # In this order they are taken away: what answers live first, receipts of answers last.
 PLACES: tuple[Holding, ...] = (
     Holding(name="online", says="the online store of features", find=_online, remove=_erase_online),
+    Holding(
+        name="recent",
+        says="what happened lately, as answers see it",
+        find=_recent,
+        remove=_erase_recent,
+    ),
+    Holding(
+        name="collected",
+        says="events that came in over HTTP and have not landed yet",
+        find=lambda place, who: collecting.rows_of(place, who.pseudonym, who.answered),
+        remove=_anyway(lambda place, who: collecting.erase(place, who.pseudonym, who.answered)),
+    ),
     Holding(
         name="raw files",
         says="files that came in by the inbox, as they came",

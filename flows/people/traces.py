@@ -19,7 +19,8 @@ from flows.standards.journal import Journal
 LOGS, JOURNAL = "logs", "openlineage"
 # Walked by places of their own, or nobody's data: keys, heads, code and models of bentos.
 ELSEWHERE = {
-    "landing", "features", "receipts", "inbox", "simulated", "work", "bentoml", ".dvc", "keys", "checkpoints", "erasures",
+    "landing", "events", "features", "receipts", "inbox", "simulated", "work", "bentoml", ".dvc", "keys", "checkpoints",
+    "erasures",
 }  # fmt: skip
 INSTEAD = "forgotten"
 SQLITE = b"SQLite format 3\x00"

@@ -46,5 +46,6 @@ def who_of(
 ) -> Who:
     """Return the person of a pseudonym, with what is known of them."""
     key = place.settings.pseudonym_key
-    answered = tuple(pseudonym(session, key) for session in sessions)
+    # sessions of events that came in over HTTP are pseudonyms already
+    answered = tuple(one if PSEUDONYM.fullmatch(one) else pseudonym(one, key) for one in sessions)
     return Who(pseudonym=alias, name=name, sessions=sessions, answered=answered, events=events)

@@ -86,7 +86,12 @@ class SequenceModel:
         dense.check(query, k, len(self._bias_I))
         with one_thread():
             found = self._sooner(query, k) if query.people == 1 and coarse.ready(query.items) else None
-            return found or dense.rank(query, k, self.config.family, self._score)
+        return found or self.exactly(query, k)
+
+    def exactly(self, query: Query, k: int) -> Ranking:
+        """Return what `recommend` does, by every product."""
+        with one_thread():
+            return dense.rank(query, k, self.config.family, self._score)
 
     @cached_property
     def _coarse(self) -> coarse.Coarse:

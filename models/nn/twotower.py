@@ -65,12 +65,20 @@ class TwoTower:
 
         Who took nothing gets what their features say, or what sells; later items of which nothing is said rank last.
         """
+        return self._ranked(query, k, exactly=False)
+
+    def exactly(self, query: Query, k: int) -> Ranking:
+        """Return what `recommend` would if every product were computed."""
+        return self._ranked(query, k, exactly=True)
+
+    def _ranked(self, query: Query, k: int, *, exactly: bool) -> Ranking:
         dense.check(query, k, len(self.row_JD))
         k = min(k, query.items)
         item_PK = np.full((query.people, k), -1, np.int32)
         score_PK = np.full((query.people, k), -np.inf, np.float32)
         with one_thread(), torch.inference_mode():
             row_ID, vectors = self._catalogue(query.items, query.content)
+            vectors = vectors.whole if exactly else vectors
             start = 0
             for part in query.parts(ASKED_AT_ONCE):
                 span = slice(start, start + part.people)

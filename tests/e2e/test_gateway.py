@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -170,7 +171,7 @@ def test_a_shadow_that_is_slow_makes_copies_drop_and_nobody_wait(running: Shop, 
 def test_events_go_to_the_collector_as_they_came(running: Shop) -> None:
     body = b'{"events": [ {"id": "1"}, {"id": "2"} ]}'
     answer = httpx.post(f"{running.url}/events", content=body, headers={"content-type": "application/json"})
-    assert (answer.status_code, answer.json()) == (200, {"rows": [{"taken": True}]})
+    assert (answer.status_code, answer.json()) == (200, {"rows": [{"taken": True}] * 2})
     assert running.seen("collector")[-1]["body"].encode() == body
 
 
@@ -252,8 +253,8 @@ def test_a_champion_that_hangs_is_answered_for_within_the_budget(running: Shop, 
             began = time.monotonic()
             assert ask(running, headers={inner.DEADLINE: "400"}).json()["degraded"] == [SAYS]
             took.append(time.monotonic() - began)
-        assert max(took) < 0.6
-        assert min(took[5:]) < 0.1  # by then it is left alone
+        assert max(took) < 0.9
+        assert min(took[5:]) < 0.25  # by then it is left alone
     finally:
         process.send_signal(signal.SIGCONT)
     wait_for(lambda: ask(running).json()["degraded"] == [])
@@ -284,6 +285,22 @@ def test_routes_that_are_wrong_or_older_are_not_taken(running: Shop, epoch: int)
         assert ask(running).status_code == 200
 
 
+def test_prometheus_reads_the_same_numbers(running: Shop) -> None:
+    from prometheus_client.parser import text_string_to_metric_families
+
+    text = httpx.get(f"{running.url}/metrics", headers=running.inside).text
+    told = {family.name: family for family in text_string_to_metric_families(text)}
+    champions = [one for one in running.stats().releases if one.release == "release-champ"]
+    requests = [
+        sample.value
+        for sample in told["counterfoil_requests"].samples
+        if sample.labels["release"] == "release-champ" and sample.labels["seen"] == "live"
+    ]
+    assert sum(requests) == sum(one.live.requests for one in champions) > 0
+    counts = [s.value for s in told["counterfoil_answer_seconds"].samples if s.name.endswith("_count")]
+    assert sum(counts) > 0
+
+
 def test_no_name_of_a_person_is_written_anywhere(running: Shop) -> None:
     ask(running)
     name = PERSON["person"].encode()
@@ -307,8 +324,31 @@ def test_sigterm_lets_what_it_took_be_answered(tmp_path: Path) -> None:
             made.processes["gateway"].send_signal(signal.SIGTERM)
             return await asking
 
-        assert {reply.status for reply in asyncio.run(ending())} == {200}
+        with socket.create_connection(("127.0.0.1", made.port), timeout=10) as half:
+            half.sendall(b"POST /recommend HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n")
+            assert {reply.status for reply in asyncio.run(ending())} == {200}
+            half.sendall(b"content-length: 2\r\n\r\n{}")
+            assert half.recv(100).startswith(b"HTTP/1.1 200 OK")
         assert made.processes["gateway"].wait(5) == 0
+
+
+def test_more_than_there_is_room_for_is_turned_away_and_those_inside_stay_quick(tmp_path: Path) -> None:
+    """Ten times what fits: whoever is let in waits no longer for it, and afterwards all is as before."""
+    with shop(tmp_path / "home", COUNTERFOIL_GATEWAY_IN_FLIGHT="4") as made:
+        made.service("champ")
+        made.behave("champ", ms=20)
+        made.release(1, made.route("champ"))
+        made.gateway()
+        people = [f"p{number}" for number in range(2000)]
+        replies = load(made, people, at_once=40)
+        let_in = [reply for reply in replies if reply.status == 200]
+        turned = [reply for reply in replies if reply.status == 503]
+        assert len(let_in) + len(turned) == 2000 and min(len(let_in), len(turned)) > 20
+        assert {reply.header(b"retry-after") for reply in turned} == {b"1"}
+        told = made.stats()
+        assert told.shed == len(turned)
+        assert told.releases[0].live.quantile(0.9) < 100  # type: ignore[operator]
+        assert {reply.status for reply in load(made, people[:50], at_once=4)} == {200}
 
 
 def test_every_route_is_classified_and_wants_its_key(tmp_path: Path) -> None:

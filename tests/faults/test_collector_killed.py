@@ -59,7 +59,6 @@ def test_killed_right_after_an_acknowledgement_nothing_is_lost(home: Path) -> No
 
 def test_a_full_disk_answers_503_and_acknowledges_nothing(home: Path) -> None:
     with collector(home, limit=40_000) as running:
-        running.visible()
         told = set()
         for number in range(0, 2000, 100):
             answer = running.client.post(

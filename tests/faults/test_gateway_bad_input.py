@@ -1,5 +1,6 @@
 """What must not get through the gateway's door: each a clear 4xx in bounded time, or a closed connection."""
 
+import contextlib
 import re
 import socket
 import time
@@ -185,7 +186,9 @@ def test_methods_and_paths_that_there_are_none_of(running: Shop) -> None:
     answer = httpx.get(f"{running.url}/recommend")
     assert kind(answer) == (405, "method") and answer.headers["allow"] == "POST"
     assert kind(httpx.get(f"{running.url}/-/anything")) == (404, "unknown")
-    assert httpx.head(f"{running.url}/livez").status_code == 405
+    head = httpx.head(f"{running.url}/livez")
+    assert (head.status_code, head.content, head.headers["content-length"]) == (200, b"", "14")
+    assert httpx.head(f"{running.url}/recommend").status_code == 405
     assert httpx.options(f"{running.url}/recommend").status_code == 405
 
 
@@ -209,6 +212,41 @@ def test_slow_callers_are_told_so_and_cost_nobody_else_anything(running: Shop) -
     assert sorted(asked)[len(asked) // 2] < 0.5
     for wire in wires:
         wire.close()
+
+
+def test_a_caller_who_reads_nothing_is_not_written_to_without_end(running: Shop) -> None:
+    """Questions without end on one connection, whose answers nobody takes: reading stops, and so does memory's growth."""
+    process = psutil.Process(running.processes["gateway"].pid)
+    before = process.memory_info().rss
+    asking = b"GET /openapi.json HTTP/1.1\r\nhost: x\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", running.port)) as wire:
+        wire.settimeout(0.5)
+        sent = 0
+        try:
+            while sent < 20_000_000:
+                sent += wire.send(asking * 8)
+                time.sleep(0.001)
+        except (TimeoutError, ConnectionError):
+            pass
+    assert sent < 5_000_000
+    assert process.memory_info().rss - before < 16_000_000
+
+
+def test_bodies_that_never_end_are_bounded_together(running: Shop) -> None:
+    """Ninety callers each send most of a megabyte and then nothing: those beyond the bound are turned away at once."""
+    wires = []
+    for _ in range(90):
+        wire = socket.create_connection(("127.0.0.1", running.port), timeout=5)
+        wire.sendall(HEAD + b"content-length: 1000000\r\n\r\n" + b"x" * 900_000)
+        wires.append(wire)
+    turned = 0
+    for wire in wires[75:]:
+        wire.settimeout(1)
+        with contextlib.suppress(TimeoutError, ConnectionError):
+            turned += status(wire.recv(4096)) == 503
+    for wire in wires:
+        wire.close()
+    assert turned >= 10
 
 
 def test_memory_stays_where_it_is_under_what_is_refused(running: Shop) -> None:

@@ -102,3 +102,19 @@ def test_the_command_line_makes_lists_and_revokes(home: Path, capsys: pytest.Cap
     assert [one["name"] for one in run("list")["keys"]] == ["shop"]
     assert run("revoke", "shop")["revoked"]
     assert run("list")["keys"] == []
+
+
+def test_the_doctor_says_how_open_the_door_is(tmp_path: Path) -> None:
+    from types import SimpleNamespace
+
+    from counterfoil.settings import Settings
+    from flows.doctor import CHECKS
+
+    def found(**more: str) -> str:
+        return CHECKS["gateway"](SimpleNamespace(settings=Settings(home=tmp_path, **more)))[0]  # type: ignore[arg-type]
+
+    assert found() == "note"
+    assert found(gateway_host="0.0.0.0") == "wrong"
+    assert found(profile="production", pseudonym_key="ours") == "wrong"
+    Keys(tmp_path / "gateway").make("shop", ["recommend"], None)
+    assert found() == found(gateway_host="0.0.0.0") == "ok"

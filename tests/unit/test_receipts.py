@@ -4,13 +4,16 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from counterfoil import canonical, segment
 from counterfoil.errors import IntegrityError, UnavailableError, UnknownError
 from counterfoil.receipts import Receipts
+from counterfoil.receipts.recent import newest
 from counterfoil.types import Receipt, ReceiptItem
 
 NOON = datetime(2026, 4, 12, 12, 0, 3, tzinfo=UTC)
@@ -184,3 +187,57 @@ def test_a_write_costs_less_than_half_a_millisecond(tmp_path: Path) -> None:
         taken.append((time.perf_counter() - start) * 1000)
     # The bar is 0.5 ms at the median on a quiet machine; a shared one gets four times that before it is called a fault.
     assert sorted(taken)[150] < 2.0
+
+
+# packed lines
+
+
+def wide(id: str, said: str) -> Receipt:
+    """Return a receipt as large as those of a service: features of many digits, words that come again."""
+    features = {f"feature_{number}_of_the_person": (number + len(said)) / 7 for number in range(60)}
+    return replace(
+        receipt(id), features={"person": features, "said": said}, rules=("only what is in stock",) * 20
+    )
+
+
+def test_receipts_of_a_segment_are_packed_by_its_first_and_come_back_as_they_were(tmp_path: Path) -> None:
+    receipts = Receipts(tmp_path)
+    # line breaks and escapes must not lie within a line, whatever deflate makes
+    written = [wide(receipts.new_id(NOON), f"{number} \n \x1b ä" * 3) for number in range(200)]
+    for one in written:
+        receipts.write(one)
+    [path] = tmp_path.glob("*/*.jsonl")
+    lines = path.read_bytes().splitlines(keepends=True)
+    assert len(path.read_bytes().split(b"\n")) == 201
+    assert sum(map(len, lines[1:])) < len(lines[0]) * len(lines[1:]) / 4
+    assert [receipts.find(one.id) for one in written] == written
+    assert list(receipts.all()) == written
+    assert newest(receipts, 3) == written[:-4:-1]
+    assert receipts.count() == 200
+
+
+def test_a_packed_line_that_was_altered_is_named_and_so_is_a_first_one(tmp_path: Path) -> None:
+    receipts = Receipts(tmp_path)
+    written = [wide(receipts.new_id(NOON), "a") for _ in range(3)]
+    for one in written:
+        receipts.write(one)
+    [path] = tmp_path.glob("*/*.jsonl")
+    whole = path.read_bytes()
+    second = whole.index(b"\n") + 1
+    for at in range(second, whole.index(b"\n", second)):
+        if at != second + 8:  # the space behind the checksum
+            path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+            with pytest.raises(IntegrityError, match="wrong checksum"):
+                list(receipts.all())
+    path.write_bytes(whole.replace(b"champion", b"Champion", 1))
+    with pytest.raises(IntegrityError, match="line 1 has the wrong checksum"):
+        receipts.find(written[2].id)
+
+
+def test_lines_of_before_there_were_packed_ones_are_read(tmp_path: Path) -> None:
+    receipts = Receipts(tmp_path)
+    written = [wide(receipts.new_id(NOON), "a") for _ in range(3)]
+    path = tmp_path / "2026-04-12" / f"{written[0].id.removeprefix('receipt-').rpartition('-')[0]}.jsonl"
+    path.parent.mkdir()
+    path.write_bytes(b"".join(segment.line(canonical.encode(one)) for one in written))
+    assert [receipts.find(one.id) for one in written] == written == list(receipts.all())

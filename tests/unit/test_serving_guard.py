@@ -4,6 +4,8 @@ from typing import Any
 
 import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bentos import guard
 from bentos.guard import Guard
@@ -150,3 +152,33 @@ def test_no_text_takes_long_to_judge(unit: bytes) -> None:
     start = time.process_time()
     guard.depth(text)
     assert time.process_time() - start < 1.0  # measured: 0.03 s; a quadratic one takes minutes
+
+
+def plain_depth(text: bytes) -> int:
+    """The depth by a walk that looks at one byte after another."""
+    level = deepest = at = 0
+    within = False
+    while at < len(text):
+        byte = text[at : at + 1]
+        if within and byte == b"\\":
+            at += 1
+        elif byte == b'"':
+            within = not within
+        elif not within:
+            level += (byte in b"[{") - (byte in b"]}")
+            deepest = max(deepest, level)
+        at += 1
+    return deepest
+
+
+ODD = st.text('[]{}"\\a/\n', max_size=12)
+ANY = st.recursive(
+    ODD | st.integers(0, 9),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(ODD, inner, max_size=3),
+)
+
+
+@given(ANY)
+def test_depth_is_that_of_a_plain_walk_whatever_is_in_strings(value: object) -> None:
+    text = orjson.dumps([value, ["{[" * 20]])
+    assert guard.depth(text) == plain_depth(text)

@@ -1,0 +1,31 @@
+"""Answers that no model made: copied by the gateway from an earlier answer, and held against the receipt of that one."""
+
+from counterfoil.errors import CounterfoilError
+from counterfoil.receipts import Receipts
+from counterfoil.types import Receipt
+from flows.draw import Replayed
+from flows.sameness import SAME
+
+MARK = "last_good"  # the feature under which a receipt names what it was copied from
+
+
+def is_copied(stub: Receipt) -> bool:
+    """Say whether a receipt is of an answer from the last good list."""
+    return MARK in stub.features
+
+
+def judged(receipts: Receipts, stub: Receipt) -> Replayed:
+    """Say whether an answer from the last good list holds the first items of the answer that it names, but for excluded ones."""
+    named = stub.features[MARK]["receipt"]
+    try:
+        origin = receipts.find(named)
+    except CounterfoilError as fault:
+        return Replayed(id=stub.id, bento=stub.bento, kind="cannot replay", detail=str(fault))
+    excluded = {*stub.request["filters"]["exclude"], *stub.request.get("items", ())}
+    left = [item for item in origin.items if item.item not in excluded][: stub.request["n"]]
+    kind, detail = SAME, ""
+    if [item.item for item in left] != [item.item for item in stub.items]:
+        kind, detail = "items", f"not the first items of {named}"
+    elif [(item.score, item.reasons) for item in left] != [(item.score, item.reasons) for item in stub.items]:
+        kind, detail = "words", f"other scores or reasons than {named} has"
+    return Replayed(id=stub.id, bento=stub.bento, kind=kind, detail=detail, notes=(f"copied from {named}",))

@@ -1,0 +1,286 @@
+"""What happened is visible to the next answer: pushed by the collector, read with the person's row, left out once that has it."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from starlette.testclient import TestClient
+
+from bentos import inner
+from bentos.collector.app import Collector, create
+from bentos.collector.feed import MARK, Feed, Told
+from bentos.collector.log import Mark
+from bentos.recommend.person import People
+from counterfoil.errors import UnavailableError
+from counterfoil.pseudonym import pseudonym
+from counterfoil.settings import Settings
+from feature_repo import erase, online, recent, repo
+from feature_repo.build import PERSON_SCHEMA, partition
+from feature_repo.online import OnlineFeatures
+from feature_repo.pushed import RecentStore, Serialised, entity_key
+from tests.collector_process import event
+from tests.unit.test_feature_erase import redis  # noqa: F401  # a fixture
+
+TOKEN = "t" * 40
+RECEIPT = "receipt-20260412T093401-7f3a9c1e-12"
+Open = Callable[[], TestClient]
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+@pytest.fixture(params=["sqlite", "redis"])
+def settings(request: pytest.FixtureRequest, home: Path) -> Settings:
+    """An installation on each of the two online stores."""
+    if request.param == "sqlite":
+        return Settings(home=home)
+    return Settings(home=home, online_store_url=request.getfixturevalue("redis"))
+
+
+@pytest.fixture
+def door(settings: Settings) -> Iterator[TestClient]:
+    with opened(settings) as client:
+        yield client
+
+
+def opened(settings: Settings) -> TestClient:
+    application = create(lambda: (Collector(settings, lambda: RecentStore(settings)), TOKEN))
+    return TestClient(application, headers={inner.TOKEN: TOKEN})
+
+
+def visible(door: TestClient) -> None:
+    until = time.monotonic() + 30
+    while door.get("/readyz").json()["behind_seconds"]:
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
+def named(settings: Settings, *names: str) -> list[str]:
+    return [pseudonym(name, settings.pseudonym_key) for name in names]
+
+
+def test_the_next_answer_knows_of_it_within_a_second(door: TestClient, settings: Settings) -> None:
+    visible(door)
+    people = People(lambda: OnlineFeatures(settings), deadline_seconds=20)
+    her, visit = named(settings, "ann", "visit")
+    people.find(her, now(), visit)
+    moment = (now() - timedelta(seconds=5)).isoformat()
+    lags = []
+    for number in range(5):
+        sent = event(number, person="ann", session="visit", item=f"i{number}", quantity=2.0, time=moment)
+        began = time.monotonic()
+        assert door.post("/events", json=sent).json()["accepted"] == 1
+        while len(people.find(her, now(), visit).recent.item_ids) <= number:
+            assert time.monotonic() - began < 10
+            time.sleep(0.01)
+        lags.append(time.monotonic() - began)
+    found = people.find(her, now(), visit).recent
+    assert found.item_ids == ("i0", "i1", "i2", "i3", "i4") and set(found.kinds) == {"click"}
+    assert found.here_N.all() and found.quantity_N.tolist() == [2.0] * 5
+    assert np.median(lags) < 1.0, lags
+
+
+def test_who_is_not_named_is_known_by_the_session_alone(door: TestClient, settings: Settings) -> None:
+    events = [
+        event(1, person=None, session="visit", item="tea"),
+        event(2, person="ann", session="visit", item="milk"),  # signed in meanwhile
+        event(3, person="ann", session="another visit", item="bread"),
+    ]
+    door.post("/events", json={"events": events})
+    visible(door)
+    store = OnlineFeatures(settings)
+    her, visit = named(settings, "ann", "visit")
+    session_alone = store.person(None, now(), visit).recent
+    assert session_alone.item_ids == ("tea", "milk") and session_alone.here.tolist() == [True, True]
+    both = store.person(her, now(), visit).recent
+    assert both.item_ids == ("tea", "milk", "bread") and both.here.tolist() == [True, True, False]
+    assert store.person(her, now()).recent.here.tolist() == [False, False]
+    assert store.person(*named(settings, "bob"), now()).recent.item_ids == ()
+
+
+def test_impressions_keep_their_place_and_receipt_and_crowd_nothing_out(
+    door: TestClient, settings: Settings
+) -> None:
+    bought = event(0, person="ann", kind="purchase", item="milk", quantity=3)
+    shown = [
+        event(n, person="ann", kind="impression", item=f"i{n}", position=n % 10 + 1, receipt=RECEIPT)
+        for n in range(1, 241)
+    ]
+    door.post("/events", json=bought)
+    for start in range(0, 240, 10):  # 24 pages of ten
+        door.post("/events", json={"events": shown[start : start + 10]})
+    visible(door)
+    found = OnlineFeatures(settings).person(*named(settings, "ann"), now()).recent
+    assert found.item_ids[0] == "milk" and found.quantities[0] == 3.0
+    assert len(found.item_ids) == recent.KEPT + 1 and found.item_ids[-1] == "i240"
+    assert (found.positions[-1], found.receipts[-1]) == (1, RECEIPT)
+
+
+def test_a_full_ring_keeps_the_latest(settings: Settings, home: Path) -> None:
+    her = "p" + "a" * 20
+    (home / "events").mkdir()
+    feed = Feed(home / "events", lambda: RecentStore(settings))
+    feed._store = RecentStore(settings)
+    base = int(now().timestamp() * 1e6) - 1_000_000
+    for number in range(150):
+        if number == 100:  # another process goes on where this one was
+            feed = Feed(home / "events", lambda: RecentStore(settings))
+            feed._store = RecentStore(settings)
+        entry = orjson.dumps([f"e{number}", base + number, "view", f"i{number}", None, None, None, None])
+        feed._push([Told((her,), entry)])
+    found = OnlineFeatures(settings).person(her, now()).recent
+    assert found.item_ids == tuple(f"i{number}" for number in range(150 - recent.PLACES, 150))
+
+
+def test_what_the_row_of_the_person_has_is_left_out(settings: Settings) -> None:
+    her = "p" + "a" * 20
+    as_of = now().replace(hour=0, minute=0, second=0, microsecond=0)
+    lists = {one.name: [] for one in PERSON_SCHEMA if pa.types.is_list(one.type)}
+    numbers = {one.name: 1.5 for one in PERSON_SCHEMA if one.type == pa.float32()}
+    row = {
+        **lists,
+        **numbers,
+        "person": her,
+        "event_timestamp": as_of,
+        "created": as_of,
+        "history_items": ["milk"],
+    }
+    path = partition(settings.features, "person", as_of)
+    path.parent.mkdir(parents=True)
+    pq.write_table(pa.Table.from_pylist([row], PERSON_SCHEMA), path)
+    repo.apply(settings)
+    online.materialise(settings, as_of)
+
+    def at(id: str, moment: datetime) -> bytes:
+        return orjson.dumps([id, recent.micros(moment), "view", id, None, None, None, None])
+
+    moments = {
+        "before": as_of - timedelta(microseconds=1), "just then": as_of,
+        "after": as_of + timedelta(seconds=1), "to come": as_of + timedelta(days=1),
+    }  # fmt: skip
+    texts = {recent.field_of(0): recent.text(0, [at(name, moment) for name, moment in moments.items()])}
+    RecentStore(settings).write({her: texts})
+    store, asked = OnlineFeatures(settings), as_of + timedelta(seconds=5)
+    view = store.person(her, asked)
+    assert view.history_items == ("milk",) and view.features["baskets"] == 1.5
+    assert view.recent.item_ids == ("just then", "after")
+    outlived = store.person(her, as_of + timedelta(days=settings.feature_ttl_days + 1))
+    assert outlived.expired and outlived.recent.item_ids == (), "a week later what happened has expired too"
+    late = as_of + timedelta(days=recent.DAYS, seconds=1)
+    assert store.person(her, late).recent.item_ids == ("after", "to come")
+
+
+def test_a_session_that_was_quiet_for_half_an_hour_is_over(settings: Settings) -> None:
+    visit, began = "p" + "b" * 20, now()
+    entry = orjson.dumps(["e", recent.micros(began), "view", "milk", None, visit, None, None])
+    RecentStore(settings).write({visit: {recent.field_of(0): recent.text(0, [entry])}})
+    store = OnlineFeatures(settings)
+    for minutes, here in ((29, [True]), (31, [False])):
+        found = store.person(None, began + timedelta(minutes=minutes), visit).recent
+        assert found.here.tolist() == here
+
+
+def test_a_collector_that_comes_back_makes_visible_what_was_only_durable(settings: Settings) -> None:
+    def away() -> Any:
+        raise UnavailableError("the online store is away")
+
+    application = create(lambda: (Collector(settings, away), TOKEN))
+    with TestClient(application, headers={inner.TOKEN: TOKEN}) as door:
+        told = door.post("/events", json={"events": [event(n, person="ann") for n in range(30)]}).json()
+        assert told["accepted"] == 30, "durable, if not visible"
+        assert door.get("/readyz").json()["ready"]
+    her = named(settings, "ann")[0]
+    with opened(settings) as door:
+        visible(door)
+        assert len(OnlineFeatures(settings).person(her, now()).recent.item_ids) == 30
+        mark = orjson.loads((settings.events / MARK).read_bytes())
+        assert mark["offset"] == (settings.events / mark["segment"]).stat().st_size
+    (settings.events / MARK).write_bytes(b"half")
+    with opened(settings) as door:  # reads all of it once more, and an event twice is an event once
+        visible(door)
+        assert len(OnlineFeatures(settings).person(her, now()).recent.item_ids) == 30
+
+
+def test_more_than_may_wait_is_read_from_the_log(settings: Settings) -> None:
+    with opened(settings) as door:
+        visible(door)
+    feed = Feed(settings.events, lambda: RecentStore(settings), waiting=5)
+    feed._missed = False
+    feed.tell([Told(("k",), b"[]")] * 3, Mark("a", 1))
+    assert not feed._missed and len(feed._waiting) == 3
+    feed.tell([Told(("k",), b"[]")] * 3, Mark("a", 2))
+    assert feed._missed and feed._waiting == []
+
+
+def test_what_is_held_is_handed_out_and_forgotten_while_the_collector_runs(
+    door: TestClient, settings: Settings
+) -> None:
+    her, visit = named(settings, "ann", "visit")
+    door.post("/events", json={"events": [event(n, person="ann", session="visit") for n in range(9)]})
+    door.post("/events", json=event(20, person="bob", session="other"))
+    visible(door)
+    rows = list(erase.recent_rows(settings, [her, visit]))
+    assert [row["id"] for row in rows if row["key"] == her] == [f"e{n}" for n in range(9)]
+    assert door.post("/-/forget", json=[her, visit]).json() == {"forgotten": 2}
+    erase.erase_recent(settings, [her, visit])
+    assert list(erase.recent_rows(settings, [her, visit])) == []
+    store = OnlineFeatures(settings)
+    assert store.person(her, now(), visit).recent.item_ids == ()
+    assert len(store.person(*named(settings, "bob"), now()).recent.item_ids) == 1
+    if settings.online_store_url is None:
+        for path in settings.features.glob("online.sqlite*"):
+            assert her.encode() not in path.read_bytes(), path
+    door.post("/events", json=event(30, person="ann", session="visit", item="tea"))
+    visible(door)
+    assert store.person(her, now(), visit).recent.item_ids == ("tea",), "nothing of before comes back"
+
+
+def test_old_texts_are_swept_away(home: Path) -> None:
+    settings = Settings(home=home)
+    store = RecentStore(settings)
+    store.write({"p" + "a" * 20: {recent.field_of(0): "[0]"}})
+    assert store.sweep(recent.micros(now() - timedelta(minutes=1))) == 0
+    assert store.sweep(recent.micros(now() + timedelta(minutes=1))) == 1
+
+
+def test_a_home_from_before_there_was_the_view_answers_without(home: Path) -> None:
+    settings = Settings(home=home)
+    store = repo.apply(settings)
+    store.delete_feature_view(recent.VIEW)
+    older = OnlineFeatures(settings)
+    assert older.person("p" + "a" * 20, now(), "p" + "b" * 20).recent.item_ids == ()
+    assert list(erase.recent_rows(settings, ["x"])) == [] and erase.erase_recent(settings, ["x"]) == 0
+
+
+def test_keys_and_values_are_feasts_own_to_the_byte(home: Path) -> None:
+    from feast.infra.key_encoding_utils import serialize_entity_key
+    from feast.protos.feast.types.Value_pb2 import Value
+
+    plain = Serialised(3)
+    for key in ("ann", "p" + "0" * 20, "ü" * 9):
+        assert plain.key(key) == serialize_entity_key(entity_key(key), entity_key_serialization_version=3)
+    for text in ("", "x", "y" * 127, "z" * 128, "ü" * 70_000):
+        assert plain.value(text) == Value(string_val=text).SerializeToString()
+
+
+def test_nobody_is_asked_nothing(home: Path) -> None:
+    class Watching:
+        asked: list[Any] = []
+
+        def person(self, person_id: str | None, moment: datetime, session: str | None = None) -> Any:
+            self.asked.append((person_id, session))
+            return replace(online._empty(), recent=recent.NOTHING)
+
+    people = People(Watching)
+    people.find(None, now())
+    people.find(None, now(), "p" + "b" * 20)
+    assert Watching.asked == [(None, "p" + "b" * 20)]
