@@ -21,7 +21,7 @@ import orjson
 
 from bench.serving import shop, whole
 from bench.serving.answer import plan
-from bench.serving.home import Home
+from bench.serving.home import USE_CASE, Home
 from bench.serving.load import in_process, percentiles
 from bentos import inner
 from counterfoil.errors import UnavailableError
@@ -65,17 +65,17 @@ def measure(
     """Return what requests saw of releases that came and went, and how soon each bad challenger was taken back."""
     with whole.running(home) as held:
         whole.champion_first(held, home)
-        others = whole.candidates(held.place)
+        other = whole.other(held, home)
         most = in_process(_plan(home, held, count=10_000_000, seconds=probe_seconds, connections=16))["rate"]
         rate = SHARE * most
         found: dict[str, Any] = {"most": most, "rate": round(rate, 1)}
-        found["shadow"] = _shadow(home, held, others[1], rate, 4 * probe_seconds)
-        found["switch"] = _switches(home, held, others[1], rate, requests)
+        found["shadow"] = _shadow(home, held, other, rate, 4 * probe_seconds)
+        found["switch"] = _switches(home, held, other, rate, requests)
         found["bad"] = {}
         for fault in bad:
             sys.stderr.write(f"  a bad challenger: {fault}\n")
             whole.champion_first(held, home)
-            found["bad"][fault] = _bad(home, held, others[1], fault, rate)
+            found["bad"][fault] = _bad(home, held, other, fault, rate)
     return found
 
 
@@ -92,9 +92,9 @@ def _switches(home: Home, held: whole.Whole, other: str, rate: float, requests: 
     commands = (
         ("promote", other, "--stage", "canary", "--share", str(CANARY), "--reason", "bench"),
         ("promote", other, "--stage", "champion", "--reason", "bench"),
-        ("rollback", whole.USE_CASE, "--reason", "bench"),
+        ("rollback", USE_CASE, "--reason", "bench"),
         ("promote", other, "--stage", "canary", "--share", str(CANARY), "--reason", "bench"),
-        ("withdraw", whole.USE_CASE, "--reason", "bench"),
+        ("withdraw", USE_CASE, "--reason", "bench"),
     )
     done: list[dict[str, Any]] = []
     seconds = requests / rate
@@ -160,7 +160,7 @@ def _shadow(home: Home, held: whole.Whole, other: str, rate: float, seconds: flo
     command_of(home, ("promote", other, "--stage", "shadow", "--reason", "bench"))
     await_routes(held)
     beside = in_process(asked)
-    command_of(home, ("withdraw", whole.USE_CASE, "--reason", "bench"))
+    command_of(home, ("withdraw", USE_CASE, "--reason", "bench"))
     await_routes(held)
     after = in_process(asked)
     without = (before["ms"]["p95"] + after["ms"]["p95"]) / 2
@@ -195,7 +195,7 @@ def _bad(home: Home, held: whole.Whole, other: str, fault: str, rate: float) -> 
     thread.join()
     kept = told.pop("kept")
     challenger = [a for a in kept if a["headers"].get(inner.RELEASE) not in (home.made["release"], None)]
-    left = held.place.catalog.challenger(whole.USE_CASE)
+    left = held.place.catalog.challenger(USE_CASE)
     exposed = {a["number"] % PEOPLE for a in challenger}
     everybody = {a["number"] % PEOPLE for a in kept}
     return {
@@ -221,7 +221,7 @@ def await_routes(held: whole.Whole) -> None:
     """Wait until the gateway has taken what the release table says."""
     from flows import machine
 
-    machine.await_routes(held.place, whole.USE_CASE)
+    machine.await_routes(held.place, USE_CASE)
 
 
 def command_of(home: Home, command: Sequence[str], spoilt: str | None = None) -> dict[str, Any]:

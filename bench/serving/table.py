@@ -30,6 +30,9 @@ def floor(told: Mapping[str, Any]) -> str:
         f" retrieval {found['retrieval']} (recall {recall})\n",
         *rows,
     ]
+    lines.append(
+        f"  CPU of the sum              {found['cpu_ms']:8.3f} ms, which a busy machine changes least\n"
+    )
     lines += [_row(f"sum, {way}", other["sum"]) for way, other in found["other"].items()]
     return "".join(lines)
 
@@ -41,7 +44,8 @@ def answer(told: Mapping[str, Any]) -> str:
     for name in services:
         found = told[name]
         lines.append(
-            f"{_row(name, found['ms'])[:-1]}  {found['ratio']:.2f} of the floor, {found['cpu_ms']:.2f} ms CPU"
+            f"{_row(name, found['ms'])[:-1]}  {found['ratio']:.2f} of the floor, CPU {found['cpu_ms']:.2f} ms,"
+            f" {found['cpu_ratio']:.2f} of the floor's"
             f"{_troubles(found)}\n"
         )
     lines.append("as many as can be had, and latency by load\n")
