@@ -26,7 +26,8 @@ from bench.serving.load import in_process, percentiles
 from bentos import inner
 from counterfoil.errors import UnavailableError
 
-REQUESTS, SHARE, CANARY, PEOPLE = 50_000, 0.5, 0.1, 5_000
+# Commands take a core for seconds: what is asked for meanwhile must fit beside them.
+REQUESTS, SHARE, CANARY, PEOPLE = 50_000, 0.3, 0.1, 5_000
 BAD_SHARE, BAD_SECONDS = 0.01, 60.0
 FAULTS = ("slow", "failing", "empty")
 ROOMS = ("counterfoil", "models", "feature_repo", "bentos", "flows")
@@ -79,9 +80,14 @@ def measure(
     return found
 
 
+def asking(home: Home) -> int:
+    """Return how many people ask."""
+    return min(PEOPLE, home.size.people)
+
+
 def _plan(home: Home, held: whole.Whole, **changes: Any) -> Any:
     """Return a plan of questions by many people through the door."""
-    people = [shop.person_id(number) for number in range(min(PEOPLE, home.size.people))]
+    people = [shop.person_id(number) for number in range(asking(home))]
     asked = [{"person": name, "n": 20, "context": {"time": home.made["as_of"]}} for name in people]
     bodies = tuple(orjson.dumps(one).decode() for one in asked)
     return plan(home, held.service, bodies=bodies, **changes)
@@ -105,10 +111,9 @@ def _switches(home: Home, held: whole.Whole, other: str, rate: float, requests: 
             if over.wait(max(0.0, began + seconds * (number + 0.5) / len(commands) - time.perf_counter())):
                 return
             at = time.perf_counter()
-            told = command_of(home, command)
-            done.append(
-                {"command": command[0], "at": at - began, "seconds": time.perf_counter() - at, "told": told}
-            )
+            told = _attempted(home, held, command)
+            seconds_taken = round(time.perf_counter() - at, 2)
+            done.append({"command": command[0], "at": round(at - began, 2), "seconds": seconds_taken, **told})
 
     began = time.perf_counter()
     actor = threading.Thread(target=act)
@@ -122,10 +127,22 @@ def _switches(home: Home, held: whole.Whole, other: str, rate: float, requests: 
     over.set()
     actor.join()
     kept = told.pop("kept")
-    return {**told, "commands": done, "releases": _counts(kept), **sticky(kept)}
+    return {**told, "commands": done, "releases": _counts(kept), **sticky(kept, asking(home))}
 
 
-def sticky(kept: Sequence[Mapping[str, Any]], people: int = PEOPLE) -> dict[str, Any]:
+def _attempted(
+    home: Home, held: whole.Whole, command: Sequence[str], spoilt: str | None = None
+) -> dict[str, Any]:
+    """Run a command, and let what it took back come again later; one that failed says so."""
+    try:
+        told = command_of(home, command, spoilt)
+    except UnavailableError as fault:
+        return {"ok": False, "said": str(fault)}
+    whole.lift(held.place)
+    return {"ok": True, "told": told}
+
+
+def sticky(kept: Sequence[Mapping[str, Any]], people: int) -> dict[str, Any]:
     """Say how many people came to one arm only, of those who asked twice or more while the same two releases answered.
 
     `kept` are answers as the load keeps them. While a challenger answers, whoever asks comes to it always or never: its interval
@@ -161,6 +178,7 @@ def _shadow(home: Home, held: whole.Whole, other: str, rate: float, seconds: flo
     await_routes(held)
     beside = in_process(asked)
     command_of(home, ("withdraw", USE_CASE, "--reason", "bench"))
+    whole.lift(held.place)
     await_routes(held)
     after = in_process(asked)
     without = (before["ms"]["p95"] + after["ms"]["p95"]) / 2
@@ -176,28 +194,19 @@ def _shadow(home: Home, held: whole.Whole, other: str, rate: float, seconds: flo
 
 def _bad(home: Home, held: whole.Whole, other: str, fault: str, rate: float) -> dict[str, Any]:
     """Let a spoilt challenger answer a share of the people; return how soon it was gone, and who had seen it."""
-
-    def begin() -> None:
-        command_of(
-            home,
-            ("promote", other, "--stage", "canary", "--share", str(BAD_SHARE), "--reason", fault),
-            spoilt=fault,
-        )
-
-    thread = threading.Thread(target=begin)
-    thread.start()
+    command = ("promote", other, "--stage", "canary", "--share", str(BAD_SHARE), "--reason", fault)
+    begun = _attempted(home, held, command, spoilt=fault)
     told = in_process(
         _plan(
             home, held, rate=rate, count=int(rate * BAD_SECONDS), seconds=BAD_SECONDS, connections=256, keep=True,
             watched=(inner.RELEASE,),
         )
     )  # fmt: skip
-    thread.join()
     kept = told.pop("kept")
     challenger = [a for a in kept if a["headers"].get(inner.RELEASE) not in (home.made["release"], None)]
     left = held.place.catalog.challenger(USE_CASE)
-    exposed = {a["number"] % PEOPLE for a in challenger}
-    everybody = {a["number"] % PEOPLE for a in kept}
+    exposed = {a["number"] % asking(home) for a in challenger}
+    everybody = {a["number"] % asking(home) for a in kept}
     return {
         **{name: told[name] for name in ("answered", "failed", "empty", "faults")},
         "answers_of_challenger": len(challenger),
@@ -205,7 +214,8 @@ def _bad(home: Home, held: whole.Whole, other: str, fault: str, rate: float) -> 
         if challenger
         else None,
         "exposed": len(exposed) / max(1, len(everybody)),
-        "taken_back": left is None,
+        "promoted": begun,
+        "taken_back": begun["ok"] and left is None,
         "challenger_ms": percentiles([1000 * (a["done"] - a["due"]) for a in challenger]),
     }
 

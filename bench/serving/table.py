@@ -111,7 +111,8 @@ def switch(told: Mapping[str, Any]) -> str:
         f"{found['asked']:,} requests at {told['rate']:,.0f} a second of {told['most']:,.0f} that can be had\n"
     ]
     for one in found["commands"]:
-        lines.append(f"  {one['command']} at {one['at']:.1f} s took {one['seconds']:.1f} s\n")
+        said = "" if one["ok"] else f": {one['said']}"
+        lines.append(f"  {one['command']} at {one['at']:.1f} s took {one['seconds']:.1f} s{said}\n")
     lines += [
         _row("while releases switch", found["ms"]),
         f"  longest gap between answers {found['gap_ms']:.0f} ms\n",

@@ -98,12 +98,25 @@ def champion_first(whole: Whole, home: Home) -> None:
 
     if whole.place.catalog.challenger(USE_CASE) is not None:
         steer.withdraw(whole.place, USE_CASE, "bench", "a measurement begins")
+    lift(whole.place)
     champion = whole.place.catalog.champion(USE_CASE)
     if champion is not None and champion.tag != home.made["bento"]:
         steer.rollback(whole.place, USE_CASE, "bench", "a measurement begins", home.made["release"])
     from flows import machine
 
     machine.await_routes(whole.place, USE_CASE)
+
+
+def lift(place: Place) -> None:
+    """Take whatever was taken back, and is kept from serving since, out of quarantine: it is to come again."""
+    from counterfoil.types import Quarantine
+    from flows.quarantine import end
+
+    every = [one for one, _ in place.catalog.recorded(Quarantine)]
+    lifted = {one.lifts for one in every}
+    for held in every:
+        if held.lifts is None and held.id not in lifted:
+            end(place, held.id, "the bench goes on", "bench")
 
 
 def other(whole: Whole, home: Home) -> str:
