@@ -94,13 +94,16 @@ def _plan(home: Home, held: whole.Whole, **changes: Any) -> Any:
 
 
 def _switches(home: Home, held: whole.Whole, other: str, rate: float, requests: int) -> dict[str, Any]:
-    """Ask for `requests` answers while a challenger comes as a canary, becomes champion, and is rolled back."""
+    """Ask for `requests` answers while a challenger goes from shadow to canary, becomes champion, and is rolled back.
+
+    It is packaged and started as a shadow before: what is measured is switching, not building.
+    """
+    first = _attempted(home, held, ("promote", other, "--stage", "shadow", "--reason", "bench"))
+    await_routes(held)
     commands = (
         ("promote", other, "--stage", "canary", "--share", str(CANARY), "--reason", "bench"),
         ("promote", other, "--stage", "champion", "--reason", "bench"),
         ("rollback", USE_CASE, "--reason", "bench"),
-        ("promote", other, "--stage", "canary", "--share", str(CANARY), "--reason", "bench"),
-        ("withdraw", USE_CASE, "--reason", "bench"),
     )
     done: list[dict[str, Any]] = []
     seconds = requests / rate
@@ -127,7 +130,15 @@ def _switches(home: Home, held: whole.Whole, other: str, rate: float, requests: 
     over.set()
     actor.join()
     kept = told.pop("kept")
-    return {**told, "commands": done, "releases": _counts(kept), **sticky(kept, asking(home))}
+    wanted = 1 + len(commands)
+    done.insert(0, {"command": "promote", "at": 0.0, "seconds": 0.0, **first})
+    return {
+        **told,
+        "commands": done,
+        "wanted": wanted,
+        "releases": _counts(kept),
+        **sticky(kept, asking(home)),
+    }
 
 
 def _attempted(

@@ -116,6 +116,7 @@ def switch(told: Mapping[str, Any]) -> str:
     lines += [
         _row("while releases switch", found["ms"]),
         f"  longest gap between answers {found['gap_ms']:.0f} ms\n",
+        verdict("commands done", sum(one["ok"] for one in found["commands"]), found["wanted"], "more"),
         verdict("failed requests at switches", found["failed"], 0, "less"),
         verdict("people who stay with one arm", found["sticky"] or 0.0, 1.0, "more"),
         _row("without a shadow", shadow["without_ms"]),
