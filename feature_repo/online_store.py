@@ -26,6 +26,7 @@ Row = tuple[EntityKey, dict[str, Value], datetime, datetime | None]
 BUSY_S = 30.0
 CACHE_KB = 64_000
 CHECKPOINT_PAGES = 8000
+KEYS_ASKED = 500  # by one statement
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -108,6 +109,17 @@ class NewestSqliteOnlineStore(SqliteOnlineStore):
         with conn:
             conn.execute("BEGIN IMMEDIATE")
             conn.executemany(_UPSERT.format(table=_table(config, table)), ((*row, at, at) for row in rows))
+
+    def read_texts(
+        self, config: RepoConfig, table: FeatureView, keys: Sequence[bytes]
+    ) -> Iterator[tuple[bytes, str, bytes]]:
+        """Yield (key, feature, value) of what is stored under keys, serialised as it is stored."""
+        conn = self._open(config, create=False)
+        for start in range(0, len(keys), KEYS_ASKED):
+            some = keys[start : start + KEYS_ASKED]
+            places = ", ".join("?" * len(some))
+            query = f"SELECT entity_key, feature_name, value FROM {_table(config, table)} WHERE entity_key IN ({places})"
+            yield from conn.execute(query, some)
 
     def expire(self, config: RepoConfig, table: FeatureView, before: datetime) -> int:
         """Delete the rows of a view that are older than a moment; return how many values went."""

@@ -13,6 +13,7 @@ from feature_repo.repo import apply, open_store
 if TYPE_CHECKING:
     from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 
+LETTERS = {ring.letter: place for place, ring in enumerate(recent.RINGS)}
 TICK = timedelta(microseconds=1)
 
 
@@ -39,8 +40,16 @@ class RecentStore:
         self._last = datetime.now(UTC)
         self._plain = Serialised(self._config.entity_key_serialization_version)
 
-    def numbers(self, keys: Sequence[str]) -> dict[str, int]:
-        """Return by key the number that its next text has."""
+    def numbers(self, keys: Sequence[str]) -> dict[str, list[int]]:
+        """Return by key, per ring, the number that the next text has."""
+        if hasattr(self._online, "read_texts"):
+            named = {self._plain.key(key): key for key in keys}
+            numbers = {key: [0] * len(recent.RINGS) for key in keys}
+            for name, field, value in self._online.read_texts(self._config, self._view, list(named)):
+                place, following = LETTERS[field[0]], recent.number_of(self._plain.text(value)) + 1
+                own = numbers[named[name]]
+                own[place] = max(own[place], following)
+            return numbers
         found = self._online.online_read(self._config, self._view, [entity_key(key) for key in keys])
         return {key: _next(values) for key, (_, values) in zip(keys, found, strict=True)}
 
@@ -97,6 +106,13 @@ class Serialised:
         content = text.encode()
         return b"".join((self._tag, _varint(len(content)), content))
 
+    def text(self, value: bytes) -> bytes:
+        """Return the text that a value holds."""
+        place = 1
+        while value[place] & 0x80:
+            place += 1
+        return value[place + 1 :]
+
     def _learn(self, length: int) -> tuple[bytes, bytes]:
         from feast.infra.key_encoding_utils import serialize_entity_key
 
@@ -131,6 +147,15 @@ def _rows(texts: Mapping[str, Mapping[str, str]], now: datetime) -> Iterator[Any
         yield entity_key(key), {field: Value(string_val=text) for field, text in told.items()}, now, now
 
 
-def _next(values: Any) -> int:
-    texts = () if values is None else [value.string_val for value in values.values() if value.string_val]
-    return 1 + max(map(recent.number, texts), default=-1)
+def _next(values: Any) -> list[int]:
+    texts = (
+        {} if values is None else {field: one.string_val for field, one in values.items() if one.string_val}
+    )
+    return [
+        1
+        + max(
+            (recent.number_of(text.encode()) for field, text in texts.items() if field[0] == ring.letter),
+            default=-1,
+        )
+        for ring in recent.RINGS
+    ]

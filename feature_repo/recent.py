@@ -1,8 +1,9 @@
-"""What happened since the features were built, as the online store holds it: a ring of texts per key, no transform.
+"""What happened since the features were built, as the online store holds it: two rings of texts per key, no transform.
 
-A key is the pseudonym of a person or of a session. Each push of its events takes the next place of the ring, so that what is
-written is as much as what happened; the oldest place is overwritten. A text is a JSON list: its number in the ring, then
-events about items, `[id, time_us, kind, item, quantity, session, position, receipt]` each. An event twice counts once.
+A key is the pseudonym of a person or of a session; one ring has what was shown, one what was done, so that the first crowds
+nothing out of the second. A ring's newest text takes events until it is full, then the next place has its turn: what is written
+is little more than what happened, and the oldest text is overwritten. A text is a JSON list: its number in the ring, then events
+about items, `[id, time_us, kind, item, quantity, session, position, receipt]` each. An event twice counts once.
 """
 
 from collections.abc import Iterable
@@ -18,17 +19,30 @@ SHOWN = "impression"
 DAYS = 7  # what features have not taken up after so long they will not: the text goes
 SESSION_SECONDS = 30 * 60  # a session that was quiet for so long is over
 KEPT = 100  # latest events that an answer sees of what was shown, and of all else
-PLACES, EVENTS = 64, 8  # texts of a key, and how many events one holds
+EVENTS = 16  # that a text holds
 
-FIELDS = tuple(f"e{place:02d}" for place in range(PLACES))
 
+@dataclass(frozen=True, slots=True)
+class Ring:
+    """Places for texts."""
+
+    letter: str
+    places: int
+
+    @property
+    def most(self) -> int:
+        """How many events fit, the newest text aside."""
+        return (self.places - 1) * EVENTS
+
+    def field(self, number: int) -> str:
+        """Return the feature that the text of that number goes to."""
+        return f"{self.letter}{number % self.places}"
+
+
+RINGS = (Ring("s", 8), Ring("d", 8))  # what was shown, and what was done
+FIELDS = tuple(ring.field(number) for ring in RINGS for number in range(ring.places))
 COLUMNS = ("id", "time_us", "kind", "item", "quantity", "session", "position", "receipt")
 Event = list[Any]  # in that order
-
-
-def field_of(number: int) -> str:
-    """Return the feature that the text of that number goes to."""
-    return FIELDS[number % PLACES]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,9 +71,9 @@ def text(number: int, entries: Iterable[bytes]) -> str:
     return (b"[%d,%b]" % (number, b",".join(entries))).decode()
 
 
-def number(told: str) -> int:
+def number_of(told: bytes) -> int:
     """Return the number of a text."""
-    return int(told[1 : told.index(",")])
+    return int(told[1 : told.index(b",")])
 
 
 def parse(texts: Iterable[str]) -> list[Event]:

@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import orjson
 
+from bentos import inner
 from counterfoil import canonical, terminal
 from counterfoil.errors import UnavailableError
 from counterfoil.landing import read_manifest
@@ -46,7 +47,7 @@ def demo(stages: Stages) -> dict[str, Any]:
         "release": release.id,
         "landed": landed,
         "answer": answer,
-        "ask_again": question(f"http://127.0.0.1:{place.settings.service_port}", asked),
+        "ask_again": question(f"http://127.0.0.1:{place.settings.gateway_port}", asked),
         "receipt": stub.id,
         "stub": stub,
         "lineage": lineage,
@@ -65,7 +66,8 @@ def _ask(place: Place, release: Release, asked: dict[str, Any], stages: Stages) 
         running = machine.serve(place, release)
     try:
         with stages.stage("answer"):
-            reply = httpx.post(f"{running.url}/recommend", json=asked, timeout=30)
+            token = {inner.TOKEN: inner.make_token(place.settings.run)}
+            reply = httpx.post(f"{running.url}/recommend", json=asked, headers=token, timeout=30)
     finally:
         if running.name not in before:
             processes.stop(running.name)

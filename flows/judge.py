@@ -67,16 +67,21 @@ def judge(
     seconds: float,
     counted: Counted,
     bounds_ms: Sequence[float],
+    waited: float | None = None,
 ) -> Ruling:
-    """Rule on a challenger that has been in its stage for so many seconds. No data is no promotion."""
+    """Rule on a challenger that has answered in its stage for so many seconds. No data is no promotion.
+
+    `waited` is how long ago it was released to that stage, which is what patience counts; by default as long as it has answered.
+    """
     faults = _faults(rollout, counted, bounds_ms)
     if faults:
         return Ruling(course="take back", sentences=tuple(faults))
     waits = _waits(rollout, stage, seconds, counted, bounds_ms)
     if not waits:
         return Ruling(course="advance", sentences=(_passed(rollout, seconds, counted, bounds_ms),))
-    if seconds >= rollout.patience_seconds:
-        spent = f"After {seconds:,.0f} s the patience of {rollout.patience_seconds:,.0f} s is spent."
+    waited = seconds if waited is None else waited
+    if waited >= rollout.patience_seconds:
+        spent = f"After {waited:,.0f} s the patience of {rollout.patience_seconds:,.0f} s is spent."
         return Ruling(course="take back", sentences=(spent, *waits))
     return Ruling(course="go on", sentences=tuple(waits))
 
@@ -175,10 +180,16 @@ class _Span(NamedTuple):
     when: str
 
 
+def _longer(counted: Counted) -> Arm:
+    """Return what says most of what is usual for the champion: early in a stage, the minute that reaches back before it."""
+    minute = counted.champion_minute
+    return minute if minute.requests > counted.champion.requests else counted.champion
+
+
 def _faults(rollout: Rollout, counted: Counted, bounds_ms: Sequence[float]) -> list[str]:
     """Return a sentence per ceiling that is surely broken, since the stage began or lately."""
     spans = (
-        _Span(counted.challenger, counted.champion, counted.champion, rollout.alpha, ""),
+        _Span(counted.challenger, _longer(counted), counted.champion, rollout.alpha, ""),
         _Span(
             counted.challenger_lately, counted.champion_minute, counted.champion_lately,
             rollout.alpha * WINDOW_SHARE, " lately",

@@ -356,14 +356,14 @@ def _earlier(place: Place, serving: Release, to: str | None) -> Release:
     for row in place.catalog.releases(serving.use_case):
         release = _of(place, row["id"], Release)
         served = release.stage == "champion" and release.epoch < serving.epoch
-        if served and release.bento != serving.bento and _may_serve(place, release):
+        if served and release.bento != serving.bento and may_serve(place, release):
             return release
     raise UnknownError(
         f"{serving.id} has no release before it with another bento; there is nothing to go back to"
     )
 
 
-def _may_serve(place: Place, release: Release) -> bool:
+def may_serve(place: Place, release: Release) -> bool:
     """Say whether an earlier release may come back: not what was rolled back itself, nor who learned from somebody forgotten."""
     bento = _of(place, release.bento, Bento)
     return hold(place, bento) is None and erased(place.catalog).learned(bento.candidate) is None

@@ -96,7 +96,7 @@ def lately(place: Place, alias: str) -> None:
     os.close(descriptor)
     entry = json.dumps(["hers-late", int(NOON.timestamp() * 1e6), "click", "i001", None, visit, None, None])
     text = recent.text(0, [entry.encode()])
-    RecentStore(place.settings).write({alias: {recent.field_of(0): text}, visit: {recent.field_of(0): text}})
+    RecentStore(place.settings).write({key: {recent.RINGS[1].field(0): text} for key in (alias, visit)})
 
 
 def raw(home: Path) -> None:

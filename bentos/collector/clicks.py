@@ -13,6 +13,7 @@ from counterfoil.receipts.store import ID
 HOUR = 3600
 STEP = 60
 PAIRS = 1_000_000
+SEGMENTS = 4096
 COUNTED = {"impression": 0, "click": 1}
 
 
@@ -25,6 +26,7 @@ class Clicks:
         self._new: set[tuple[int, str, str]] = set()
         self._old: set[tuple[int, str, str]] = set()
         self._turned = clock()
+        self._totals: dict[str, list[int]] = {}
 
     def note(self, event: Any, at: float | None = None) -> None:
         """Count an event that was accepted now, or that happened at a moment within the last hour (seconds since 1970)."""
@@ -42,9 +44,13 @@ class Clicks:
             int(now if at is None else min(at, now)) // STEP, defaultdict(lambda: [0, 0])
         )
         minute[named["segment"]][place] += 1
+        total = self._totals.setdefault(named["segment"], [0, 0])
+        total[place] += 1
+        if len(self._totals) > SEGMENTS:
+            del self._totals[next(iter(self._totals))]
 
     def told(self) -> dict[str, Any]:
-        """Return impressions and clicks of the last hour by segment."""
+        """Return impressions and clicks by segment: of the last hour, and (`totals`) since this process began."""
         first = int(self._clock()) // STEP - HOUR // STEP
         for minute in [minute for minute in self._minutes if minute <= first]:
             del self._minutes[minute]
@@ -58,5 +64,9 @@ class Clicks:
             "segments": {
                 segment: {"impressions": shown, "clicks": clicked}
                 for segment, (shown, clicked) in sorted(total.items())
+            },
+            "totals": {
+                segment: {"impressions": shown, "clicks": clicked}
+                for segment, (shown, clicked) in sorted(self._totals.items())
             },
         }

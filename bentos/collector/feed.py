@@ -7,7 +7,7 @@ may, the feed reads on in the log from there. An event twice is an event once, s
 import logging
 import threading
 import time
-from collections import OrderedDict, defaultdict
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -22,18 +22,19 @@ log = logging.getLogger(__name__)
 PUSH_SECONDS = 0.02
 PAUSE_SECONDS = 1.0
 WAITING = 200_000
-KEYS = 200_000
-MOST = recent.PLACES * recent.EVENTS
+KEYS = 50_000
 CHUNK = 20_000  # events in one transaction: of the same people's, several go into one text
 SWEEP_SECONDS = 600.0
 MARK = "visible.json"
+
+Newest = tuple[int, list[bytes]]
 
 
 class Store(Protocol):
     """The online store's side of the view."""
 
-    def numbers(self, keys: list[str]) -> dict[str, int]:
-        """Return by key the number that its next text has."""
+    def numbers(self, keys: list[str]) -> dict[str, list[int]]:
+        """Return by key, per ring, the number that the next text has."""
 
     def write(self, texts: dict[str, dict[str, str]]) -> None:
         """Store texts by key and feature."""
@@ -46,9 +47,10 @@ class Store(Protocol):
 
 
 class Told(NamedTuple):
-    """An event as the view has it: under which keys, and its entry."""
+    """An event as the view has it: under which keys, in which ring, and its entry."""
 
     keys: tuple[str, ...]
+    ring: int
     entry: bytes
 
 
@@ -66,7 +68,8 @@ class Feed:
         )
         self._forgotten: list[str] = []
         self._lock, self._wake = threading.Lock(), threading.Event()
-        self._numbers: OrderedDict[str, int] = OrderedDict()  # of the keys that were written to last
+        # per ring the number and entries of the newest text, of the keys that were written to last
+        self._newest: OrderedDict[str, list[Newest]] = OrderedDict()
         self._store: Store | None = None
         self._ended = False
         self._swept = time.monotonic()
@@ -123,7 +126,7 @@ class Feed:
                 self._store = None
                 with self._lock:
                     self._missed = True
-                self._numbers.clear()
+                self._newest.clear()
                 if ended:
                     return
                 time.sleep(PAUSE_SECONDS)
@@ -140,7 +143,7 @@ class Feed:
             self._waiting, self._missed = [], False
             gone, since = list(self._forgotten), time.monotonic()
         for key in gone:
-            self._numbers.pop(key, None)
+            self._newest.pop(key, None)
         if gone:
             self._store.forget(gone)
             with self._lock:
@@ -176,25 +179,35 @@ class Feed:
         if not events:
             return
         assert self._store is not None
-        fresh: defaultdict[str, list[bytes]] = defaultdict(list)
-        for keys, entry in events:
+        fresh: dict[str, tuple[list[bytes], list[bytes]]] = {}
+        for keys, ring, entry in events:
             for key in keys:
-                fresh[key].append(entry)
-        strange = [key for key in fresh if key not in self._numbers]
+                if (new := fresh.get(key)) is None:
+                    new = fresh[key] = ([], [])
+                new[ring].append(entry)
+        strange = [key for key in fresh if key not in self._newest]
         if strange:
-            self._numbers.update(self._store.numbers(strange))
-        self._store.write({key: self._texts(key, entries) for key, entries in fresh.items()})
+            for key, numbers in self._store.numbers(strange).items():
+                self._newest[key] = [(number, []) for number in numbers]
+        self._store.write({key: self._texts(key, new) for key, new in fresh.items()})
         self.pushed += len(events)
-        while len(self._numbers) > self._keys:
-            self._numbers.popitem(last=False)
+        while len(self._newest) > self._keys:
+            self._newest.popitem(last=False)
 
-    def _texts(self, key: str, entries: list[bytes]) -> dict[str, str]:
-        """Return the texts of a key's new events by feature, and move its ring on."""
-        number, texts = self._numbers.pop(key), {}
-        for start in range(max(0, len(entries) - MOST), len(entries), recent.EVENTS):
-            texts[recent.field_of(number)] = recent.text(number, entries[start : start + recent.EVENTS])
-            number += 1
-        self._numbers[key] = number  # the last of all to be forgotten
+    def _texts(self, key: str, new: tuple[list[bytes], list[bytes]]) -> dict[str, str]:
+        """Return the texts, by feature, that a key's new events make: each ring's newest text filled up, and those after it."""
+        newest, texts = self._newest[key], {}
+        for place, (ring, entries) in enumerate(zip(recent.RINGS, new, strict=True)):
+            if not entries:
+                continue
+            number, held = newest[place]
+            entries = held + entries[-ring.most :]
+            for start in range(0, len(entries), recent.EVENTS):
+                held = entries[start : start + recent.EVENTS]
+                texts[ring.field(number)] = recent.text(number, held)
+                number += 1
+            newest[place] = number - 1, held
+        self._newest.move_to_end(key)
         return texts
 
     def _noted(self) -> Mark | None:
@@ -224,7 +237,11 @@ def told(event: Any, time_us: int) -> Told | None:
     entry = orjson.dumps(
         (event.id, time_us, event.kind, item, event.quantity, session, event.position, event.receipt)
     )
-    return Told((person,) if session is None or session == person else (person, session), entry)
+    return Told(
+        (person,) if session is None or session == person else (person, session),
+        event.kind != recent.SHOWN,
+        entry,
+    )
 
 
 def told_of(path: Path, start: int) -> Iterator[tuple[Told, Mark]]:

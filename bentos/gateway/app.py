@@ -184,12 +184,13 @@ class Gateway:
             span=asking.span,
             until=time.monotonic() + forward.budget(request, self.settings.gateway_budget_ms / 1000),
         )
-        self.last_good.saw(question.asked.channel)
         answered = await self.answering.answer(question, routes)
         if answered is None:
             reply = await self.last_good.answer(question)
             self.tally.stats.last_good += reply.status == 200
             return reply
+        if answered.reply.status == 200:
+            self.last_good.saw(question.asked.channel)
         self.copies.offer(question, answered, routes.challenger)
         return answered.reply
 

@@ -6,6 +6,7 @@ leaves unrecorded. It says that it is degraded, and its receipt names the receip
 """
 
 import asyncio
+import contextlib
 import logging
 import secrets
 import time
@@ -70,7 +71,7 @@ class LastGood:
         self._changed = asyncio.Event()
 
     def saw(self, channel: str | None) -> None:
-        """Remember that somebody asks by this channel."""
+        """Remember that somebody was answered who asks by this channel; the first few channels are remembered."""
         if channel is not None and channel not in self._channels and len(self._channels) < CHANNELS:
             self._channels[channel] = None
             self._changed.set()
@@ -81,16 +82,16 @@ class LastGood:
 
     async def run(self) -> None:
         """Renew the lists again and again, until cancelled."""
+        retry = RETRY_SECONDS
         while True:
             self._changed.clear()
             well = await self._renewed()
-            wait = RENEW_SECONDS if well else RETRY_SECONDS
-            try:
-                async with asyncio.timeout(wait):
+            retry = RETRY_SECONDS if well else min(2 * retry, RENEW_SECONDS)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(RENEW_SECONDS if well else retry):
                     await self._changed.wait()
-                await asyncio.sleep(RETRY_SECONDS / 10)
-            except TimeoutError:
-                pass
+                retry = RETRY_SECONDS
+                await asyncio.sleep(RETRY_SECONDS / 10)  # whatever changes by the dozen is asked once
 
     async def answer(self, question: Question) -> Reply:
         """Answer from the list of the question's channel. 503 when there is none, none that fits, or no receipt can be kept.
@@ -184,7 +185,7 @@ class LastGood:
         )
         try:
             reply = await self.answering.unseen(question, routes.champion, ASK_SECONDS)
-            return _good(reply, routes) if reply.status == 200 else None
+            return _good(reply, routes, anything=channel not in self.lists) if reply.status == 200 else None
         except (Unreachable, Lost, Late):
             return None
         except (ValueError, TypeError, KeyError) as fault:
@@ -214,10 +215,10 @@ def _beyond(filters: Filters) -> bool:
     return bool(filters.categories) or filters.price_min is not None or filters.price_max is not None
 
 
-def _good(reply: Reply, routes: Routes) -> Good | None:
-    """Return the list of an answer; None of one that is empty or degraded itself."""
+def _good(reply: Reply, routes: Routes, *, anything: bool) -> Good | None:
+    """Return the list of an answer; None of one that is empty, or degraded itself where there is a better one."""
     told = orjson.loads(reply.body)
-    if not told["items"] or told["degraded"]:
+    if not told["items"] or (told["degraded"] and not anything):
         return None
     return Good(
         use_case=routes.use_case,

@@ -15,6 +15,7 @@ from bentos.recommend.known import Known
 from bentos.recommend.parts import Said
 from bentos.recommend.sources import Listed, Sources
 from bentos.snapshot import Snapshot
+from models.data import DAY_US
 from models.family import Model
 
 log = logging.getLogger(__name__)
@@ -22,7 +23,8 @@ RULE = "rule"  # the source of what is pinned
 LEFT_OUT = "the source {name} failed: left out"
 MOST_WIDE, LEAST_WIDE, TIMES_WIDE = 300, 50, 3  # candidates that are ordered anew, where anything is
 MOST_DRAWN = 50  # of each kind that the slot for learning draws from
-DECAY = 0.8  # an event of the session counts so much less than the next one
+HALF_US = 600_000_000  # an event of the session counts half of one that is ten minutes younger
+HALF_DAYS = 28.0  # so does a purchase of the history of one that is a month younger
 LIKENESS = {"next": 0.5, "recommend": 0.5, "similar": 1.0, "cart": 0.01}  # beside a bond, which counts 1
 
 
@@ -97,7 +99,7 @@ class Chooser:
         return self._merged(said, listed, k, degraded)
 
     def _merged(self, said: Chosen, listed: Listed, k: int, degraded: tuple[str, ...]) -> Chosen:
-        item_K, worth_K = sources.by_reciprocal_rank([said.item_K, listed.item_K])
+        item_K, worth_K = sources.in_turns(said.item_K, listed.item_K)
         item_K, worth_K = item_K[:k], worth_K[:k]
         names = dict(zip(said.item_K.tolist(), said.sources, strict=True))
         session = set(listed.item_K.tolist())
@@ -108,18 +110,22 @@ class Chooser:
                 (*names.get(item, ()), *((sources.SESSION,) if item in session else ()))
                 for item in item_K.tolist()
             ],
-            said=("merged with what goes with this session, by reciprocal rank",),
+            said=("in turns with what goes with this session",),
             degraded=degraded,
             by_model=False,
         )
 
     def _session(self, known: Known) -> Listed:
         """Return what goes with, or is like, the items of this session, the later ones counting more."""
-        weight_A = DECAY ** np.arange(len(known.here), dtype=np.float32)
+        weight_A = self._lately(known, np.array([time_us for _, time_us in known.did.values()]), HALF_US)
         lists = [self.sources.goes_with(known.here, weight_A), self.sources.alike(known.here, weight_A)]
         found = sources.summed(lists, (1.0, LIKENESS["next"]))
         listed = Listed(name=sources.SESSION, item_K=found.item_K.astype(np.int32), measure_K=found.worth_K)
         return sources.allowed(listed, known.query.allowed_I, known.excluded)
+
+    def _lately(self, known: Known, time_us_A: np.ndarray, half_us: float) -> np.ndarray:
+        """Return what events count for by their age alone, so that one more or less changes nothing for the others."""
+        return np.exp2((time_us_A - known.asked.as_of_us) / half_us).astype(np.float32)
 
     def _by_anchors(self, known: Known, k: int) -> Chosen:
         """Return what goes with the items that were named, or is like them."""
@@ -179,9 +185,10 @@ class Chooser:
 
     def _fillers(self, known: Known) -> list[tuple[str, Callable[[], Listed]]]:
         """Return the sources that fill a list, in their order; what is popular in the whole shop comes after them."""
-        latest = known.anchors if len(known.anchors) else known.history.item_N[::-1][: sources.ANCHORS]
-        anchors, first = np.unique(latest, return_index=True)
-        weight_A = (DECAY**first).astype(np.float32)
+        anchors, weight_A = known.anchors, np.ones(len(known.anchors), np.float32)
+        if not len(anchors):
+            anchors, first = np.unique(known.history.item_N[::-1][: sources.ANCHORS], return_index=True)
+            weight_A = self._lately(known, known.history.time_N[::-1][first], HALF_DAYS * DAY_US)
         found: list[tuple[str, Callable[[], Listed]]] = []
         if len(known.here):
             found.append((sources.SESSION, lambda: self._session(known)))
@@ -189,6 +196,9 @@ class Chooser:
             found.append((sources.HABIT, lambda: self.sources.due(known.features)))
         if len(anchors):
             found.append((sources.GOES_WITH, lambda: self.sources.goes_with(anchors, weight_A)))
+        if len(known.history):
+            moment = known.asked.as_of_us
+            found.append((sources.BRAND, lambda: self.sources.brand(known.history, moment)))
         found.append((sources.SEGMENT, lambda: self.sources.segment(self._aisles(known))))
         return found
 

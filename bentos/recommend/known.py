@@ -36,7 +36,9 @@ class Known:
     query: Query
     here: np.ndarray
     anchors: np.ndarray
-    did: Mapping[int, str]  # what was done last with the items of this session
+    did: Mapping[
+        int, tuple[str, int]
+    ]  # what was done last with the items of this session, and when, in microseconds
 
     @property
     def excluded(self) -> np.ndarray | None:
@@ -64,9 +66,7 @@ def gather(
     features = features_of(person, lines, items, about, as_of_us, cap)
     steering = steer.at(as_of_us, asked.route)
     rules = catalogue.rules(_filters(asked.filters, steer), history, as_of_us)
-    did = {
-        items.index[item]: kind for item, (kind, _) in interests(used.events).items() if item in items.index
-    }
+    did = {items.index[item]: last for item, last in interests(used.events).items() if item in items.index}
     anchors = _numbers(asked.items, items)
     parts = (rules.excluded, steering.excluded, _numbers(used.tired, items), anchors)
     excluded = _joined(parts)

@@ -1,8 +1,8 @@
 """Why an item is in the answer, in a person's words, from evidence: what they took, put into the cart, looked at; sales; novelty.
 
-A reason is given where the evidence moves the item: where leaving it out would let the item sink. Which kinds do is by whose
-proposal it stands there, and was measured (tests/quality/test_quality_reasons.py). Answers hold the sentence; who asks why is
-given the counts as well.
+A reason is given where the evidence moves the item: where leaving it out would let the item sink. By whose proposal it stands
+there decides which kinds do, as was measured (faithful.py, tests/quality/test_quality_reasons.py): sales, say, are no reason for
+what somebody takes anyway. Answers hold the sentence; who asks why is given the counts as well.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,9 +18,7 @@ from bentos.recommend.known import Known
 from bentos.snapshot import RECENT_DAYS, Snapshot
 from models.data import DAY_US, Features
 
-MAX_REASONS = 3
 POPULAR_RANK = 200
-FAVOURITES = 3
 NEARBY = 5  # partners of an item that a reason may name, the closest
 HABIT_TIMES = 3  # takings that make a habit
 MONTH_US = RECENT_DAYS * DAY_US
@@ -39,7 +37,7 @@ BESIDES = frozenset(
 )  # sources that are not the model's
 
 Kind = Literal[
-    "own", "together", "cart", "session", "like", "shelf", "selling", "new", "source", "chance", "rule"
+    "own", "together", "cart", "session", "like", "shelf", "brand", "selling", "source", "chance", "rule"
 ]
 
 
@@ -52,13 +50,14 @@ class Reason:
     counts: Mapping[str, Any] = field(default_factory=dict)
 
     def recorded(self, ids: Sequence[str]) -> list[str]:
-        """Return the evidence as a receipt keeps it: its kind, and the item or shelf that it is about where it is about one."""
+        """Return the evidence as a receipt keeps it: its kind, and the item, shelf or brand that it is about, if any."""
         if "partner" in self.counts:
             return [self.kind, ids[self.counts["partner"]]]
-        return [self.kind, self.counts["shelf"]] if "shelf" in self.counts else [self.kind]
+        about = self.counts.get("shelf") or self.counts.get("brand")
+        return [self.kind] if about is None else [self.kind, about]
 
 
-_NEW = Reason(kind="chance", said="shown to learn whether it is liked")
+_DRAWN = Reason(kind="chance", said="shown to learn whether it is liked")
 _RULED = Reason(kind="rule", said="chosen by the shop")
 
 
@@ -75,29 +74,53 @@ class Reasons:
         self._counted = datetime.fromtimestamp(items.as_of_us / 1e6, UTC)
 
     def of(self, chosen: Chosen, known: Known) -> list[tuple[str, ...]]:
-        """Return up to three sentences per chosen item, the most personal first; there is always one."""
+        """Return the sentences per chosen item, the most personal first; there is always one."""
         return [tuple(reason.said for reason in reasons) for reasons in self.evidence(chosen, known)]
 
     def evidence(self, chosen: Chosen, known: Known) -> list[tuple[Reason, ...]]:
-        """Return up to three reasons per chosen item, the most personal first; there is always one."""
+        """Return the reasons per chosen item, the most personal first; there is always one."""
         counts, as_of_us = _own(known.features, chosen.item_K), known.asked.as_of_us
-        shelves = dict(list(known.person.affinity.items())[:FAVOURITES])
         drawn = chosen.explored[0] if chosen.explored is not None and chosen.explored[2] else -1
-        near = bool(len(known.anchors) or len(known.here))
         out = []
         for item, names in zip(chosen.item_K.tolist(), chosen.sources, strict=True):
-            found = [
-                _NEW if item == drawn else _RULED if names == (RULE,) else None,
-                self._bought_before(item, counts),
-                self._near(item, names, known) if near else None,
-                None if item in counts else self._together(item, names, known),
-                self._favourite(item, names, shelves),
-                self._selling(item, as_of_us),
-                self._new(item, as_of_us),
-            ]
-            given = tuple([reason for reason in found if reason is not None][:MAX_REASONS])
+            if item == drawn or names == (RULE,):
+                out.append((_DRAWN if item == drawn else _RULED,))
+                continue
+            if BESIDES.issuperset(names):
+                found = self._of_others(item, names, counts, known, as_of_us)
+            elif item in counts:
+                found = [self._bought_before(item, counts)]
+            elif sources.SESSION in names:
+                found = [self._near(item, names, known)]
+            else:
+                found = [self._together(item, names, known), self._selling(item, as_of_us)]
+            given = tuple([reason for reason in found if reason is not None])
             out.append(given or (self._source(names, bool(len(known.history))),))
         return out
+
+    def _of_others(
+        self,
+        item: int,
+        names: tuple[str, ...],
+        counts: Mapping[int, tuple[int, float, float]],
+        known: Known,
+        as_of_us: int,
+    ) -> list[Reason | None]:
+        """Return the reasons of an item that the model did not propose: why each source did that proposed it."""
+        found: list[Reason | None] = []
+        if sources.SESSION in names or len(known.anchors):
+            found.append(self._near(item, names, known))
+        elif sources.GOES_WITH in names:
+            found.append(self._together(item, names, known))
+        if sources.HABIT in names:
+            found.append(self._bought_before(item, counts))
+        if sources.BRAND in names:
+            found.append(self._brand(item))
+        if sources.SEGMENT in names:
+            found += [self._favourite(item, known), self._selling(item, as_of_us)]
+        if FALLBACK in names:
+            found.append(self._selling(item, as_of_us))
+        return found
 
     def _bought_before(self, item: int, counts: Mapping[int, tuple[int, float, float]]) -> Reason | None:
         if item not in counts:
@@ -111,22 +134,19 @@ class Reasons:
 
     def _near(self, item: int, names: tuple[str, ...], known: Known) -> Reason | None:
         """Name what of the cart, of the session, or what else was named, brought the item in."""
-        if len(known.anchors) and not BESIDES.isdisjoint(names):
-            partner, by_days = self._closest(item, known.anchors)
-            title = self.items.titles[partner] if partner >= 0 else ""
-            if partner >= 0 and known.asked.route == "cart":
-                said = f"goes with {title} in your cart" if by_days else f"like {title} in your cart"
-                return Reason(kind="cart", said=said, counts={"partner": partner})
-            if partner >= 0:
-                said = f"often {self._together_word()} together with {title}" if by_days else f"like {title}"
-                return Reason(kind="like", said=said, counts={"partner": partner})
-        if sources.SESSION in names and len(known.here):
-            partner, by_days = self._closest(item, known.here)
-            if partner >= 0:
-                goes = "goes with" if by_days else "like"
-                said = f"{goes} {self.items.titles[partner]}, which you {_did(known.did[partner])} just now"
-                return Reason(kind="session", said=said, counts={"partner": partner})
-        return None
+        near = known.here if sources.SESSION in names else known.anchors
+        partner, by_days = self._closest(item, near)
+        if partner < 0:
+            return None
+        title, counts = self.items.titles[partner], {"partner": partner}
+        goes = f"goes with {title}" if by_days else f"like {title}"
+        if sources.SESSION in names:
+            said = f"{goes}, which you {_did(known.did[partner][0])} just now"
+            return Reason(kind="session", said=said, counts=counts)
+        if known.asked.route == "cart":
+            return Reason(kind="cart", said=f"{goes} in your cart", counts=counts)
+        together = f"often {self._together_word()} together with {title}"
+        return Reason(kind="like", said=together if by_days else goes, counts=counts)
 
     def _closest(self, item: int, anchors: np.ndarray) -> tuple[int, bool]:
         """Return the anchor that counts most for an item, by shared days first, else by likeness; -1: none does."""
@@ -159,16 +179,19 @@ class Reasons:
     def _together_word(self) -> str:
         return "bought" if self.verb == "bought" else "chosen"
 
-    def _favourite(self, item: int, names: tuple[str, ...], shelves: Mapping[str, float]) -> Reason | None:
-        if sources.SEGMENT not in names:
-            return None
+    def _favourite(self, item: int, known: Known) -> Reason | None:
         shelf = (self.items.category[item] or "").partition(" > ")[0]
-        if shelf not in shelves:
+        share = known.person.affinity.get(shelf)
+        if share is None:
             return None
+        said = f"from {shelf}, where you often {self.present}"
+        return Reason(kind="shelf", said=said, counts={"shelf": shelf, "share_of_history": share})
+
+    def _brand(self, item: int) -> Reason:
+        brand = self.items.brand.names[int(self.items.brand.code_I[item])]
+        since = datetime.fromtimestamp(int(self._since_I[item]) / 1e6, UTC)
         return Reason(
-            kind="shelf",
-            said=f"from {shelf}, where you often {self.present}",
-            counts={"shelf": shelf, "share_of_history": shelves[shelf]},
+            kind="brand", said=f"new from {brand}, which you like", counts={"brand": brand, "since": since}
         )
 
     def _selling(self, item: int, as_of_us: int) -> Reason | None:
@@ -184,12 +207,6 @@ class Reasons:
             "before": counted,
         }
         return Reason(kind="selling", said=said, counts=counts)
-
-    def _new(self, item: int, as_of_us: int) -> Reason | None:
-        first_us = int(self._since_I[item])
-        if not 0 <= as_of_us - first_us <= MONTH_US:
-            return None
-        return Reason(kind="new", said="new", counts={"since": datetime.fromtimestamp(first_us / 1e6, UTC)})
 
     def _source(self, names: tuple[str, ...], has_history: bool) -> Reason:
         said = f"others {self.verb} this often"

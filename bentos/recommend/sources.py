@@ -1,7 +1,7 @@
 """Candidates beside the model's: what goes with items, what is due again, what sells where somebody buys, what is new.
 
-Each source ranks by a measure of its own that says what it is; none of them was fitted to anything. Lists are merged by
-reciprocal rank (Cormack, Clarke, Buettcher, SIGIR 2009). Shapes: I items, K candidates, A anchors.
+Each source ranks by a measure of its own that says what it is; none of them was fitted to anything. Measures of different sources
+are never compared: lists are merged by places. Shapes: I items, K candidates, A anchors.
 """
 
 from collections.abc import Sequence
@@ -10,10 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from bentos.snapshot import RECENT_DAYS, Snapshot
-from models.data import DAY_US, Features
+from models.data import DAY_US, Features, Interactions
 
 SESSION, GOES_WITH, LIKE = "session", "goes with", "like it"
-HABIT, SEGMENT, NEW, POPULAR = "repurchase due", "popular in segment", "new", "fallback"
+HABIT, SEGMENT, POPULAR = "repurchase due", "popular in segment", "fallback"
+BRAND, NEW = "new from a brand", "new"
 MONTH_US = RECENT_DAYS * DAY_US
 MOST = 100  # of one source
 SMOOTH = 60  # of reciprocal ranks, as in the paper
@@ -86,6 +87,16 @@ class Sources:
         left_K = 1.0 - (as_of_us - self.first_us_I[item_K]) / MONTH_US
         return Listed(name=NEW, item_K=item_K, measure_K=left_K.astype(np.float32))
 
+    def brand(self, history: Interactions, as_of_us: int) -> Listed:
+        """Return what came within 28 days from brands that somebody takes, by the brand's share of the history and newness."""
+        fresh = self.new(as_of_us)
+        share_B = np.bincount(self.items.brand.code_I[history.item_N], minlength=len(self.items.brand.names))
+        share_B[0] = 0  # of no known brand
+        measure_K = fresh.measure_K * share_B[self.items.brand.code_I[fresh.item_K]] / max(1, len(history))
+        best = np.lexsort((fresh.item_K, -measure_K))
+        best = best[measure_K[best] > 0]
+        return Listed(name=BRAND, item_K=fresh.item_K[best], measure_K=measure_K[best].astype(np.float32))
+
     def popular(self, free_I: np.ndarray, count: int) -> Listed:
         """Return what sells most in the whole shop among what is free, by its share of the month's sales."""
         popular_I = self.items.popular_I
@@ -141,7 +152,8 @@ def summed(lists: Sequence[Listed], weights: Sequence[float], name: str | None =
 def by_reciprocal_rank(lists: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """Return the items of all lists (each best first, distinct), best first, and what their places are worth together.
 
-    The worth is the sum of 1 / (60 + place) over the lists that name the item; ties go to the earlier list, then place.
+    The worth is the sum of 1 / (60 + place) over the lists that name the item (Cormack, Clarke, Buettcher, SIGIR 2009); ties go to
+    the earlier list, then place.
     """
     item_N = np.concatenate(lists)
     worth_N = np.concatenate([1.0 / (SMOOTH + 1 + np.arange(len(one))) for one in lists])
@@ -149,6 +161,20 @@ def by_reciprocal_rank(lists: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndar
     worth_G = np.bincount(at_N, worth_N, len(item_G))
     best = np.lexsort((first_G, -worth_G))
     return item_G[best], worth_G[best]
+
+
+def in_turns(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the items of two lists (each best first, distinct) in turns, and 1 / the better of their places.
+
+    An item stands where the list that has it higher puts it; at equal places the first list goes before (balanced interleaving,
+    Radlinski, Kurup, Joachims, CIKM 2008). So what moves one item in its list moves no other past a third.
+    """
+    item_N = np.concatenate([first, second])
+    place_N = np.concatenate([np.arange(len(first)), np.arange(len(second))])
+    order_N = np.argsort(place_N, kind="stable")
+    _, at_G = np.unique(item_N[order_N], return_index=True)
+    kept = order_N[np.sort(at_G)]
+    return item_N[kept], 1.0 / (1 + place_N[kept])
 
 
 def _none(name: str) -> Listed:

@@ -16,6 +16,7 @@ VERBS = {
     "approve": ("flows.steer", "approve"),
     "promote": ("flows.steer", "promote"),
     "rollback": ("flows.steer", "rollback"),
+    "withdraw": ("flows.steer", "withdraw"),
     "radius": ("flows.blast", "radius"),
     "quarantine": ("flows.quarantine", "impose"),
     "export": ("flows.people.export", "export"),
@@ -38,14 +39,21 @@ def approve(place: Place, decision: str, by: str, note: str) -> dict[str, Any]:
     return _plain(_verb("approve")(place, decision, by, note))
 
 
-def promote(place: Place, candidate: str, by: str, reason: str) -> dict[str, Any]:
-    """Let a candidate serve."""
-    return _plain(_verb("promote")(place, candidate, by, reason))
+def promote(
+    place: Place, candidate: str, by: str, reason: str, stage: str | None = None, share: float | None = None
+) -> dict[str, Any]:
+    """Let a candidate serve, at a stage and to a share of the people, or as the rollout says."""
+    return _plain(_verb("promote")(place, candidate, by, reason, stage, share))
 
 
 def rollback(place: Place, use_case: str, by: str, reason: str) -> dict[str, Any]:
     """Let the release before serve again."""
     return _plain(_verb("rollback")(place, use_case, by, reason))
+
+
+def withdraw(place: Place, use_case: str, by: str, reason: str) -> dict[str, Any]:
+    """Take the challenger back."""
+    return _plain(_verb("withdraw")(place, use_case, by, reason))
 
 
 def quarantine(place: Place, subject: str, reason: str, by: str) -> dict[str, Any]:

@@ -4,7 +4,6 @@ Writes are committed in groups: whatever waits while the disk is busy goes down 
 """
 
 import base64
-import os
 import queue
 import re
 import secrets
@@ -52,7 +51,7 @@ class Receipts:
         self._lock = threading.Lock()
         self._segment = ""
         self._issued = SEGMENT_RECEIPTS
-        self._open: dict[str, int] = {}
+        self._open: dict[str, segment.Ahead] = {}
         self._packers: dict[str, segment.Packer] = {}
         self._pending: queue.SimpleQueue[Entry | None] = queue.SimpleQueue()
         self._writer: threading.Thread | None = None
@@ -213,7 +212,7 @@ class Receipts:
     def _commit(self, name: str, entries: list[Entry]) -> None:
         fault: UnavailableError | None = None
         try:
-            segment.append(self._descriptor(name), self._lines(name, entries))
+            self._segment_of(name).append(self._lines(name, entries))
         except OSError as error:
             fault = UnavailableError(
                 f"receipts cannot be written to {self.folder}: {error.strerror}; free or mend the disk, then ask again"
@@ -236,15 +235,15 @@ class Receipts:
                 text += segment.line(payload)
         return text
 
-    def _descriptor(self, name: str) -> int:
+    def _segment_of(self, name: str) -> segment.Ahead:
         if name not in self._open:
             while len(self._open) >= OPEN:  # a late answer may still belong to the segment before the newest
                 self._close(next(iter(self._open)))
-            self._open[name] = segment.create(self._path(name))
+            self._open[name] = segment.Ahead(segment.create(self._path(name)))
         return self._open[name]
 
     def _close(self, name: str) -> None:
-        os.close(self._open.pop(name))
+        self._open.pop(name).close()
         self._packers.pop(name, None)
 
     def _abandon(self, name: str) -> None:

@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from filelock import FileLock, Timeout
 
 from counterfoil.errors import CounterfoilError
+from counterfoil.types import Rollout, UseCase
 from flows.place import Place, open_place
 from flows.supervisor.keeper import Keeper
-from flows.supervisor.making import keeper_of, rollout_of
+from flows.supervisor.making import case_of, judging_of, keeper_of
 from flows.supervisor.outbox import Outbox
 from flows.supervisor.wanted import Wanted, wanted
 
@@ -42,23 +43,33 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(4)
 
 
-def watch(place: Place, use_case: str, over: threading.Event) -> None:
-    """Make passes until it is over. Timeout when another supervisor watches over this home already."""
+def watch(place: Place, use_case: str, over: threading.Event, case: UseCase | None = None) -> None:
+    """Make passes until it is over. `case` is the use case where it is none of those that are registered.
+
+    Timeout when another supervisor watches over this home already.
+    """
     place.settings.run.mkdir(parents=True, exist_ok=True, mode=0o700)
     with FileLock(place.settings.run / LOCK, timeout=1):
         keeper = keeper_of(place)
         outbox = Outbox(catalog=place.catalog, places=place.settings.release_places)
         threading.Thread(target=outbox.run, args=(over,), daemon=True).start()
+        case = case or case_of(use_case)
+        rollout = None if case is None else case.rollout
+        if case is not None and rollout is not None:
+            judging = judging_of(place, keeper, case)
+            threading.Thread(target=judging.run, args=(over,), daemon=True).start()
         known: Wanted | None = None
         while not over.is_set():
-            known = one_pass(place, keeper, use_case, known)
+            known = one_pass(place, keeper, use_case, rollout, known)
             over.wait(EVERY_SECONDS)
 
 
-def one_pass(place: Place, keeper: Keeper, use_case: str, known: Wanted | None) -> Wanted | None:
+def one_pass(
+    place: Place, keeper: Keeper, use_case: str, rollout: Rollout | None, known: Wanted | None
+) -> Wanted | None:
     """Make one pass; whatever fails is said and tried again. While the catalog is down, what was known last is kept up."""
     try:
-        known = wanted(place, use_case, rollout_of(use_case)) or known
+        known = wanted(place, use_case, rollout) or known
     except CounterfoilError as fault:
         log.warning("the release table cannot be read: %s", fault)
     try:

@@ -211,7 +211,7 @@ def _to(release: Release, url: str, mirror: float) -> Route:
         url=url,
         stage=release.stage,
         share=release.share,
-        mirror=mirror if release.stage == "shadow" else 0.0,
+        mirror=0.0 if release.stage == "champion" else mirror,
     )
 
 

@@ -1,9 +1,13 @@
 """How a keeper of this installation is made, for the supervisor and for who serves without one."""
 
+import orjson
+
+from bentos.gateway.stats import Stats
 from counterfoil.errors import UnknownError
-from counterfoil.types import Release, Rollout
+from counterfoil.types import Release, UseCase
 from flows.place import Place
-from flows.supervisor.keeper import Keeper
+from flows.supervisor.judging import Judging, Totals, read_stats, totals_of
+from flows.supervisor.keeper import COLLECTOR, GATEWAY, Keeper
 from flows.supervisor.services import Services
 from flows.supervisor.world import World, world_of
 from flows.use_cases import use_case
@@ -31,12 +35,36 @@ def services_of(place: Place, world: World, first_port: int | None = None) -> Se
     )
 
 
-def rollout_of(name: str) -> Rollout | None:
-    """Return the rollout of a use case; None also where nobody knows the use case here."""
+def case_of(name: str) -> UseCase | None:
+    """Return a use case, None where nobody knows it here."""
     try:
-        return use_case(name).rollout
+        return use_case(name)
     except UnknownError:
         return None
+
+
+def judging_of(place: Place, keeper: Keeper, case: UseCase) -> Judging:
+    """Return the judge of what runs here, who asks gateway and collector."""
+    world = keeper.world
+
+    def told(name: str, path: str) -> bytes | None:
+        process = world.running().get(name)
+        return None if process is None else world.fetch(process.url + path)
+
+    def stats() -> Stats | None:
+        return read_stats(told(GATEWAY, "/-/stats"))
+
+    def clicks() -> Totals:
+        content = told(COLLECTOR, "/-/clicks")
+        return totals_of(None if content is None else orjson.loads(content))
+
+    def answers() -> str | None:
+        routes = keeper.routes()
+        return None if routes is None else routes.champion.release
+
+    return Judging(
+        place=place, case=case, stats=stats, clicks=clicks, trouble=keeper.services.failed, answers=answers
+    )
 
 
 def _release(place: Place, name: str) -> Release:

@@ -28,13 +28,17 @@ QUESTIONS = 3
 
 @dataclass(frozen=True, kw_only=True)
 class World:
-    """The effects. `ask` gives the JSON of a GET, None when nobody answers so; `warm` asks a service a few questions."""
+    """The effects. `fetch` gives the body of a GET and `ask` its JSON, None when nobody answers 200.
+
+    `warm` asks a service a few questions.
+    """
 
     running: Callable[[], dict[str, Running]]
     start: Callable[[str, Sequence[str], str, str], Running]
     dismiss: Callable[[str], bool]
     kill: Callable[[str], bool]
     ask: Callable[[str, str], dict[str, Any] | None]
+    fetch: Callable[[str], bytes | None]
     warm: Callable[[str], bool]
     point: Callable[[Path, Released], None]
     route: Callable[[Path, routes.Routes], None]
@@ -58,6 +62,7 @@ def world_of(current: Settings) -> World:
         dismiss=processes.dismiss,
         kill=lambda name: processes.stop(name, 0.0),
         ask=lambda url, path: _ask(client, url + path),
+        fetch=lambda url: _fetch(client, url),
         warm=lambda url: _warm(client, url),
         point=_point,
         route=lambda path, table: routes.write(table, path),
@@ -66,11 +71,19 @@ def world_of(current: Settings) -> World:
     )
 
 
-def _ask(client: httpx.Client, url: str) -> dict[str, Any] | None:
+def _fetch(client: httpx.Client, url: str) -> bytes | None:
     try:
         reply = client.get(url, timeout=ASK_SECONDS)
-        told = orjson.loads(reply.content) if reply.status_code == 200 else None
-    except (httpx.HTTPError, ValueError):
+    except httpx.HTTPError:
+        return None
+    return reply.content if reply.status_code == 200 else None
+
+
+def _ask(client: httpx.Client, url: str) -> dict[str, Any] | None:
+    content = _fetch(client, url)
+    try:
+        told = None if content is None else orjson.loads(content)
+    except ValueError:
         return None
     return told if isinstance(told, dict) else None
 

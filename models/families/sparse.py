@@ -5,11 +5,13 @@ Shapes: P people, I items, K list length, C scored items of a person, A items of
 """
 
 import itertools
+import threading
 from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 from scipy.sparse import csr_matrix
 
+from models.compiled import loop
 from models.data import Interactions, Query, Ranking, spans
 from models.families.prior import Prior
 from models.family import best_of
@@ -69,6 +71,8 @@ def entries(sim_II: csr_matrix, item_A: np.ndarray) -> tuple[np.ndarray, np.ndar
 def near(sim_II: csr_matrix, item_A: np.ndarray, weight_A: np.ndarray, own_weight: float) -> Scored:
     """Return what the rows of the items of a history add up to, each times its weight; each item also speaks for itself."""
     known_A = item_A < sim_II.shape[0]
+    if gather.ready and _fits(sim_II, weight_A):
+        return _gathered(sim_II, item_A, weight_A, own_weight)
     column_M, value_M, count_A = entries(sim_II, item_A[known_A])
     items = max(sim_II.shape[1], int(item_A.max(initial=-1)) + 1)
     score_I = np.bincount(column_M, value_M * np.repeat(weight_A[known_A], count_A), items).astype(
@@ -77,6 +81,76 @@ def near(sim_II: csr_matrix, item_A: np.ndarray, weight_A: np.ndarray, own_weigh
     score_I[item_A] += weight_A * own_weight
     item_C = np.flatnonzero(score_I > 0)
     return item_C, score_I[item_C].astype(np.float32)
+
+
+def _gathered(sim_II: csr_matrix, item_A: np.ndarray, weight_A: np.ndarray, own_weight: float) -> Scored:
+    """Return what `near` does, to the bit: only what the rows name is touched, not an array of the whole catalogue."""
+    items = max(sim_II.shape[1], int(item_A.max(initial=-1)) + 1)
+    score_I, seen_I = _room_of(items)
+    start_A = sim_II.indptr[np.minimum(item_A, sim_II.shape[0] - 1)].astype(np.int64)
+    stop_A = sim_II.indptr[np.minimum(item_A + 1, sim_II.shape[0])].astype(np.int64)
+    stop_A = np.where(item_A < sim_II.shape[0], stop_A, start_A)
+    met_M = np.empty(int((stop_A - start_A).sum()) + len(item_A) + 1, np.int64)
+    own_A = np.asarray(weight_A * own_weight, np.float64)
+    gather(
+        start_A,
+        stop_A,
+        sim_II.indices,
+        sim_II.data,
+        item_A.astype(np.int64),
+        np.asarray(weight_A, np.float32),
+        own_A,
+        score_I,
+        seen_I,
+        met_M,
+    )
+    item_C = np.sort(met_M[1 : 1 + met_M[0]])
+    score_C = score_I[item_C]
+    score_I[item_C] = 0.0
+    positive_C = score_C > 0
+    return item_C[positive_C], score_C[positive_C].astype(np.float32)
+
+
+def _fits(sim_II: csr_matrix, weight_A: np.ndarray) -> bool:
+    kinds = (sim_II.indices.dtype, sim_II.data.dtype, weight_A.dtype)
+    return kinds == (np.int32, np.float32, np.float32)
+
+
+_own = threading.local()
+
+
+def _room_of(items: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return zeros over the catalogue, float64 and bool, which whoever takes them leaves as zeros."""
+    if len(getattr(_own, "score_I", ())) < items:
+        _own.score_I, _own.seen_I = np.zeros(items), np.zeros(items, bool)
+    return _own.score_I, _own.seen_I
+
+
+@loop(
+    "void(int64[::1], int64[::1], int32[::1], float32[::1], int64[::1], float32[::1], float64[::1], float64[::1], "
+    "boolean[::1], int64[::1])"
+)
+def gather(start_A, stop_A, indices, data, item_A, weight_A, own_A, score_I, seen_I, met_M):  # type: ignore[no-untyped-def]
+    """Add up the weighed rows in `score_I`; `met_M` gets the number of items met, then these, as they were met."""
+    met = 0
+    for a in range(len(item_A)):
+        for m in range(start_A[a], stop_A[a]):
+            item = indices[m]
+            if not seen_I[item]:
+                seen_I[item] = True
+                met += 1
+                met_M[met] = item
+            score_I[item] += np.float64(data[m] * weight_A[a])
+    for a in range(len(item_A)):
+        item = item_A[a]
+        if not seen_I[item]:
+            seen_I[item] = True
+            met += 1
+            met_M[met] = item
+        score_I[item] += own_A[a]
+    for m in range(1, met + 1):
+        seen_I[met_M[m]] = False
+    met_M[0] = met
 
 
 def nearness(

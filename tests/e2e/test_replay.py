@@ -172,11 +172,12 @@ def test_a_line_that_was_written_over_is_named_and_the_others_are_replayed(
         for one in Receipts(shop.place.settings.receipts).open_segments()
         if shop.ids["first"][0].split("-")[2] in one.name
     ]
-    lines = path.read_bytes().splitlines()
+    lines = path.read_bytes().removesuffix(b"\n").split(b"\n")  # packed lines may hold other breaks
     odd = Receipts(tmp_path)
     copy = tmp_path / path.parent.name / path.name
     copy.parent.mkdir()
-    copy.write_bytes(b"\n".join([lines[0], lines[1].replace(b'"n":6', b'"n":7'), *lines[2:]]) + b"\n")
+    altered = lines[1][:-1] + bytes([lines[1][-1] ^ 1])
+    copy.write_bytes(b"\n".join([lines[0], altered, *lines[2:]]) + b"\n")
     drawn = list(sample(odd, 100, 0))
     assert [one.kind for one in drawn if isinstance(one, Replayed)] == ["receipt altered"]
     assert len(drawn) == len(lines) and "line 2 has the wrong checksum" in drawn[1].detail
@@ -377,7 +378,7 @@ def test_why_adds_up_and_what_would_move_an_item_is_what_the_model_says(
         how = one["explanation"]
         added = how["bias"] + sum(part["added"] for part in how["parts"])
         assert how["method"] == "exact TreeSHAP" and how["adds_up"] is True
-        assert abs(added - kept.score) <= TOLERANCE and how["total"] == kept.score
+        assert abs(added - kept.score) <= TOLERANCE and np.float32(how["total"]) == np.float32(kept.score)
         assert [member["member"] for member in how["members"]] == list(kept.sources) == one["sources"]
         assert tuple(reason["said"] for reason in one["reasons"]) == kept.reasons
         moved = one["without"]

@@ -138,7 +138,7 @@ def test_what_a_row_already_holds_is_not_counted_twice(shop: Shop) -> None:
 def test_the_session_is_merged_into_what_the_model_says(shop: Shop) -> None:
     shop.happened("visit", ("tea", "view", 1.0))
     said = shop.ask(person="p07", context={**AT, "session": "visit"}, n=6)
-    assert said["rules"] == ["merged with what goes with this session, by reciprocal rank"]
+    assert said["rules"] == ["in turns with what goes with this session"]
     both = next(one for one in said["items"] if one["item"] == "coffee")
     assert both["sources"] == ["repurchase", "session"]
     assert any(reason == "like tea, which you looked at just now" for reason in both["reasons"])

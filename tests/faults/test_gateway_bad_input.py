@@ -163,6 +163,11 @@ def test_a_request_without_a_host(running: Shop) -> None:
     assert status(raw(running, b"GET /livez HTTP/1.1\r\n\r\n")) == 400
 
 
+def test_an_older_caller_is_answered_and_let_go(running: Shop) -> None:
+    answer = raw(running, b"GET /livez HTTP/1.0\r\n\r\n")
+    assert status(answer) == 200 and b"connection: close" in answer
+
+
 def test_requests_in_one_write_are_answered_in_order(running: Shop) -> None:
     one = HEAD + b"content-length: 2\r\n\r\n{}"
     last = HEAD + b"connection: close\r\ncontent-length: 2\r\n\r\n[]"

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from counterfoil.console.routes import people
+from counterfoil.console.words import percent
 from counterfoil.types import Candidate, Dataset, Decision, Quarantine
 from flows import steer
 from tests.console_shop import Console, console_of, token
@@ -55,6 +56,50 @@ def test_a_model_is_promoted_and_taken_back_under_the_name_of_who_did_it(console
     told = console.machine("viewer").get("/time.json").json()
     assert [one["epoch"] for one in told["changes"]] == [3, 2, 1]
     assert told["serving"][0]["approved_by"] == "approver"
+
+
+def test_a_challenger_is_shown_steered_and_taken_back(console: Console) -> None:
+    catalog = console.place.catalog
+    loser = next(one for one in catalog.find(Candidate, "small") if one.family == "popularity")
+    person = console.person("approver")
+    page = person.get("/contenders")
+    sent = {"csrf": token(page), "reason": "to see"}
+    for wrong in (
+        {"stage": "retired"},
+        {"stage": "canary", "share": "much"},
+        {"stage": "canary", "share": "1"},
+        {"share": "nan"},
+    ):
+        refused = person.post(f"/candidates/{loser.id}/promote", data={**sent, **wrong})
+        assert refused.status_code == 400, wrong
+    assert catalog.epoch("small") == 1
+    done = person.post(f"/candidates/{loser.id}/promote", data={**sent, "stage": "canary", "share": "0.2"})
+    assert done.status_code == 200, done.text
+    challenger = catalog.challenger("small")
+    assert challenger is not None and (challenger.stage, challenger.share) == ("canary", 0.2)
+    console.place.settings.run.mkdir(exist_ok=True)
+    said = {
+        "release": challenger.id,
+        "stage": "canary",
+        "share": 0.2,
+        "course": "go on",
+        "sentences": ["Ten of <i>."],
+    }
+    (console.place.settings.run / "ruling.json").write_text(json.dumps(said))
+    now = person.get("/now", headers={"accept": "text/html"}).text
+    assert percent(0.2) in now and "Ten of &lt;i&gt;." in now and "/use-cases/small/withdraw" in now
+    [told] = console.machine("viewer").get("/now.json").json()["use_cases"]
+    assert {one["stage"] for one in told["serving"]} == {"champion", "canary"} and told["ruling"][
+        "course"
+    ] == "go on"
+    viewer = console.machine("viewer").post("/use-cases/small/withdraw", data={"reason": "no"})
+    assert viewer.status_code == 403
+    back = person.post("/use-cases/small/withdraw", data={"csrf": token(page), "reason": "seen"})
+    assert back.status_code == 200 and catalog.challenger("small") is None
+    assert "/use-cases/small/withdraw" not in person.get("/now", headers={"accept": "text/html"}).text
+    assert (
+        person.post("/use-cases/small/withdraw", data={"csrf": token(page), "reason": "x"}).status_code == 404
+    )
 
 
 def test_a_decision_is_approved_once_by_each(console: Console) -> None:

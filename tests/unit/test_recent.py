@@ -1,7 +1,7 @@
 """What happened is visible to the next answer: pushed by the collector, read with the person's row, left out once that has it."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -31,7 +31,7 @@ from tests.unit.test_feature_erase import redis  # noqa: F401  # a fixture
 
 TOKEN = "t" * 40
 RECEIPT = "receipt-20260412T093401-7f3a9c1e-12"
-Open = Callable[[], TestClient]
+PLACE = recent.RINGS[1].field(0)
 
 
 def now() -> datetime:
@@ -131,14 +131,24 @@ def test_a_full_ring_keeps_the_latest(settings: Settings, home: Path) -> None:
     feed = Feed(home / "events", lambda: RecentStore(settings))
     feed._store = RecentStore(settings)
     base = int(now().timestamp() * 1e6) - 1_000_000
-    for number in range(150):
-        if number == 100:  # another process goes on where this one was
+    events = 300
+    for number in range(events):
+        if number == 250:  # another process goes on where this one was
             feed = Feed(home / "events", lambda: RecentStore(settings))
             feed._store = RecentStore(settings)
         entry = orjson.dumps([f"e{number}", base + number, "view", f"i{number}", None, None, None, None])
-        feed._push([Told((her,), entry)])
+        feed._push([Told((her,), 1, entry)])
     found = OnlineFeatures(settings).person(her, now()).recent
-    assert found.item_ids == tuple(f"i{number}" for number in range(150 - recent.PLACES, 150))
+    assert found.item_ids == tuple(f"i{number}" for number in range(events - recent.KEPT, events))
+    held = list(erase.recent_rows(settings, [her]))
+    assert recent.KEPT <= len(held) <= recent.RINGS[1].places * recent.EVENTS
+    feed._push(
+        [
+            Told((her,), 1, orjson.dumps([f"x{n}", base + 1000, "view", "i", None, None, None, None]))
+            for n in range(999)
+        ]
+    )
+    assert len(list(erase.recent_rows(settings, [her]))) <= recent.RINGS[1].places * recent.EVENTS
 
 
 def test_what_the_row_of_the_person_has_is_left_out(settings: Settings) -> None:
@@ -167,7 +177,7 @@ def test_what_the_row_of_the_person_has_is_left_out(settings: Settings) -> None:
         "before": as_of - timedelta(microseconds=1), "just then": as_of,
         "after": as_of + timedelta(seconds=1), "to come": as_of + timedelta(days=1),
     }  # fmt: skip
-    texts = {recent.field_of(0): recent.text(0, [at(name, moment) for name, moment in moments.items()])}
+    texts = {PLACE: recent.text(0, [at(name, moment) for name, moment in moments.items()])}
     RecentStore(settings).write({her: texts})
     store, asked = OnlineFeatures(settings), as_of + timedelta(seconds=5)
     view = store.person(her, asked)
@@ -182,7 +192,7 @@ def test_what_the_row_of_the_person_has_is_left_out(settings: Settings) -> None:
 def test_a_session_that_was_quiet_for_half_an_hour_is_over(settings: Settings) -> None:
     visit, began = "p" + "b" * 20, now()
     entry = orjson.dumps(["e", recent.micros(began), "view", "milk", None, visit, None, None])
-    RecentStore(settings).write({visit: {recent.field_of(0): recent.text(0, [entry])}})
+    RecentStore(settings).write({visit: {PLACE: recent.text(0, [entry])}})
     store = OnlineFeatures(settings)
     for minutes, here in ((29, [True]), (31, [False])):
         found = store.person(None, began + timedelta(minutes=minutes), visit).recent
@@ -215,9 +225,9 @@ def test_more_than_may_wait_is_read_from_the_log(settings: Settings) -> None:
         visible(door)
     feed = Feed(settings.events, lambda: RecentStore(settings), waiting=5)
     feed._missed = False
-    feed.tell([Told(("k",), b"[]")] * 3, Mark("a", 1))
+    feed.tell([Told(("k",), 1, b"[]")] * 3, Mark("a", 1))
     assert not feed._missed and len(feed._waiting) == 3
-    feed.tell([Told(("k",), b"[]")] * 3, Mark("a", 2))
+    feed.tell([Told(("k",), 1, b"[]")] * 3, Mark("a", 2))
     assert feed._missed and feed._waiting == []
 
 
@@ -247,7 +257,7 @@ def test_what_is_held_is_handed_out_and_forgotten_while_the_collector_runs(
 def test_old_texts_are_swept_away(home: Path) -> None:
     settings = Settings(home=home)
     store = RecentStore(settings)
-    store.write({"p" + "a" * 20: {recent.field_of(0): "[0]"}})
+    store.write({"p" + "a" * 20: {PLACE: "[0]"}})
     assert store.sweep(recent.micros(now() - timedelta(minutes=1))) == 0
     assert store.sweep(recent.micros(now() + timedelta(minutes=1))) == 1
 
@@ -268,8 +278,9 @@ def test_keys_and_values_are_feasts_own_to_the_byte(home: Path) -> None:
     plain = Serialised(3)
     for key in ("ann", "p" + "0" * 20, "ü" * 9):
         assert plain.key(key) == serialize_entity_key(entity_key(key), entity_key_serialization_version=3)
-    for text in ("", "x", "y" * 127, "z" * 128, "ü" * 70_000):
+    for text in ("", "x", "y" * 127, "z" * 128, "ü" * 70_000, *("," * length for length in range(200))):
         assert plain.value(text) == Value(string_val=text).SerializeToString()
+        assert plain.text(plain.value(text)) == text.encode()
 
 
 def test_nobody_is_asked_nothing(home: Path) -> None:

@@ -4,6 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 from scipy.sparse import random as random_sparse
 
@@ -89,3 +91,25 @@ def test_items_after_the_fit_speak_only_for_themselves() -> None:
     assert (item_C.tolist(), score_C.tolist()) == ([0, 1, 5], [3.0, 0.5, 6.0])
     item_C, score_C = sparse.near(sim_II, np.array([5]), np.array([2.0], np.float32), 0.0)
     assert (len(item_C), len(score_C)) == (0, 0)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 60), st.integers(0, 2**32 - 1), st.sampled_from([0.0, 0.3, 40.0]))
+def test_compiled_rows_add_up_to_the_same_bits(taken: int, seed: int, own_weight: float) -> None:
+    sparse.gather.compile()
+    random = np.random.default_rng(seed)
+    sim_II = random_sparse(80, 80, 0.1, format="csr", random_state=seed % 1000, dtype=np.float32)
+    sim_II.sort_indices()
+    item_A = np.sort(random.choice(100, taken, replace=False))  # the last twenty came after the fit
+    weight_A = random.random(taken).astype(np.float32)
+    weight_A[random.random(taken) < 0.1] = 0
+    item_C, score_C = sparse.near(sim_II, item_A, weight_A, own_weight)
+    sparse.gather.ready = False
+    try:
+        right_C, right_score_C = sparse.near(sim_II, item_A, weight_A, own_weight)
+    finally:
+        sparse.gather.ready = True
+    assert item_C.tolist() == right_C.tolist()
+    assert score_C.tobytes() == right_score_C.tobytes()
+    assert not sparse._own.score_I.any()
+    assert not sparse._own.seen_I.any()

@@ -69,6 +69,7 @@ class Sim:
             dismiss=self.mortal(self.dismiss),
             kill=self.mortal(self.kill),
             ask=self.ask,
+            fetch=lambda url: None,
             warm=self.mortal(self.warm),
             point=self.mortal(worlds._point),
             route=self.mortal(lambda path, routes: write(routes, path)),

@@ -7,8 +7,9 @@ from counterfoil.catalog.served import Serving, served
 from counterfoil.console.read import outside
 from counterfoil.errors import UnknownError
 from counterfoil.types import Bento, Candidate, Decision, Quarantine
-from flows import champion
+from flows import champion, machine
 from flows.place import Place
+from flows.supervisor.judging import last_ruling
 from flows.use_cases import use_case
 
 
@@ -17,15 +18,19 @@ def now(place: Place, at: datetime) -> dict[str, Any]:
     serving = served(place.catalog, at)
     decisions = place.catalog.find(Decision, limit=50)
     last = {decision.use_case: decision for decision in reversed(decisions)}
+    ruling = last_ruling(place.settings.run)
     names = sorted({*last, *(one.release.use_case for one in serving)})
     return {
         "at": at,
         "health": outside.health(place),
+        "trouble": machine.trouble(place),
         "next_runs": outside.next_runs(place, at),
         "use_cases": [
             {
                 "name": name,
                 "serving": [_serving(place, one) for one in serving if one.release.use_case == name],
+                "challenged": place.catalog.challenger(name) is not None,
+                "ruling": _ruling(place, name, ruling),
                 "last_decision": _decided(last.get(name)),
             }
             for name in names
@@ -53,6 +58,13 @@ def _serving(place: Place, one: Serving) -> dict[str, Any]:
         "family": candidate.family,
         "decision": release.decision,
     }
+
+
+def _ruling(place: Place, name: str, ruling: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Return what the judge said last of what answers for a use case now."""
+    answering = (place.catalog.champion(name), place.catalog.challenger(name))
+    known = {one.id for one in answering if one is not None}
+    return ruling if ruling is not None and ruling["release"] in known else None
 
 
 def _decided(decision: Decision | None) -> dict[str, Any] | None:

@@ -30,7 +30,7 @@ def show_now(request: Request, asks: Reader) -> Response:
     """Show what serves."""
     at = desk(request)
     told = now.now(at.place, at.clock())
-    return render(request, "now.html", {**told, "can": _can("rollback")})
+    return render(request, "now.html", {**told, "can": _can("rollback", "withdraw")})
 
 
 @router.get("/contenders")

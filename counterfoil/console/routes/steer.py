@@ -9,7 +9,7 @@ from counterfoil.console import actions
 from counterfoil.console.door import Visitor, desk, line, may
 from counterfoil.console.render import render
 from counterfoil.console.roles import Right
-from counterfoil.errors import AccessError
+from counterfoil.errors import AccessError, InputError
 
 router = APIRouter()
 Approver = Annotated[Visitor, Depends(may(Right.APPROVE))]
@@ -31,8 +31,16 @@ def approve(request: Request, asks: Approver, id: str) -> Response:
 
 @router.post("/candidates/{id}/promote")
 def promote(request: Request, asks: Promoter, id: str) -> Response:
-    """Let a model serve."""
-    done = actions.promote(desk(request).place, id, asks.name, line(request, "reason"))
+    """Let a model serve. InputError when there is no such stage, or its share is none."""
+    reason = line(request, "reason")
+    stage, share = (request.state.fields.get(name, "") for name in ("stage", "share"))
+    if stage not in ("", "shadow", "canary", "champion"):
+        raise InputError(f"{stage!r} is no stage to promote to; choose shadow, canary or champion")
+    try:
+        wanted = float(share) if share else None
+    except ValueError as fault:
+        raise InputError(f"{share!r} is no share; write it as 0.05") from fault
+    done = actions.promote(desk(request).place, id, asks.name, reason, stage or None, wanted)
     return _done(request, f"{asks.name} promoted {id}", done, "/now")
 
 
@@ -41,6 +49,13 @@ def rollback(request: Request, asks: Returner, name: str) -> Response:
     """Let the release before serve again."""
     done = actions.rollback(desk(request).place, name, asks.name, line(request, "reason"))
     return _done(request, f"{asks.name} rolled {name} back", done, "/now")
+
+
+@router.post("/use-cases/{name}/withdraw")
+def withdraw(request: Request, asks: Returner, name: str) -> Response:
+    """Take the challenger back."""
+    done = actions.withdraw(desk(request).place, name, asks.name, line(request, "reason"))
+    return _done(request, f"{asks.name} took the challenger of {name} back", done, "/now")
 
 
 @router.post("/quarantines")

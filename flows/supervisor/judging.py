@@ -1,0 +1,255 @@
+"""Asking the judge every second, and carrying its rulings out: counts of gateway and collector in, releases out.
+
+A thread of its own, so that a service that hangs keeps no challenger in front of people. It writes to the catalog alone; the
+next pass of the keeper makes what runs follow.
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from bentos.gateway import stats as gateway_stats
+from bentos.gateway.stats import BOUNDS_MS, Counts, Stats, Told
+from counterfoil.errors import ConflictError, CounterfoilError
+from counterfoil.files import write_durably
+from counterfoil.types import Bento, Release, Rollout, UseCase
+from flows import rollout as rollouts
+from flows import steer, verbs
+from flows.judge import LATELY_SECONDS, Arm, Counted, Ruling, judge, watch
+from flows.place import Place
+from flows.supervisor.services import Trouble
+
+log = logging.getLogger(__name__)
+EVERY_SECONDS = 1.0
+MINUTE = 60
+MOST_STARTS = 4  # in a row without coming up, after which it is given up
+RULING = "ruling.json"
+Totals = Mapping[str, tuple[int, int]]  # shown, clicked by segment of receipts
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Baseline:
+    """What the champion had been counted for when a challenger's stage was seen first."""
+
+    live: Counts
+    shown: int
+    clicks: int
+
+
+@dataclass(kw_only=True)
+class Judging:
+    """Judges the challenger of one use case, or its new champion. `stats` and `clicks` ask, and give None when nobody says.
+
+    `trouble` says what keeps a release's service from coming up; `answers` names the release that answers as champion.
+    """
+
+    place: Place
+    case: UseCase
+    stats: Callable[[], Stats | None]
+    clicks: Callable[[], Totals]
+    trouble: Callable[[Release], Trouble | None]
+    answers: Callable[[], str | None]
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    baselines: dict[str, Baseline] = field(default_factory=dict)
+    said: bytes = b""
+
+    def run(self, over: threading.Event) -> None:
+        """Judge again and again until it is over; whatever fails is said, and tried again."""
+        while not over.wait(EVERY_SECONDS):
+            try:
+                self.once()
+            except CounterfoilError as fault:
+                log.warning("the judge was cut off: %s", fault)
+            except Exception:
+                log.exception("the judge was cut off")
+
+    def once(self) -> Ruling | None:
+        """Judge once, and carry it out. None where nothing is to be judged."""
+        rollout, name = self.case.rollout, self.case.name
+        champion = None if rollout is None else self.place.catalog.champion(name)
+        if rollout is None or champion is None:
+            return None
+        challenger = self.place.catalog.challenger(name)
+        if challenger is not None:
+            ruling = self._challenger(rollout, champion, challenger)
+            self._tell(challenger, ruling)
+            self._carry(challenger, ruling)
+            return ruling
+        return self._champion(rollout, champion)
+
+    def _challenger(self, rollout: Rollout, champion: Release, challenger: Release) -> Ruling:
+        waited = (self.clock() - challenger.valid_from).total_seconds()
+        away = _away(self.trouble(challenger))
+        if away:
+            return Ruling(course="take back", sentences=(away,))
+        stats = self.stats()
+        told, reference = (None if stats is None else stats.of(one.id) for one in (challenger, champion))
+        if stats is None or told is None or reference is None:
+            counted, seconds = Counted(challenger=Arm(), champion=Arm()), 0.0
+        else:
+            counted = self._counted(stats, told, reference)
+            seconds = max(0.0, stats.now - told.since)
+        return judge(rollout, challenger.stage, seconds, counted, BOUNDS_MS, waited)
+
+    def _counted(self, stats: Stats, told: Told, champion: Told) -> Counted:
+        """Return both arms since the stage began: of the champion what it was counted for since then."""
+        totals = self.clicks()
+        ours, theirs = (
+            told.segments.keys() - champion.segments.keys(),
+            champion.segments.keys() - told.segments.keys(),
+        )
+        shown, clicks = _clicked(totals, theirs)
+        before = self.baselines.get(told.release)
+        if before is None or before.live.requests > champion.live.requests or before.shown > shown:
+            self.baselines = {told.release: Baseline(live=_copy(champion.live), shown=shown, clicks=clicks)}
+            before = self.baselines[told.release]
+        seen, clicked = _clicked(totals, ours)
+        since = _minus(champion.live, before.live)
+        return Counted(
+            challenger=_arm(told.live, told.copies, seen, clicked),
+            champion=_arm(since, Counts(), shown - before.shown, clicks - before.clicks),
+            challenger_lately=_arm(*told.window(stats.now, LATELY_SECONDS)),
+            champion_lately=_arm(champion.window(stats.now, LATELY_SECONDS)[0], Counts()),
+            champion_minute=_arm(champion.window(stats.now, MINUTE)[0], Counts()),
+        )
+
+    def _champion(self, rollout: Rollout, champion: Release) -> Ruling | None:
+        """Hold a new champion against the one before it, and go back to that when it is worse, or never comes up."""
+        age = (self.clock() - champion.valid_from).total_seconds()
+        before = self._before(champion)
+        if before is None or age > rollout.watch_seconds:
+            return None
+        away = _away(self.trouble(champion)) if self.answers() != champion.id else ""
+        ruling = (
+            Ruling(course="take back", sentences=(away,)) if away else self._watch(rollout, champion, before)
+        )
+        self._tell(champion, ruling)
+        if ruling.course == "take back":
+            log.warning("back from %s to %s: %s", champion.id, before.id, " ".join(ruling.sentences))
+            _unless_late(
+                lambda: rollouts.roll_back(self.place, self.case, champion, before, ruling.sentences)
+            )
+        return ruling
+
+    def _watch(self, rollout: Rollout, champion: Release, before: Release) -> Ruling:
+        stats = self.stats()
+        told, reference = (None if stats is None else stats.of(one.id) for one in (champion, before))
+        if stats is None or told is None:
+            return Ruling(course="go on", sentences=("Nothing has been counted of the new champion yet.",))
+        usual = Arm() if reference is None else _arm(reference.live, Counts())
+        counted = Counted(
+            challenger=_arm(told.live, Counts()),
+            champion=usual,
+            challenger_lately=_arm(told.window(stats.now, LATELY_SECONDS)[0], Counts()),
+            champion_minute=usual,
+        )
+        return watch(rollout, counted, BOUNDS_MS)
+
+    def _before(self, champion: Release) -> Release | None:
+        """Return the champion before this one, if it may serve again: another bento that is here, and not in quarantine."""
+        for row in self.place.catalog.releases(self.case.name):
+            if row["stage"] == "champion" and row["epoch"] < champion.epoch:
+                release = self.place.catalog.get(row["id"])
+                assert isinstance(release, Release)
+                bento = self.place.catalog.get(release.bento)
+                assert isinstance(bento, Bento)
+                here = release.bento != champion.bento and verbs.packaged(self.place, bento)
+                return release if here and steer.may_serve(self.place, release) else None
+        return None
+
+    def _carry(self, challenger: Release, ruling: Ruling) -> None:
+        if ruling.course == "take back":
+            log.warning("%s is taken back: %s", challenger.id, " ".join(ruling.sentences))
+            _unless_late(lambda: rollouts.take_back(self.place, self.case, challenger, ruling.sentences))
+        elif ruling.course == "advance":
+            log.warning("%s goes on: %s", challenger.id, " ".join(ruling.sentences))
+            _unless_late(lambda: rollouts.advance(self.place, self.case, challenger, ruling.sentences))
+
+    def _tell(self, release: Release, ruling: Ruling) -> None:
+        """Leave for whoever asks what the judge said last, and of whom."""
+        told = {
+            "release": release.id,
+            "stage": release.stage,
+            "share": release.share,
+            "course": ruling.course,
+            "sentences": ruling.sentences,
+        }
+        said = orjson.dumps(told)
+        if said != self.said:
+            write_durably(self.place.settings.run / RULING, said)
+            self.said = said
+
+
+def last_ruling(run: Path) -> dict[str, Any] | None:
+    """Return what the judge said last: release, stage, share, course, sentences; None while it has said nothing."""
+    try:
+        told: dict[str, Any] = orjson.loads((run / RULING).read_bytes())
+    except (OSError, ValueError):
+        return None
+    return told
+
+
+def read_stats(told: bytes | None) -> Stats | None:
+    """Return the gateway's stats, None when nobody said any."""
+    return None if told is None else gateway_stats.read(told)
+
+
+def totals_of(told: Mapping[str, Any] | None) -> Totals:
+    """Return impressions and clicks by segment as the collector tells them, since it began."""
+    held = {} if told is None else told.get("totals", {})
+    return {segment: (counts["impressions"], counts["clicks"]) for segment, counts in held.items()}
+
+
+def _unless_late(carried: Callable[[], object]) -> None:
+    """Carry a ruling out. One that comes late, for somebody else has changed who answers, is left."""
+    try:
+        carried()
+    except ConflictError as late:
+        log.warning("a ruling came late: %s", late)
+
+
+def _away(trouble: Trouble | None) -> str:
+    if trouble is None or trouble.times < MOST_STARTS:
+        return ""
+    return f"It did not come up in {trouble.times} starts: {trouble.said}."
+
+
+def _arm(live: Counts, copies: Counts, shown: int = 0, clicks: int = 0) -> Arm:
+    whole = _copy(live)
+    whole.add(copies)
+    return Arm(
+        requests=whole.requests - whole.refused,
+        live=live.requests - live.refused,
+        failed=whole.errors,
+        empty=whole.empty,
+        latency=whole.latency,
+        shown=shown,
+        clicks=clicks,
+    )
+
+
+def _copy(counts: Counts) -> Counts:
+    return replace(counts, latency=dict(counts.latency))
+
+
+def _minus(now: Counts, before: Counts) -> Counts:
+    latency = {place: count - before.latency.get(place, 0) for place, count in now.latency.items()}
+    return replace(
+        now,
+        requests=now.requests - before.requests,
+        errors=now.errors - before.errors,
+        refused=now.refused - before.refused,
+        empty=now.empty - before.empty,
+        latency={place: count for place, count in latency.items() if count},
+    )
+
+
+def _clicked(totals: Totals, segments: set[str]) -> tuple[int, int]:
+    found = [totals[segment] for segment in segments if segment in totals]
+    return sum(shown for shown, _ in found), sum(clicks for _, clicks in found)
