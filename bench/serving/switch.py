@@ -205,6 +205,8 @@ def _shadow(home: Home, held: whole.Whole, other: str, rate: float, seconds: flo
 
 def _bad(home: Home, held: whole.Whole, other: str, fault: str, rate: float) -> dict[str, Any]:
     """Let a spoilt challenger answer a share of the people; return how soon it was gone, and who had seen it."""
+    champion = held.place.catalog.champion(USE_CASE)
+    assert champion is not None
     command = ("promote", other, "--stage", "canary", "--share", str(BAD_SHARE), "--reason", fault)
     begun = _attempted(home, held, command, spoilt=fault)
     told = in_process(
@@ -214,7 +216,7 @@ def _bad(home: Home, held: whole.Whole, other: str, fault: str, rate: float) -> 
         )
     )  # fmt: skip
     kept = told.pop("kept")
-    challenger = [a for a in kept if a["headers"].get(inner.RELEASE) not in (home.made["release"], None)]
+    challenger = [a for a in kept if a["headers"].get(inner.RELEASE) not in (champion.id, None)]
     left = held.place.catalog.challenger(USE_CASE)
     exposed = {a["number"] % asking(home) for a in challenger}
     everybody = {a["number"] % asking(home) for a in kept}
