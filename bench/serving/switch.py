@@ -21,12 +21,13 @@ import orjson
 
 from bench.serving import shop, whole
 from bench.serving.answer import plan
-from bench.serving.home import Home
+from bench.serving.home import USE_CASE, Home
 from bench.serving.load import in_process, percentiles
 from bentos import inner
 from counterfoil.errors import UnavailableError
 
-REQUESTS, SHARE, CANARY, PEOPLE = 50_000, 0.5, 0.1, 5_000
+# Commands take a core for seconds: what is asked for meanwhile must fit beside them.
+REQUESTS, SHARE, CANARY, PEOPLE = 50_000, 0.3, 0.1, 5_000
 BAD_SHARE, BAD_SECONDS = 0.01, 60.0
 FAULTS = ("slow", "failing", "empty")
 ROOMS = ("counterfoil", "models", "feature_repo", "bentos", "flows")
@@ -65,36 +66,44 @@ def measure(
     """Return what requests saw of releases that came and went, and how soon each bad challenger was taken back."""
     with whole.running(home) as held:
         whole.champion_first(held, home)
-        others = whole.candidates(held.place)
+        other = whole.other(held, home)
         most = in_process(_plan(home, held, count=10_000_000, seconds=probe_seconds, connections=16))["rate"]
         rate = SHARE * most
         found: dict[str, Any] = {"most": most, "rate": round(rate, 1)}
-        found["shadow"] = _shadow(home, held, others[1], rate, 4 * probe_seconds)
-        found["switch"] = _switches(home, held, others[1], rate, requests)
+        found["shadow"] = _shadow(home, held, other, rate, 4 * probe_seconds)
+        found["switch"] = _switches(home, held, other, rate, requests)
         found["bad"] = {}
         for fault in bad:
             sys.stderr.write(f"  a bad challenger: {fault}\n")
             whole.champion_first(held, home)
-            found["bad"][fault] = _bad(home, held, others[1], fault, rate)
+            found["bad"][fault] = _bad(home, held, other, fault, rate)
     return found
+
+
+def asking(home: Home) -> int:
+    """Return how many people ask."""
+    return min(PEOPLE, home.size.people)
 
 
 def _plan(home: Home, held: whole.Whole, **changes: Any) -> Any:
     """Return a plan of questions by many people through the door."""
-    people = [shop.person_id(number) for number in range(min(PEOPLE, home.size.people))]
+    people = [shop.person_id(number) for number in range(asking(home))]
     asked = [{"person": name, "n": 20, "context": {"time": home.made["as_of"]}} for name in people]
     bodies = tuple(orjson.dumps(one).decode() for one in asked)
     return plan(home, held.service, bodies=bodies, **changes)
 
 
 def _switches(home: Home, held: whole.Whole, other: str, rate: float, requests: int) -> dict[str, Any]:
-    """Ask for `requests` answers while a challenger comes as a canary, becomes champion, and is rolled back."""
+    """Ask for `requests` answers while a challenger goes from shadow to canary, becomes champion, and is rolled back.
+
+    It is packaged and started as a shadow before: what is measured is switching, not building.
+    """
+    first = _attempted(home, held, ("promote", other, "--stage", "shadow", "--reason", "bench"))
+    await_routes(held)
     commands = (
         ("promote", other, "--stage", "canary", "--share", str(CANARY), "--reason", "bench"),
         ("promote", other, "--stage", "champion", "--reason", "bench"),
-        ("rollback", whole.USE_CASE, "--reason", "bench"),
-        ("promote", other, "--stage", "canary", "--share", str(CANARY), "--reason", "bench"),
-        ("withdraw", whole.USE_CASE, "--reason", "bench"),
+        ("rollback", USE_CASE, "--reason", "bench"),
     )
     done: list[dict[str, Any]] = []
     seconds = requests / rate
@@ -105,10 +114,9 @@ def _switches(home: Home, held: whole.Whole, other: str, rate: float, requests: 
             if over.wait(max(0.0, began + seconds * (number + 0.5) / len(commands) - time.perf_counter())):
                 return
             at = time.perf_counter()
-            told = command_of(home, command)
-            done.append(
-                {"command": command[0], "at": at - began, "seconds": time.perf_counter() - at, "told": told}
-            )
+            told = _attempted(home, held, command)
+            seconds_taken = round(time.perf_counter() - at, 2)
+            done.append({"command": command[0], "at": round(at - began, 2), "seconds": seconds_taken, **told})
 
     began = time.perf_counter()
     actor = threading.Thread(target=act)
@@ -122,10 +130,30 @@ def _switches(home: Home, held: whole.Whole, other: str, rate: float, requests: 
     over.set()
     actor.join()
     kept = told.pop("kept")
-    return {**told, "commands": done, "releases": _counts(kept), **sticky(kept)}
+    wanted = 1 + len(commands)
+    done.insert(0, {"command": "promote", "at": 0.0, "seconds": 0.0, **first})
+    return {
+        **told,
+        "commands": done,
+        "wanted": wanted,
+        "releases": _counts(kept),
+        **sticky(kept, asking(home)),
+    }
 
 
-def sticky(kept: Sequence[Mapping[str, Any]], people: int = PEOPLE) -> dict[str, Any]:
+def _attempted(
+    home: Home, held: whole.Whole, command: Sequence[str], spoilt: str | None = None
+) -> dict[str, Any]:
+    """Run a command, and let what it took back come again later; one that failed says so."""
+    try:
+        told = command_of(home, command, spoilt)
+    except UnavailableError as fault:
+        return {"ok": False, "said": str(fault)}
+    whole.lift(held.place)
+    return {"ok": True, "told": told}
+
+
+def sticky(kept: Sequence[Mapping[str, Any]], people: int) -> dict[str, Any]:
     """Say how many people came to one arm only, of those who asked twice or more while the same two releases answered.
 
     `kept` are answers as the load keeps them. While a challenger answers, whoever asks comes to it always or never: its interval
@@ -160,7 +188,8 @@ def _shadow(home: Home, held: whole.Whole, other: str, rate: float, seconds: flo
     command_of(home, ("promote", other, "--stage", "shadow", "--reason", "bench"))
     await_routes(held)
     beside = in_process(asked)
-    command_of(home, ("withdraw", whole.USE_CASE, "--reason", "bench"))
+    command_of(home, ("withdraw", USE_CASE, "--reason", "bench"))
+    whole.lift(held.place)
     await_routes(held)
     after = in_process(asked)
     without = (before["ms"]["p95"] + after["ms"]["p95"]) / 2
@@ -176,28 +205,21 @@ def _shadow(home: Home, held: whole.Whole, other: str, rate: float, seconds: flo
 
 def _bad(home: Home, held: whole.Whole, other: str, fault: str, rate: float) -> dict[str, Any]:
     """Let a spoilt challenger answer a share of the people; return how soon it was gone, and who had seen it."""
-
-    def begin() -> None:
-        command_of(
-            home,
-            ("promote", other, "--stage", "canary", "--share", str(BAD_SHARE), "--reason", fault),
-            spoilt=fault,
-        )
-
-    thread = threading.Thread(target=begin)
-    thread.start()
+    champion = held.place.catalog.champion(USE_CASE)
+    assert champion is not None
+    command = ("promote", other, "--stage", "canary", "--share", str(BAD_SHARE), "--reason", fault)
+    begun = _attempted(home, held, command, spoilt=fault)
     told = in_process(
         _plan(
             home, held, rate=rate, count=int(rate * BAD_SECONDS), seconds=BAD_SECONDS, connections=256, keep=True,
             watched=(inner.RELEASE,),
         )
     )  # fmt: skip
-    thread.join()
     kept = told.pop("kept")
-    challenger = [a for a in kept if a["headers"].get(inner.RELEASE) not in (home.made["release"], None)]
-    left = held.place.catalog.challenger(whole.USE_CASE)
-    exposed = {a["number"] % PEOPLE for a in challenger}
-    everybody = {a["number"] % PEOPLE for a in kept}
+    challenger = [a for a in kept if a["headers"].get(inner.RELEASE) not in (champion.id, None)]
+    left = held.place.catalog.challenger(USE_CASE)
+    exposed = {a["number"] % asking(home) for a in challenger}
+    everybody = {a["number"] % asking(home) for a in kept}
     return {
         **{name: told[name] for name in ("answered", "failed", "empty", "faults")},
         "answers_of_challenger": len(challenger),
@@ -205,7 +227,8 @@ def _bad(home: Home, held: whole.Whole, other: str, fault: str, rate: float) -> 
         if challenger
         else None,
         "exposed": len(exposed) / max(1, len(everybody)),
-        "taken_back": left is None,
+        "promoted": begun,
+        "taken_back": begun["ok"] and left is None,
         "challenger_ms": percentiles([1000 * (a["done"] - a["due"]) for a in challenger]),
     }
 
@@ -221,7 +244,7 @@ def await_routes(held: whole.Whole) -> None:
     """Wait until the gateway has taken what the release table says."""
     from flows import machine
 
-    machine.await_routes(held.place, whole.USE_CASE)
+    machine.await_routes(held.place, USE_CASE)
 
 
 def command_of(home: Home, command: Sequence[str], spoilt: str | None = None) -> dict[str, Any]:

@@ -30,6 +30,9 @@ def floor(told: Mapping[str, Any]) -> str:
         f" retrieval {found['retrieval']} (recall {recall})\n",
         *rows,
     ]
+    lines.append(
+        f"  CPU of the sum              {found['cpu_ms']:8.3f} ms, which a busy machine changes least\n"
+    )
     lines += [_row(f"sum, {way}", other["sum"]) for way, other in found["other"].items()]
     return "".join(lines)
 
@@ -41,7 +44,8 @@ def answer(told: Mapping[str, Any]) -> str:
     for name in services:
         found = told[name]
         lines.append(
-            f"{_row(name, found['ms'])[:-1]}  {found['ratio']:.2f} of the floor, {found['cpu_ms']:.2f} ms CPU"
+            f"{_row(name, found['ms'])[:-1]}  {found['ratio']:.2f} of the floor, CPU {found['cpu_ms']:.2f} ms,"
+            f" {found['cpu_ratio']:.2f} of the floor's"
             f"{_troubles(found)}\n"
         )
     lines.append("as many as can be had, and latency by load\n")
@@ -107,10 +111,12 @@ def switch(told: Mapping[str, Any]) -> str:
         f"{found['asked']:,} requests at {told['rate']:,.0f} a second of {told['most']:,.0f} that can be had\n"
     ]
     for one in found["commands"]:
-        lines.append(f"  {one['command']} at {one['at']:.1f} s took {one['seconds']:.1f} s\n")
+        said = "" if one["ok"] else f": {one['said']}"
+        lines.append(f"  {one['command']} at {one['at']:.1f} s took {one['seconds']:.1f} s{said}\n")
     lines += [
         _row("while releases switch", found["ms"]),
         f"  longest gap between answers {found['gap_ms']:.0f} ms\n",
+        verdict("commands done", sum(one["ok"] for one in found["commands"]), found["wanted"], "more"),
         verdict("failed requests at switches", found["failed"], 0, "less"),
         verdict("people who stay with one arm", found["sticky"] or 0.0, 1.0, "more"),
         _row("without a shadow", shadow["without_ms"]),

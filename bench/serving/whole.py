@@ -6,17 +6,15 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import httpx
 
-from bench.serving.home import Home
+from bench.serving.home import USE_CASE, Home, candidate_of, candidates
 from bench.serving.running import Service, free_port
 from counterfoil.errors import UnavailableError
 from counterfoil.processes import Processes
 from flows.place import Place
 
-USE_CASE = "recommendation"
 PORTS = ("GATEWAY_PORT", "SERVICE_PORT")
 
 
@@ -100,6 +98,7 @@ def champion_first(whole: Whole, home: Home) -> None:
 
     if whole.place.catalog.challenger(USE_CASE) is not None:
         steer.withdraw(whole.place, USE_CASE, "bench", "a measurement begins")
+    lift(whole.place)
     champion = whole.place.catalog.champion(USE_CASE)
     if champion is not None and champion.tag != home.made["bento"]:
         steer.rollback(whole.place, USE_CASE, "bench", "a measurement begins", home.made["release"])
@@ -108,9 +107,21 @@ def champion_first(whole: Whole, home: Home) -> None:
     machine.await_routes(whole.place, USE_CASE)
 
 
-def candidates(place: Place) -> dict[int, str]:
-    """Return the ids of the two-stage candidates by their seed."""
-    from counterfoil.types import Candidate
+def lift(place: Place) -> None:
+    """Take whatever was taken back, and is kept from serving since, out of quarantine: it is to come again."""
+    from counterfoil.types import Quarantine
+    from flows.quarantine import end
 
-    found: list[Any] = place.catalog.find(Candidate, USE_CASE)
-    return {one.seed: one.id for one in found if one.family == "twostage"}
+    every = [one for one, _ in place.catalog.recorded(Quarantine)]
+    lifted = {one.lifts for one in every}
+    for held in every:
+        if held.lifts is None and held.id not in lifted:
+            end(place, held.id, "the bench goes on", "bench")
+
+
+def other(whole: Whole, home: Home) -> str:
+    """Return the candidate that does not serve."""
+    champion = whole.place.catalog.champion(USE_CASE)
+    assert champion is not None
+    serving = candidate_of(whole.place, champion.bento)
+    return next(id for id in candidates(whole.place).values() if id != serving)

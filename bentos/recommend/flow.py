@@ -205,7 +205,7 @@ def recorded_features(
     events are kept whole, the rules by their digest, and the evidence of each item's reasons by kind and names.
     """
     features, history = known.features, known.history
-    rows = np.flatnonzero(np.isin(features.pair_item_N, chosen.item_K))
+    rows = features.pairs_with(chosen.item_K)
     pairs = {
         ids[item]: named(features.pair_names, values)
         for item, values in zip(

@@ -244,7 +244,7 @@ def _own(features: Features, chosen: np.ndarray) -> dict[int, tuple[int, float, 
     wanted = ("times_bought", "days_since_last", "mean_interval_days")
     if not set(wanted[:2]) <= set(features.pair_names):
         return {}
-    row_R = np.flatnonzero(np.isin(features.pair_item_N, chosen))
+    row_R = features.pairs_with(chosen)
     columns = [
         features.pair_NF[row_R, features.pair_names.index(name)].tolist()
         if name in features.pair_names
