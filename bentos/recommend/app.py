@@ -130,7 +130,9 @@ def create(start: Callable[[], Serving], run: Path | None = None) -> Starlette:
     async def wrong_method(request: Request, fault: Exception) -> Response:
         said = f"{request.method} is not for {request.url.path}; POST to ask, GET to look"
         response = failure(405, "method", said)
-        response.headers["Allow"] = (getattr(fault, "headers", None) or {}).get("Allow", "")  # RFC 9110, 15.5.6
+        response.headers["Allow"] = (getattr(fault, "headers", None) or {}).get(
+            "Allow", ""
+        )  # RFC 9110, 15.5.6
         return response
 
     return Starlette(
