@@ -118,7 +118,7 @@ def test_a_known_person_is_answered_from_the_online_store(process: Process) -> N
     answer = process.ask(person="p07")
     assert answer["degraded"] == []
     assert answer["items"][3]["item"] == "coffee"
-    assert answer["items"][3]["reasons"][0] == "you bought this 5 times, last 12 days ago"
+    assert answer["items"][3]["reasons"][0] == "you buy this every ten days, last 12 days ago"
     receipt = Receipts(process.settings.receipts).find(answer["receipt"])
     assert receipt.feature_time == AS_OF
     assert receipt.features["history"]["rows"] == 73
