@@ -15,10 +15,13 @@ from counterfoil.errors import IntegrityError
 from counterfoil.pseudonym import fingerprint
 from counterfoil.settings import Settings
 from counterfoil.types import Candidate
+from models.data import Query
+from models.family import Model
 
 ROOMS = ("counterfoil", "models", "feature_repo", "bentos")
 LEFT_OUT = ("__pycache__", "*.pyc", ".*", "~*", "gateway")  # the gateway stands in front of bentos, in none
 RECALL_PEOPLE = 50  # who are asked how many of the best an index finds
+REASON_PEOPLE = 12  # whose answers say which kinds of reasons hold
 SERVICE = "bentos.recommend.service:Recommend"
 # What the code in a bento imports; versions are those of this environment, so that a container gets the very same.
 PACKAGES = (
@@ -128,8 +131,21 @@ def _stage(
         **{name: data.about[name] for name in ("history_kinds", "history_cap")},
         **({"recall": found} if found else {}),
     }
+    about["reasons"] = _faithful(source, model, loaded, golden.question(data, REASON_PEOPLE), about)
     (source / bundle.ABOUT).write_bytes(canonical.encode(about))
     (source / "requirements.txt").write_text("\n".join(_requirements()) + "\n")
+
+
+def _faithful(
+    source: Path, model: Path, loaded: Model, query: Query, about: dict[str, Any]
+) -> list[list[Any]]:
+    """Measure which kinds of reasons hold on this model, over the catalogue as it was just laid out."""
+    from bentos.recommend import faithful
+    from bentos.startup import Loaded
+
+    opened = bundle.Bundle(path=source.parent, model=model, sha256="", about=about)
+    items = snapshot.read(source / "data", about["as_of_us"])
+    return faithful.measured(Loaded(bundle=opened, model=loaded, snapshot=items), query)
 
 
 def _room(name: str) -> Path:

@@ -84,16 +84,20 @@ def pair_features(
     Events at one moment are one basket. Taken once, an item has no interval: it and `overdue` are NaN. `overdue` is the
     time since the last in intervals of at least a day: two receipts within minutes do not make a habit.
     """
-    item_ids, code_N = np.unique(item_N, return_inverse=True)
-    person_N = np.zeros(len(code_N), np.int32) if person_N is None else person_N
-    order_N = np.lexsort((time_us_N, code_N, person_N))
+    item_N = np.asarray(item_N)
+    if person_N is None:  # in order of time already, so that sorting by item is enough
+        person_N, code_N = np.zeros(len(item_N), np.int32), item_N
+        order_N = np.argsort(item_N, kind="stable")
+    else:
+        code_N = np.unique(item_N, return_inverse=True)[1]
+        order_N = np.lexsort((time_us_N, code_N, person_N))
     person_S, code_S, time_S = person_N[order_N], code_N[order_N], time_us_N[order_N]
     first_S = _starts(person_S, code_S)
     start_R = np.flatnonzero(first_S)
     stop_R = np.append(start_R[1:], len(code_S))
     if not len(start_R):
         empty = np.zeros((0, len(PAIR_FEATURES)), np.float32)
-        return Pairs(person_R=person_S, item_R=item_ids[code_S], feature_RF=empty)
+        return Pairs(person_R=person_S, item_R=item_N[order_N], feature_RF=empty)
     times_R = np.add.reduceat((first_S | _starts(time_S)).astype(np.int64), start_R)
     last_R, oldest_R = time_S[stop_R - 1], time_S[start_R]
     since_last_R = np.maximum(as_of_us - last_R, 0) / DAY_US
@@ -112,7 +116,7 @@ def pair_features(
         )
     )
     return Pairs(
-        person_R=person_S[start_R], item_R=item_ids[code_S[start_R]], feature_RF=feature_RF.astype(np.float32)
+        person_R=person_S[start_R], item_R=item_N[order_N[start_R]], feature_RF=feature_RF.astype(np.float32)
     )
 
 

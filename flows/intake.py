@@ -126,7 +126,7 @@ def live(
     opened = config.day_start(config.days)
     with stages.stage("live"):
         happened = visits(LiveShop.open(folder, opened), _asker(url, opened, stages, key), rounds, seed)
-        events = list(happened if events_url is None else sent(happened, events_url, key))
+        events = list(happened if events_url is None else sent(happened, events_url, _with_key(key)))
     kinds = {
         kind: sum(event.kind == kind for event in events) for kind in sorted({event.kind for event in events})
     }
@@ -138,13 +138,13 @@ def live(
     return {**told, "landed": import_data("contract", out, None, stages)}
 
 
-def sent(happened: Iterable["Event"], url: str, key: str | None) -> Iterator["Event"]:
+def sent(happened: Iterable["Event"], url: str, headers: dict[str, str]) -> Iterator["Event"]:
     """Yield events once the collector has them: what happens in one visit goes together, when the visit ends."""
     import httpx
 
     from counterfoil import canonical
 
-    with httpx.Client(base_url=url, timeout=30, headers=_with_key(key)) as client:
+    with httpx.Client(base_url=url, timeout=30, headers=headers) as client:
         for _, visit in groupby(happened, key=lambda event: event.session):
             events = list(visit)
             rows = [

@@ -24,7 +24,7 @@ from counterfoil import canonical
 from counterfoil.catalog import Outcome, Recorder
 from counterfoil.errors import ConfigError, GateError, InputError, IntegrityError
 from counterfoil.types import UseCase
-from flows import away, ephemeral, machine, sealing
+from flows import approval, away, ephemeral, machine, sealing
 from flows.advance import Advanced, advance
 from flows.people import retrain
 from flows.place import Place, open_place
@@ -97,6 +97,7 @@ def advance_flow(
         turned = turn(place, use_case(use_case_name), as_of, recorder(place, run))
         with run.stage("seal"):
             _seal(place)
+    approval.wait(place, use_case(use_case_name), turned["decision"])
     return turned
 
 

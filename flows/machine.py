@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 from filelock import FileLock, Timeout
 
+from bentos import inner
 from bentos import routes as routes_file
 from bentos.release import FILE, read
 from bentos.routes import Routes
@@ -162,6 +163,11 @@ def services(place: Place) -> list[tuple[Running, Release]]:
             assert isinstance(release, Release)
             found.append((process, release))
     return found
+
+
+def inside(place: Place) -> dict[str, str]:
+    """Return the header by which a service lets in who does not come through the gateway."""
+    return {inner.TOKEN: inner.make_token(place.settings.run)}
 
 
 def behind(place: Place, use_case: str) -> Release | None:

@@ -8,6 +8,7 @@ from bentos.recommend import rulebook
 from bentos.recommend.rulebook import NO_RULES, Rule, Rulebook, Scope
 from counterfoil import settings, terminal
 from counterfoil.errors import InputError
+from counterfoil.types import Release
 from flows.place import open_place
 from flows.verbs import bento_folder
 
@@ -69,8 +70,9 @@ def unknown(rules: Rulebook) -> dict[str, list[str]] | None:
     from bentos import snapshot
 
     place = open_place()
-    serving = [one["tag"] for one in place.catalog.releases() if one["valid_to"] is None]
-    found = [folder for folder in (bento_folder(place, tag) for tag in serving) if folder.is_dir()]
+    releases = [place.catalog.get(one["id"]) for one in place.catalog.releases() if one["valid_to"] is None]
+    folders = [bento_folder(place, one.tag) for one in releases if isinstance(one, Release)]
+    found = [folder for folder in folders if folder.is_dir()]
     if not found:
         return None
     named: dict[str, set[str]] = {"items": set(), "categories": set(), "brands": set()}

@@ -48,17 +48,20 @@ def whoever(by: str | None) -> str:
     return name
 
 
-def approve(place: Place, decision_id: str, by: str, note: str = "") -> dict[str, Any]:
+def approve(
+    place: Place, decision_id: str, by: str, note: str = "", case: UseCase | None = None
+) -> dict[str, Any]:
     """Put a word on a decision to promote; the last one that its gate waits for releases the winner.
 
-    InputError when the decision promotes nobody, ConflictError when the same person approved it before.
+    `case` is its use case, where it is none of those that are registered. InputError when the decision promotes nobody,
+    ConflictError when the same person approved it before.
     """
     decision = _of(place, decision_id, Decision)
     if decision.verb != "promote":
         raise InputError(
             f"{decision.id} says {decision.verb}, so there is nothing to approve; `counterfoil promote CANDIDATE` goes against it"
         )
-    case = use_case(decision.use_case)
+    case = case or use_case(decision.use_case)
     with only_run(place, case.name):
         taken = steps(place, recorder(place))
         approval = champions.approval(place, decision, by)
@@ -435,8 +438,18 @@ def _share(told: dict[str, Any]) -> str:
 
 
 def approve_here(decision_id: str, by: str | None, note: str) -> dict[str, Any]:
-    """Approve in the installation that the settings name."""
-    return approve(open_place(), decision_id, whoever(by), note)
+    """Approve in the installation that the settings name; a run of the loop that waited for this goes on."""
+    place, name = open_place(), whoever(by)
+    return approve_and_tell(place, decision_id, name, note)
+
+
+def approve_and_tell(place: Place, decision_id: str, by: str, note: str) -> dict[str, Any]:
+    """Approve, and let the run of the loop that waits for the decision end where nobody is waited for any more."""
+    from flows import approval
+
+    told = approve(place, decision_id, by, note)
+    resumed = not told["waits_for"] and approval.resume(place, decision_id, by, note)
+    return {**told, "resumed": resumed}
 
 
 def promote_here(

@@ -127,6 +127,13 @@ class Features:
             raise KeyError(f"no item feature {name!r}; there are {', '.join(self.item_names)}")
         return self.item_IF[:, self.item_names.index(name)]
 
+    def pairs_with(self, item_K: np.ndarray) -> np.ndarray:
+        """Return which rows of `pair_NF` are about these items, ascending; of one person's features only."""
+        if not len(self.pair_item_N):
+            return np.zeros(0, np.int64)
+        at_K = np.minimum(np.searchsorted(self.pair_item_N, item_K), len(self.pair_item_N) - 1)
+        return np.sort(at_K[self.pair_item_N[at_K] == item_K])
+
     def rows(self, people_R: np.ndarray) -> "Features":
         """Return the features of these people as rows 0..R-1; -1 gives NaN and no pairs."""
         known_R = people_R >= 0

@@ -10,6 +10,8 @@ from bentos.collector.app import Collector, create
 from bentos.collector.feed import Store
 from counterfoil import settings
 
+KEEP_ALIVE_SECONDS = 620  # longer than who is in front keeps a connection: what is under way is not cut off
+
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Read the command line and serve until told to end."""
@@ -35,6 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         server_header=False,
         date_header=False,
         lifespan="on",
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=10,
     )
 

@@ -70,10 +70,10 @@ class Collector:
             raise Refusal(429, "busy", f"{WAITING} requests wait already; send this again shortly")
         begun = time.perf_counter()
         rows = self.reader.read(body)
-        new, statuses = self._sorted(rows)
+        new, statuses, waits = self._sorted(rows)
         self.waiting += 1
         try:
-            if new or "duplicate" in statuses:  # what it is a duplicate of may not be on the disk yet
+            if waits:
                 await self.log.keep(b"".join([row.line for row in new]), new)
         except Full as full:
             self._lost(new)
@@ -85,21 +85,26 @@ class Collector:
         self.metrics.durable.observe(time.perf_counter() - begun)
         return 200, JSON, self._told(rows, statuses)
 
-    def _sorted(self, rows: Sequence[Row | Refused]) -> tuple[list[Row], list[str]]:
-        new, statuses = [], []
-        window, pending = self.window, self.window.pending
+    def _sorted(self, rows: Sequence[Row | Refused]) -> tuple[list[Row], list[str], bool]:
+        """Return the rows to be kept, what becomes of each, and whether the disk must be waited for."""
+        new: list[Row] = []
+        statuses: list[str] = []
+        window, pending, waits = self.window, self.window.pending, False
         for row in rows:
             if isinstance(row, Refused):
                 statuses.append("refused")
                 continue
             id = row.event.id
-            if id in window:
+            if id in pending:  # what it is a duplicate of is not on the disk yet
+                statuses.append("duplicate")
+                waits = True
+            elif id in window:
                 statuses.append("duplicate")
             else:
                 pending.add(id)
                 new.append(row)
                 statuses.append("accepted")
-        return new, statuses
+        return new, statuses, waits or bool(new)
 
     def _told(self, rows: Sequence[Row | Refused], statuses: list[str]) -> bytes:
         counts = {name: statuses.count(name) for name in ("accepted", "duplicate", "refused")}
@@ -180,6 +185,9 @@ class App:
         headers = [(b"content-type", kind), (b"content-length", b"%d" % len(content))]
         if status in (429, 503):
             headers.append((b"retry-after", b"1"))
+        elif status == 405:
+            allowed = ", ".join(method for method, path in self._routes if path == scope["path"])
+            headers.append((b"allow", allowed.encode()))
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": content})
         return None

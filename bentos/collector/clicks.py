@@ -18,13 +18,16 @@ COUNTED = {"impression": 0, "click": 1}
 
 
 class Clicks:
-    """Counts by minute of arrival. Beyond `pairs` of an answer and an item in an hour the oldest may count again."""
+    """Counts by minute of arrival. Beyond `pairs` of an answer and an item in an hour the oldest may count again.
+
+    Pairs are kept as hashes of 64 bits: one in some billions is taken for another.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.time, pairs: int = PAIRS) -> None:
         self._clock, self._pairs = clock, pairs
         self._minutes: dict[int, dict[str, list[int]]] = {}
-        self._new: set[tuple[int, str, str]] = set()
-        self._old: set[tuple[int, str, str]] = set()
+        self._new: set[int] = set()
+        self._old: set[int] = set()
         self._turned = clock()
         self._totals: dict[str, list[int]] = {}
 
@@ -33,7 +36,7 @@ class Clicks:
         place, receipt = COUNTED.get(event.kind), event.receipt
         if place is None or receipt is None or event.item is None or (named := ID.fullmatch(receipt)) is None:
             return
-        pair = (place, receipt, event.item)
+        pair = hash((place, receipt, event.item))
         if pair in self._new or pair in self._old:
             return
         now = self._clock()

@@ -71,7 +71,6 @@ class Log:
         self._descriptor, self._size, self._begun = -1, 0, 0.0
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="events-log")
         self._work: asyncio.Task[None] | None = None
-        self.flushes = 0
 
     @property
     def pending_bytes(self) -> int:
@@ -107,13 +106,15 @@ class Log:
             lines = b"".join([one.lines for one in group])
             try:
                 mark = await loop.run_in_executor(self._disk, self._written, lines)
-            except OSError as fault:
-                self._refuse(group, fault)
+            except Exception as fault:  # of the disk, or of whatever else: nobody may wait for ever
+                self._refuse(group, getattr(fault, "strerror", None) or type(fault).__name__)
                 continue
             finally:
                 self._bytes -= len(lines)
-            self.flushes += 1
-            self._durable([row for one in group for row in one.rows], mark)
+            try:
+                self._durable([row for one in group for row in one.rows], mark)
+            except Exception:
+                logger.exception("what was kept was not told on")
             for one in group:
                 if not one.done.done():
                     one.done.set_result(None)
@@ -128,10 +129,10 @@ class Log:
         group, self._waiting = self._waiting[:count], self._waiting[count:]
         return group
 
-    def _refuse(self, group: list[Waiting], fault: OSError) -> None:
+    def _refuse(self, group: list[Waiting], why: str) -> None:
         """Tell everybody who waits: who came later may rest on what was just lost."""
-        logger.error("events cannot be written to %s: %s", self.folder, fault.strerror)
-        lost = UnavailableError(f"events cannot be kept: {fault.strerror}; send these again later")
+        logger.error("events cannot be written to %s: %s", self.folder, why)
+        lost = UnavailableError(f"events cannot be kept: {why}; send these again later")
         rest, self._waiting = self._waiting, []
         self._bytes -= sum(len(one.lines) for one in rest)
         self._lost([row for one in (*group, *rest) for row in one.rows])

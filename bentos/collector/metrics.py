@@ -1,6 +1,6 @@
 """What the collector counts, for Prometheus."""
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, values
 
 SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 
@@ -9,6 +9,9 @@ class Metrics:
     """The metrics of one collector, in a registry of their own."""
 
     def __init__(self) -> None:
+        # One process counts here, in memory. Whoever started it may have left the folder in the environment in which BentoML's
+        # processes share their counts as files; such files could not be written where the disk is full.
+        values.ValueClass = values.MutexValue
         self.registry = CollectorRegistry()
         self.events = Counter(
             "counterfoil_events", "Events by what became of them", ["outcome"], registry=self.registry

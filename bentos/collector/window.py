@@ -21,7 +21,7 @@ class Window:
         self.pending: set[str] = set()
 
     def __contains__(self, id: str) -> bool:
-        return id in self._new or id in self._old or id in self.pending
+        return id in self._new or id in self._old
 
     def __len__(self) -> int:
         return len(self._new) + len(self._old)

@@ -8,7 +8,7 @@ from bentos import inner
 from bentos.gateway import forward
 from bentos.gateway.choice import Asked, propensity
 from bentos.gateway.http import Reply
-from bentos.gateway.services import Late, Lost, Service, Unreachable
+from bentos.gateway.services import Late, Lost, Service, Stale, Unreachable
 from bentos.gateway.tally import Outcome, Tally
 from bentos.gateway.traces import Span
 from bentos.routes import Route, Routes, assigned
@@ -180,7 +180,7 @@ class Answering:
         )  # fmt: skip
         status = None
         try:
-            reply = await service.ask(data, max(seconds, 0.001))
+            reply = await _asked(service, data, max(seconds, 0.001))
             status = reply.status
             return reply
         finally:
@@ -202,6 +202,16 @@ class Answering:
         )
         if receipt is not None and not copy:
             self.tally.receipt(route, receipt.decode("latin-1"))
+
+
+async def _asked(service: Service, data: bytes, seconds: float) -> Reply:
+    """Ask; over a new connection again where one that was kept alive was closed meanwhile, which says nothing of the service."""
+    began = time.monotonic()
+    try:
+        return await service.ask(data, seconds)
+    except Stale:
+        left = seconds - (time.monotonic() - began)
+        return await service.ask(data, max(left, 0.001), fresh=True)
 
 
 def _outcome(reply: Reply) -> Outcome:

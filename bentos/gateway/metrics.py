@@ -1,6 +1,7 @@
-"""The counts as Prometheus reads them: `GET /metrics`, in its text format, from the same numbers as `GET /-/stats`."""
+"""The counts as Prometheus reads them: `GET /metrics`, of releases that were asked within the last minute, or answer now."""
 
 from collections.abc import Iterator
+from itertools import accumulate
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -9,7 +10,7 @@ from bentos.gateway.stats import BOUNDS_MS, Counts, Stats, Told
 
 TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 EVERY = 5  # edges of the fine histogram that make one of the coarse: a factor of 1.6
-EDGES = tuple(range(0, len(BOUNDS_MS), EVERY))
+EDGES = tuple((edge, f"{BOUNDS_MS[edge] / 1000:g}") for edge in range(0, len(BOUNDS_MS), EVERY))
 LABELS = ("release", "epoch", "stage", "seen")  # seen: live or copy
 KINDS = ("errors", "timeouts", "refused", "empty", "degraded")
 
@@ -23,7 +24,8 @@ class Reading:
     def collect(self) -> Iterator[Metric]:
         """Yield every metric."""
         yield from _own(self.stats)
-        yield from _of_releases(self.stats.releases)
+        # of those before, nothing moves any more: they cost every reading, and say nothing new
+        yield from _of_releases([told for told in self.stats.releases if told.seconds or told.segments])
 
 
 def text(stats: Stats) -> bytes:
@@ -64,10 +66,11 @@ def _of_releases(releases: list[Told]) -> Iterator[Metric]:
 
 def _buckets(counts: Counts) -> tuple[list[tuple[str, float]], float]:
     """Return cumulative counts by edge in seconds, and the sum of the times, each taken as the edge of its bucket."""
-    last = len(BOUNDS_MS) - 1
-    told = [
-        (f"{BOUNDS_MS[edge] / 1000:g}", float(sum(n for place, n in counts.latency.items() if place <= edge)))
-        for edge in EDGES
-    ]
-    total = sum(n * BOUNDS_MS[min(place, last)] for place, n in counts.latency.items()) / 1000
-    return [*told, ("+Inf", float(sum(counts.latency.values())))], total
+    held = [0] * (len(BOUNDS_MS) + 1)
+    for place, count in dict(counts.latency).items():  # a copy: the loop goes on counting
+        held[place] = count
+    below = list(accumulate(held))
+    told = [(name, float(below[edge])) for edge, name in EDGES]
+    last = BOUNDS_MS[-1]
+    total = sum(count * edge for count, edge in zip(held, (*BOUNDS_MS, last), strict=True)) / 1000
+    return [*told, ("+Inf", float(below[-1]))], total

@@ -28,6 +28,10 @@ class Lost(UnavailableError):
     """The connection ended before the answer was whole: the service may have seen the request, or not."""
 
 
+class Stale(Lost):
+    """A connection that had been kept alive ended without a byte of answer: the service may have closed it meanwhile."""
+
+
 class Late(UnavailableError):
     """The answer did not come in time."""
 
@@ -43,13 +47,16 @@ class Wire(asyncio.Protocol):
         self.waiting: asyncio.Future[Reply] | None = None
         self.since = 0.0  # idle since
         self.closed = False
+        self.asked = 0  # how often
+        self.heard = False  # anything, of the answer that is awaited
 
     def ask(self, data: bytes) -> "asyncio.Future[Reply]":
         """Send a request; the future holds the reply, or Lost."""
         self.parser = httptools.HttpResponseParser(self)
         self.headers: list[Header] = []
         self.parts: list[bytes] = []
-        self.size = 0
+        self.size, self.heard = 0, False
+        self.asked += 1
         self.waiting = asyncio.get_running_loop().create_future()
         self.transport.write(data)
         return self.waiting
@@ -61,13 +68,15 @@ class Wire(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell whoever waits."""
         self.closed = True
-        self._fail(Lost(f"{self.service.url} closed the connection before its answer was whole"))
+        kind = Stale if self.asked > 1 and not self.heard else Lost
+        self._fail(kind(f"{self.service.url} closed the connection before its answer was whole"))
 
     def data_received(self, data: bytes) -> None:
         """Read on; what nobody asked for ends the connection."""
         if self.waiting is None:
             self.transport.abort()
             return
+        self.heard = True
         try:
             self.parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as fault:
@@ -128,13 +137,13 @@ class Service:
         self._probe: asyncio.Task[None] | None = None
         self._back: asyncio.Event = asyncio.Event()
 
-    async def ask(self, data: bytes, seconds: float) -> Reply:
-        """Send a request and return the reply. Unreachable, Lost or Late say how it failed."""
+    async def ask(self, data: bytes, seconds: float, *, fresh: bool = False) -> Reply:
+        """Send a request and return the reply; `fresh`: over a new connection. Unreachable, Lost or Late say how it failed."""
         self.in_flight += 1
         wire, answer = None, None
         try:
             async with asyncio.timeout(seconds):
-                wire = self._reused() or await self._connected()
+                wire = (None if fresh else self._reused()) or await self._connected()
                 answer = wire.ask(data)
                 return await answer
         except TimeoutError:
@@ -192,7 +201,7 @@ class Service:
         except (OSError, TimeoutError) as fault:
             if self.away_since is None:
                 self.away_since = time.monotonic()
-            raise Unreachable(f"{self.url} cannot be reached ({fault or 'no answer'})") from None
+            raise Unreachable(f"{self.url} cannot be reached ({str(fault) or 'no answer'})") from None
         self.away_since = None
         self._back.set()
         return wire

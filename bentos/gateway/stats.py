@@ -5,7 +5,7 @@ Whoever judges a challenger reads it by `read`; how it is counted is in `tally.p
 
 import bisect
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -79,7 +79,7 @@ class Second:
 class Told:
     """What is known of one release since the gateway took its epoch. `live` answers were for people; `copies` nobody saw.
 
-    `segments`: how many live answers by segment of receipts, the newest of them.
+    `segments`: how many live answers by segment of receipts, the newest of them, while the release answers.
     """
 
     release: str
@@ -143,7 +143,7 @@ def summed(counts: Iterable[Counts]) -> Counts:
 
 def write(stats: Stats) -> bytes:
     """Return the JSON of it."""
-    return orjson.dumps(asdict(stats), option=orjson.OPT_NON_STR_KEYS)
+    return orjson.dumps(stats, option=orjson.OPT_NON_STR_KEYS)
 
 
 def read(content: bytes) -> Stats:

@@ -35,13 +35,15 @@ class Tally:
         self.clock = clock
         self.stats = Stats(now=clock(), began=clock(), epoch=0, use_case="")
         self._kept: dict[tuple[str, int], Kept] = {}
+        self._active: set[tuple[str, int]] = set()
 
     def take(self, routes: Routes) -> None:
         """Begin to count for these routes; what was counted before for the same release and epoch goes on."""
         self.stats.use_case, self.stats.epoch = routes.use_case, routes.epoch
-        for route in (routes.champion, routes.challenger):
-            if route is not None:
-                self._of(route).told.stage = route.stage
+        active = [route for route in (routes.champion, routes.challenger) if route is not None]
+        for route in active:
+            self._of(route).told.stage = route.stage
+        self._active = {(route.release, route.epoch) for route in active}
         for key in sorted(self._kept, key=lambda key: key[1])[:-RELEASES]:
             del self._kept[key]
 
@@ -80,10 +82,15 @@ class Tally:
             del held[next(iter(held))]
 
     def told(self, in_flight: int) -> Stats:
-        """Return everything as of now."""
+        """Return everything as of now; segments of those alone that answer by now: of all there are tens of thousands."""
+        oldest = int(self.clock()) - SECONDS
         releases = [
-            replace(kept.told, seconds=list(kept.seconds))
-            for kept in sorted(self._kept.values(), key=lambda kept: kept.told.epoch)
+            replace(
+                kept.told,
+                seconds=[second for second in kept.seconds if second.at >= oldest],
+                segments=kept.told.segments if key in self._active else {},
+            )
+            for key, kept in sorted(self._kept.items(), key=lambda one: one[1].told.epoch)
         ]
         return replace(self.stats, now=self.clock(), in_flight=in_flight, releases=releases)
 

@@ -5,15 +5,15 @@ where it reads such events; `similar` and `cart` the items that were named. Shap
 """
 
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from bentos.recommend import parts, rerank, sources
 from bentos.recommend.known import Known
 from bentos.recommend.parts import Said
-from bentos.recommend.sources import Listed, Sources
+from bentos.recommend.sources import Listed, Sources, Supported
 from bentos.snapshot import Snapshot
 from models.data import DAY_US
 from models.family import Model
@@ -33,7 +33,8 @@ class Chosen:
     """Items that were chosen, best first, with their scores and the names of who proposed them.
 
     `explored` is the item of the slot for learning, its chance, and whether it stands there by chance. `by_model` says that the
-    list is the model's, as it came (but for what fills it up).
+    list is the model's, as it came (but for what fills it up). `because` holds the item of the cart or the session without which
+    an item would stand lower, and whether they share days rather than words.
     """
 
     item_K: np.ndarray
@@ -43,6 +44,10 @@ class Chosen:
     degraded: tuple[str, ...] = ()
     explored: tuple[int, float, bool] | None = None
     by_model: bool = True
+    because: Mapping[int, tuple[int, bool]] = field(default_factory=dict)
+
+
+NONE_SUPPORTED = Supported(item_K=np.zeros(0, np.int32), worth_K=np.zeros(0), names=[], because={})
 
 
 class Chooser:
@@ -89,16 +94,18 @@ class Chooser:
             return self._by_anchors(known, k)
         if not len(known.here):
             return _of_said(parts.ask(model, known.query, k))
-        listed, silent = self._tried(sources.SESSION, lambda: self._session(known))
+        time_us_A = np.array([time_us for _, time_us in known.did.values()])
+        weight_A = self._lately(known, time_us_A, HALF_US)
+        session, silent = self._supported(known.here, weight_A, known)
         if known.asked.route == "next" and not len(known.history):
-            return replace(_of_lists([listed], k), degraded=silent, by_model=False)
+            return _of_session(session, k, silent)
         said = _of_said(parts.ask(model, known.query, k))
         degraded = (*said.degraded, *silent)
-        if not len(listed.item_K):
+        if not len(session.item_K):
             return replace(said, degraded=degraded)
-        return self._merged(said, listed, k, degraded)
+        return self._merged(said, session, k, degraded)
 
-    def _merged(self, said: Chosen, listed: Listed, k: int, degraded: tuple[str, ...]) -> Chosen:
+    def _merged(self, said: Chosen, listed: Supported, k: int, degraded: tuple[str, ...]) -> Chosen:
         item_K, worth_K = sources.in_turns(said.item_K, listed.item_K)
         item_K, worth_K = item_K[:k], worth_K[:k]
         names = dict(zip(said.item_K.tolist(), said.sources, strict=True))
@@ -113,15 +120,28 @@ class Chooser:
             said=("in turns with what goes with this session",),
             degraded=degraded,
             by_model=False,
+            because=listed.because,
         )
 
-    def _session(self, known: Known) -> Listed:
-        """Return what goes with, or is like, the items of this session, the later ones counting more."""
-        weight_A = self._lately(known, np.array([time_us for _, time_us in known.did.values()]), HALF_US)
-        lists = [self.sources.goes_with(known.here, weight_A), self.sources.alike(known.here, weight_A)]
-        found = sources.summed(lists, (1.0, LIKENESS["next"]))
-        listed = Listed(name=sources.SESSION, item_K=found.item_K.astype(np.int32), measure_K=found.worth_K)
-        return sources.allowed(listed, known.query.allowed_I, known.excluded)
+    def _supported(
+        self, anchors: np.ndarray, weight_A: np.ndarray, known: Known
+    ) -> tuple[Supported, tuple[str, ...]]:
+        """Return what goes with the anchors, or is like them, and which of the two failed."""
+        parts, silent = [], []
+        ways = (
+            (sources.GOES_WITH, self.sources.days_of, 1.0),
+            (sources.LIKE, self.sources.likes_of, LIKENESS[known.asked.route]),
+        )
+        for name, near, weight in ways:
+            try:
+                parts.append((name, *near(anchors), weight))
+            except Exception:  # a source that fails must not fail the request; the answer says so
+                log.exception("the source %s failed", name)
+                silent.append(LEFT_OUT.format(name=name))
+        if not parts:
+            return NONE_SUPPORTED, tuple(silent)
+        found = sources.supported(anchors, weight_A, parts, known.query.allowed_I, known.excluded)
+        return found, tuple(silent)
 
     def _lately(self, known: Known, time_us_A: np.ndarray, half_us: float) -> np.ndarray:
         """Return what events count for by their age alone, so that one more or less changes nothing for the others."""
@@ -129,20 +149,14 @@ class Chooser:
 
     def _by_anchors(self, known: Known, k: int) -> Chosen:
         """Return what goes with the items that were named, or is like them."""
-        even_A = np.ones(len(known.anchors), np.float32)
-        lists: list[Listed] = []
-        silent: list[str] = []
-        for name, near in ((sources.GOES_WITH, self.sources.goes_with), (sources.LIKE, self.sources.alike)):
-            listed, failed = self._tried(name, lambda near=near: near(known.anchors, even_A))  # type: ignore[misc]
-            lists.append(sources.allowed(listed, known.query.allowed_I, known.excluded))
-            silent += failed
-        found = sources.summed(lists, (1.0, LIKENESS[known.asked.route]))
+        found, silent = self._supported(known.anchors, np.ones(len(known.anchors), np.float32), known)
         return Chosen(
-            item_K=found.item_K[:k].astype(np.int32),
+            item_K=found.item_K[:k],
             score_K=found.worth_K[:k],
             sources=found.names[:k],
-            degraded=tuple(silent),
+            degraded=silent,
             by_model=False,
+            because=found.because,
         )
 
     def _tried(self, name: str, ask: Callable[[], Listed]) -> tuple[Listed, tuple[str, ...]]:
@@ -190,8 +204,6 @@ class Chooser:
             anchors, first = np.unique(known.history.item_N[::-1][: sources.ANCHORS], return_index=True)
             weight_A = self._lately(known, known.history.time_N[::-1][first], HALF_DAYS * DAY_US)
         found: list[tuple[str, Callable[[], Listed]]] = []
-        if len(known.here):
-            found.append((sources.SESSION, lambda: self._session(known)))
         if len(known.history) and not len(known.anchors):
             found.append((sources.HABIT, lambda: self.sources.due(known.features)))
         if len(anchors):
@@ -257,6 +269,17 @@ class Chooser:
             return pool, order, None
         order = [found.one if place == found.place else one for place, one in enumerate(order)]
         return pool, order, (int(pool.item_K[found.one]), found.chance, found.by_chance)
+
+
+def _of_session(session: Supported, k: int, degraded: tuple[str, ...]) -> Chosen:
+    return Chosen(
+        item_K=session.item_K[:k],
+        score_K=session.worth_K[:k],
+        sources=[(sources.SESSION,)] * len(session.item_K[:k]),
+        degraded=degraded,
+        by_model=False,
+        because=session.because,
+    )
 
 
 def _of_said(said: Said) -> Chosen:

@@ -6,6 +6,8 @@ item: once what it cites is left out, once as much of the same sort, drawn at ra
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 
@@ -15,8 +17,12 @@ from bentos.recommend.known import Known
 from bentos.recommend.person import Person
 from bentos.recommend.reasons import Reason
 from bentos.recommend.recent import leave_out
+from bentos.recommend.request import Filters
 from bentos.snapshot import Snapshot
+from bentos.startup import Loaded
+from models.data import Query
 
+LENGTH = 10  # of the lists that are measured
 DEEPER = 30  # places below the list that are looked at too
 SALES = ("popularity", "buyers", "trend", "category_share")  # how item features begin that count sales
 
@@ -70,8 +76,12 @@ def _places(answers: Answers, known: Known, n: int) -> dict[int, int]:
 
 
 def _sinks(answers: Answers, known: Known, taken: Taken, item: int, before: dict[int, int], n: int) -> bool:
-    after = _places(*without(answers, known, taken), n)
-    return after.get(item, n + DEEPER) > before.get(item, n + DEEPER)
+    """Say whether the item stands lower; what was taken out of a cart and is answered itself now does not count."""
+    less, left = without(answers, known, taken)
+    back = {answers.items.index[name] for name in taken.names if name in answers.items.index} - {item}
+    found = [one for one in less.chosen(left, n + DEEPER).item_K.tolist() if one not in back]
+    after = found.index(item) if item in found else n + DEEPER
+    return after > before.get(item, n + DEEPER)
 
 
 def without(answers: Answers, known: Known, taken: Taken) -> tuple[Answers, Known]:
@@ -87,7 +97,7 @@ def without(answers: Answers, known: Known, taken: Taken) -> tuple[Answers, Know
         used = leave_out(used, taken.names)
         asked = replace(asked, items=tuple(name for name in asked.items if name not in taken.names))
     if taken.sales is not None:
-        answers = Answers(replace(answers.loaded, snapshot=_other(answers, taken)))
+        answers = answers.over(_unsold(answers, taken.sales))
     return answers, answers.known(asked, person, Stages(), known.steer, used)
 
 
@@ -100,10 +110,9 @@ def _fewer(person: Person, kept_N: np.ndarray) -> Person:
     )
 
 
-def _other(answers: Answers, taken: Taken) -> Snapshot:
+def _unsold(answers: Answers, item: int) -> Snapshot:
     """Return a catalogue in which an item never sold."""
     items, about = answers.items, answers.about
-    item = taken.sales
     recent_I, item_IF = items.recent_I.copy(), items.item_IF.copy(order="F")
     recent_I[item] = 0
     item_IF[item, [at for at, name in enumerate(about["item_names"]) if name.startswith(SALES)]] = 0
@@ -175,3 +184,48 @@ def shares(found: Iterable[Case]) -> dict[str, tuple[int, float, float]]:
         )
         for kind, some in sorted(by_kind.items())
     }
+
+
+def measured(loaded: Loaded, query: Query) -> list[list[Any]]:
+    """Return how faithful each kind of reason is on this model, in all and by who proposed the item.
+
+    Rows are [kind, sources or None, cases, share that sank without what was cited, share that sank without as much of other], of
+    answers to the people of the question and to nobody. The bento keeps them: kinds that do not hold are not given.
+    """
+    answers, random, found = Answers(loaded), np.random.default_rng(0), []
+    moment = datetime.fromtimestamp(query.as_of_us / 1e6, UTC)
+    asked = Question(person="measured", n=LENGTH, filters=Filters(), moment=moment, recorded={})
+    nobody = Person()
+    for person in (*_people(loaded, query), nobody):
+        found += cases(answers, asked, person, random, LENGTH)
+    groups: dict[tuple[str, tuple[str, ...] | None], list[Case]] = {}
+    for case in found:
+        groups.setdefault((case.kind, None), []).append(case)
+        groups.setdefault((case.kind, case.sources), []).append(case)
+    return [
+        [
+            kind,
+            None if names is None else list(names),
+            len(some),
+            _share(some, "cited"),
+            _share(some, "drawn"),
+        ]
+        for (kind, names), some in sorted(groups.items(), key=lambda group: (group[0][0], group[0][1] or ()))
+    ]
+
+
+def _share(some: Sequence[Case], name: str) -> float:
+    return round(sum(getattr(case, name) for case in some) / len(some), 3)
+
+
+def _people(loaded: Loaded, query: Query) -> Iterable[Person]:
+    """Yield the people of a question as the online store would have them, but for their favourite shelves."""
+    names, history = query.features.person_names, query.history
+    for row in range(query.people):
+        span = slice(history.indptr[row], history.indptr[row + 1])
+        yield Person(
+            features=dict(zip(names, query.features.person_PF[row].tolist(), strict=True)),
+            item_ids=tuple(loaded.snapshot.ids[item] for item in history.item_N[span].tolist()),
+            time_us_N=history.time_N[span],
+            quantity_N=history.weight_N[span],
+        )

@@ -3,6 +3,7 @@
 What an answer leaves behind is not decided here: the seam records whatever comes out.
 """
 
+import copy
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -25,6 +26,7 @@ from bentos.recommend.rulebook import NO_RULES, Rulebook, RulesFile
 from bentos.recommend.rules import Catalogue
 from bentos.recommend.steer import Steer, without_rules
 from bentos.seam import Answer
+from bentos.snapshot import Snapshot
 from bentos.startup import Loaded
 from counterfoil.errors import UnknownError
 from counterfoil.types import ReceiptItem
@@ -65,8 +67,15 @@ class Answers:
         self.items, self.about = loaded.snapshot, loaded.bundle.about
         self.catalogue = Catalogue(self.items)
         self.chooser = Chooser(self.items, float(self.about.get("diversity", 0.0)))
-        self.reasons = Reasons(self.items, self.about["history_kinds"])
+        self.reasons = Reasons(self.items, self.about["history_kinds"], self.about.get("reasons", ()))
         self.unsteered = without_rules(self.items, self.catalogue.by_category)
+
+    def over(self, items: Snapshot) -> "Answers":
+        """Return the same answers over another catalogue: the same items on the same shelves, with other counts."""
+        other = copy.copy(self)
+        other.loaded, other.items = replace(self.loaded, snapshot=items), items
+        other.chooser = Chooser(items, self.chooser.usual)
+        return other
 
     def steered(self, rules: Rulebook, name: str) -> Steer:
         """Return what steers answers under these rules."""
@@ -196,7 +205,7 @@ def recorded_features(
     events are kept whole, the rules by their digest, and the evidence of each item's reasons by kind and names.
     """
     features, history = known.features, known.history
-    rows = np.flatnonzero(np.isin(features.pair_item_N, chosen.item_K))
+    rows = features.pairs_with(chosen.item_K)
     pairs = {
         ids[item]: named(features.pair_names, values)
         for item, values in zip(

@@ -1,7 +1,7 @@
 """Why an item is in the answer, in a person's words, from evidence: what they took, put into the cart, looked at; sales; novelty.
 
 A reason is given where the evidence moves the item: where leaving it out would let the item sink. By whose proposal it stands
-there decides which kinds do, as was measured (faithful.py, tests/quality/test_quality_reasons.py): sales, say, are no reason for
+there decides which kinds do, as was measured (faithful.py, tests/unit/test_faithful.py): sales, say, are no reason for
 what somebody takes anyway. Answers hold the sentence; who asks why is given the counts as well.
 """
 
@@ -19,6 +19,8 @@ from bentos.snapshot import RECENT_DAYS, Snapshot
 from models.data import DAY_US, Features
 
 POPULAR_RANK = 200
+CITED, DRAWN = 0.8, 0.3  # an item sinks without what is cited so often at least, without other things at most
+ENOUGH = 8  # cases that a measurement is believed by
 NEARBY = 5  # partners of an item that a reason may name, the closest
 HABIT_TIMES = 3  # takings that make a habit
 MONTH_US = RECENT_DAYS * DAY_US
@@ -30,6 +32,7 @@ BESIDES = frozenset(
         sources.LIKE,
         sources.HABIT,
         sources.SEGMENT,
+        sources.BRAND,
         sources.NEW,
         FALLBACK,
         RULE,
@@ -64,8 +67,15 @@ _RULED = Reason(kind="rule", said="chosen by the shop")
 class Reasons:
     """Give reasons in the words of what the history records: people buy things, or (views, clicks) choose them."""
 
-    def __init__(self, items: Snapshot, history_kinds: list[str]) -> None:
+    def __init__(
+        self, items: Snapshot, history_kinds: list[str], measured: Sequence[Sequence[Any]] = ()
+    ) -> None:
         self.items = items
+        self._fails = {
+            (kind, None if names is None else tuple(names)): cited < CITED or drawn > DRAWN
+            for kind, names, cases, cited, drawn in measured
+            if cases >= ENOUGH
+        }
         self.verb, self.present = ("bought", "buy") if history_kinds == ["purchase"] else ("chose", "choose")
         selling = items.popular_I[:POPULAR_RANK]
         selling = selling[items.recent_I[selling] > 0]
@@ -81,35 +91,49 @@ class Reasons:
         """Return the reasons per chosen item, the most personal first; there is always one."""
         counts, as_of_us = _own(known.features, chosen.item_K), known.asked.as_of_us
         drawn = chosen.explored[0] if chosen.explored is not None and chosen.explored[2] else -1
-        out = []
+        out: list[tuple[Reason, ...]] = []
         for item, names in zip(chosen.item_K.tolist(), chosen.sources, strict=True):
             if item == drawn or names == (RULE,):
                 out.append((_DRAWN if item == drawn else _RULED,))
                 continue
             if BESIDES.issuperset(names):
-                found = self._of_others(item, names, counts, known, as_of_us)
-            elif item in counts:
+                found = self._of_others(item, names, counts, chosen, known)
+            elif item in counts and self._holds("own", names):
                 found = [self._bought_before(item, counts)]
             elif sources.SESSION in names:
-                found = [self._near(item, names, known)]
+                found = [self._near(item, names, chosen, known)]
             else:
-                found = [self._together(item, names, known), self._selling(item, as_of_us)]
+                found = self._of_model(item, names, known, as_of_us, own=item in counts)
             given = tuple([reason for reason in found if reason is not None])
             out.append(given or (self._source(names, bool(len(known.history))),))
         return out
+
+    def _of_model(
+        self, item: int, names: tuple[str, ...], known: Known, as_of_us: int, *, own: bool
+    ) -> list[Reason | None]:
+        """Return the reasons of what the model proposed, as far as they hold on this model."""
+        together = self._together(item, names, known) if self._holds("together", names) else None
+        selling = self._selling(item, as_of_us) if not own and self._holds("selling", names) else None
+        return [together, selling]
+
+    def _holds(self, kind: Kind, names: tuple[str, ...]) -> bool:
+        """Say whether a kind of reason holds for what these sources proposed; what was not measured enough is taken to."""
+        fails = self._fails.get((kind, names))
+        return not (self._fails.get((kind, None), False) if fails is None else fails)
 
     def _of_others(
         self,
         item: int,
         names: tuple[str, ...],
         counts: Mapping[int, tuple[int, float, float]],
+        chosen: Chosen,
         known: Known,
-        as_of_us: int,
     ) -> list[Reason | None]:
         """Return the reasons of an item that the model did not propose: why each source did that proposed it."""
+        as_of_us = known.asked.as_of_us
         found: list[Reason | None] = []
         if sources.SESSION in names or len(known.anchors):
-            found.append(self._near(item, names, known))
+            found.append(self._near(item, names, chosen, known))
         elif sources.GOES_WITH in names:
             found.append(self._together(item, names, known))
         if sources.HABIT in names:
@@ -132,10 +156,12 @@ class Reasons:
             said = f"you {self.present} this {every}, last {_ago(days)}"
         return Reason(kind="own", said=said, counts={"times": times, "days_since_last": days})
 
-    def _near(self, item: int, names: tuple[str, ...], known: Known) -> Reason | None:
-        """Name what of the cart, of the session, or what else was named, brought the item in."""
-        near = known.here if sources.SESSION in names else known.anchors
-        partner, by_days = self._closest(item, near)
+    def _near(self, item: int, names: tuple[str, ...], chosen: Chosen, known: Known) -> Reason | None:
+        """Name what of the cart, of the session, or what else was named, brought the item in: without it the item sinks."""
+        partner, by_days = chosen.because.get(item, (-1, False))
+        if known.asked.route == "similar" and partner < 0:
+            partner = int(known.anchors[0])
+            by_days = item in self.items.partner_IK[partner]
         if partner < 0:
             return None
         title, counts = self.items.titles[partner], {"partner": partner}
@@ -147,18 +173,6 @@ class Reasons:
             return Reason(kind="cart", said=f"{goes} in your cart", counts=counts)
         together = f"often {self._together_word()} together with {title}"
         return Reason(kind="like", said=together if by_days else goes, counts=counts)
-
-    def _closest(self, item: int, anchors: np.ndarray) -> tuple[int, bool]:
-        """Return the anchor that counts most for an item, by shared days first, else by likeness; -1: none does."""
-        items = self.items
-        for near_IK, worth_IK, by_days in (
-            (items.partner_IK, items.bond_IK, True),
-            (items.like_IK, items.likeness_IK, False),
-        ):
-            worth_A = np.where(near_IK[anchors] == item, worth_IK[anchors], 0).max(axis=1)
-            if worth_A.max(initial=0) > 0:
-                return int(anchors[int(worth_A.argmax())]), by_days
-        return -1, False
 
     def _together(self, item: int, names: tuple[str, ...], known: Known) -> Reason | None:
         """Name the partner that the person took, where such partners are why the item was proposed."""
@@ -230,7 +244,7 @@ def _own(features: Features, chosen: np.ndarray) -> dict[int, tuple[int, float, 
     wanted = ("times_bought", "days_since_last", "mean_interval_days")
     if not set(wanted[:2]) <= set(features.pair_names):
         return {}
-    row_R = np.flatnonzero(np.isin(features.pair_item_N, chosen))
+    row_R = features.pairs_with(chosen)
     columns = [
         features.pair_NF[row_R, features.pair_names.index(name)].tolist()
         if name in features.pair_names

@@ -75,6 +75,8 @@ def _tired(recent: Recent, as_of_us: int, shown: int, within_us: int) -> tuple[s
 
 def joined(person: Person, events: Recent, history_kinds: Collection[str]) -> Person:
     """Return the person with those recent events in the history that are of its kinds and happened since its row was made."""
+    if not events.item_ids:
+        return person
     since_us = -1 if person.event_time is None else round(person.event_time.timestamp() * 1e6)
     new = [
         row
@@ -94,6 +96,8 @@ def joined(person: Person, events: Recent, history_kinds: Collection[str]) -> Pe
 def interests(events: Recent) -> dict[str, tuple[str, int]]:
     """Return the items of this session, the latest first, each with what was done last with it and when."""
     found: dict[str, tuple[str, int]] = {}
+    if not events.item_ids:
+        return found
     rows = zip(events.item_ids, events.kinds, events.time_us_N.tolist(), events.here_N.tolist(), strict=True)
     for item, kind, time_us, here in reversed(list(rows)):
         if here:

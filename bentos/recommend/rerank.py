@@ -54,7 +54,7 @@ def order(codes_CK: np.ndarray, wanted: Wanted) -> list[int]:
         _count(counts, codes_CK, pinned)
     chosen: list[int] = []
     for place in range(wanted.n):
-        one = wanted.pins.get(place)
+        one: int | None = wanted.pins.get(place)
         if one is None:
             one = _best(worth_K, nearest_K, _open(left_K, counts, codes_CK, wanted.caps), wanted.diversity)
             if one is None:

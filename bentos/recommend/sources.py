@@ -17,9 +17,15 @@ HABIT, SEGMENT, POPULAR = "repurchase due", "popular in segment", "fallback"
 BRAND, NEW = "new from a brand", "new"
 MONTH_US = RECENT_DAYS * DAY_US
 MOST = 100  # of one source
+LEAST = 1e-6  # of the best one's worth: less is nothing
 SMOOTH = 60  # of reciprocal ranks, as in the paper
 AISLES = 3  # that somebody buys from most
 ANCHORS = 20  # items of a history that neighbours are asked for: the latest
+
+
+Near = tuple[
+    np.ndarray, np.ndarray
+]  # neighbours of each anchor, int32 [A, J], -1: none, and a measure of each, float32
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,12 +38,17 @@ class Listed:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Merged:
-    """Lists made one: items best first, what each is worth, and the names of the sources that propose it."""
+class Supported:
+    """What anchors speak for: items best first, what each is worth, who proposes it, and because of which anchor it stands there.
+
+    `because` holds (anchor, whether by shared days rather than by likeness) of those items that would stand lower without that
+    one anchor.
+    """
 
     item_K: np.ndarray
     worth_K: np.ndarray
     names: list[tuple[str, ...]]
+    because: dict[int, tuple[int, bool]]
 
 
 class Sources:
@@ -50,13 +61,18 @@ class Sources:
         self._newest_I = np.argsort(-self.first_us_I, kind="stable").astype(np.int32)[: 10 * MOST]
         self._sold = max(1, int(items.recent_I.sum()))
 
-    def goes_with(self, anchors: np.ndarray, weight_A: np.ndarray) -> Listed:
-        """Return what was taken on the same days as the anchors: per item the sum of weight x cosine of days, each 0 to 1."""
-        return _near(GOES_WITH, self.items.partner_IK, self.items.bond_IK, anchors, weight_A)
+    def days_of(self, anchors: np.ndarray) -> Near:
+        """Return what was taken on the same days as each anchor, with the cosine of days, 0 to 1, float32."""
+        return self.items.partner_IK[anchors], self.items.bond_IK[anchors].astype(np.float32)
 
-    def alike(self, anchors: np.ndarray, weight_A: np.ndarray) -> Listed:
-        """Return what the catalogue describes like the anchors: per item the sum of weight x likeness of words, each 0 to 1."""
-        return _near(LIKE, self.items.like_IK, self.items.likeness_IK, anchors, weight_A)
+    def likes_of(self, anchors: np.ndarray) -> Near:
+        """Return what the catalogue describes like each anchor, with the likeness of words, 0 to 1, float32."""
+        return self.items.like_IK[anchors], self.items.likeness_IK[anchors].astype(np.float32)
+
+    def goes_with(self, anchors: np.ndarray, weight_A: np.ndarray) -> Listed:
+        """Return what was taken on the same days as the anchors: per item the sum of weight x cosine of days."""
+        found = supported(anchors, weight_A, [(GOES_WITH, *self.days_of(anchors), 1.0)], None, None)
+        return Listed(name=GOES_WITH, item_K=found.item_K, measure_K=found.worth_K)
 
     def due(self, features: Features) -> Listed:
         """Return what somebody took twice or more and is about due again, by its share of their baskets."""
@@ -129,31 +145,78 @@ def allowed(listed: Listed, allowed_I: np.ndarray | None, excluded: np.ndarray |
     return Listed(name=listed.name, item_K=listed.item_K[kept_K], measure_K=listed.measure_K[kept_K])
 
 
-def summed(lists: Sequence[Listed], weights: Sequence[float], name: str | None = None) -> Merged:
-    """Return the items of all lists by the weighted sum of their measures; ties go to the lower number.
+def supported(
+    anchors: np.ndarray,
+    weight_A: np.ndarray,
+    parts: Sequence[tuple[str, np.ndarray, np.ndarray, float]],
+    allowed_I: np.ndarray | None,
+    excluded: np.ndarray | None,
+) -> Supported:
+    """Return what anchors speak for: per item the sum of weight x measure x the part's own weight. The anchors are left out.
 
-    Each is named by the lists that hold it, or by `name`.
+    A part is (name, neighbours of each anchor, their measures, its weight). Ties go to the lower number.
     """
-    item_N = np.concatenate([one.item_K for one in lists])
-    worth_N = np.concatenate([one.measure_K * weight for one, weight in zip(lists, weights, strict=True)])
-    list_N = np.repeat(np.arange(len(lists)), [len(one.item_K) for one in lists])
-    item_G, at_N = np.unique(item_N, return_inverse=True)
-    worth_G = np.bincount(at_N, worth_N, len(item_G))
+    near_N = np.concatenate([near_AJ.ravel() for _, near_AJ, _, _ in parts])
+    by_part = [(measure_AJ * (weight_A * part)[:, None]).ravel() for _, _, measure_AJ, part in parts]
+    worth_N = np.concatenate(by_part)
+    part_N = np.repeat(np.arange(len(parts)), [len(one) for one in by_part])
+    anchor_N = np.concatenate(
+        [np.repeat(np.arange(len(anchors)), near_AJ.shape[1]) for _, near_AJ, _, _ in parts]
+    )
+    kept_N = (near_N >= 0) & (worth_N > 0) & ~np.isin(near_N, anchors)
+    if allowed_I is not None:
+        kept_N &= allowed_I[near_N]
+    if excluded is not None:
+        kept_N &= ~np.isin(near_N, excluded)
+    item_G, at_N = np.unique(near_N[kept_N], return_inverse=True)
+    worth_N, part_N, anchor_N = worth_N[kept_N], part_N[kept_N], anchor_N[kept_N]
+    worth_AG = np.zeros((len(anchors), len(item_G)), np.float32)
+    np.add.at(worth_AG, (anchor_N, at_N), worth_N)
     named_G = np.zeros(len(item_G), np.int64)
-    np.bitwise_or.at(named_G, at_N, 1 << list_N)
+    np.bitwise_or.at(named_G, at_N, 1 << part_N)
+    worth_G = worth_AG.sum(axis=0)
     best = np.lexsort((item_G, -worth_G))[:MOST]
     names = [
-        (name,) if name else tuple(one.name for bit, one in enumerate(lists) if bits >> bit & 1)
-        for bits in named_G[best].tolist()
+        tuple(part[0] for bit, part in enumerate(parts) if bits >> bit & 1) for bits in named_G[best].tolist()
     ]
-    return Merged(item_K=item_G[best], worth_K=worth_G[best], names=names)
+    leading_K, sinks_K = _because(worth_AG[:, best], worth_G[best])
+    by_days_AG = np.zeros(worth_AG.shape, bool)
+    by_days = np.array([name == GOES_WITH for name, *_ in parts])
+    np.logical_or.at(by_days_AG, (anchor_N, at_N), by_days[part_N])
+    return Supported(
+        item_K=item_G[best].astype(np.int32),
+        worth_K=worth_G[best],
+        names=names,
+        because={
+            int(item_G[at]): (int(anchors[leader]), bool(by_days_AG[leader, at]))
+            for at, leader, sinks in zip(best.tolist(), leading_K.tolist(), sinks_K.tolist(), strict=True)
+            if sinks
+        },
+    )
+
+
+def _because(worth_AK: np.ndarray, worth_K: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return which anchor speaks most for each item, and whether the item would stand lower without that one.
+
+    Without it all that it speaks for loses; what loses everything is out of the list, and may come back after its end at best.
+    Without the only one there would be no list.
+    """
+    if len(worth_AK) <= 1 or not len(worth_K):
+        return np.zeros(len(worth_K), np.int64), np.ones(len(worth_K), bool)
+    leading_K = worth_AK.argmax(axis=0)
+    left_KK = worth_K[None, :] - worth_AK[leading_K]  # row k: all without the leader of k
+    own_K = np.diagonal(left_KK)
+    least = LEAST * worth_K[0]
+    before_K = ((left_KK > own_K[:, None] + least) & (left_KK > least)).sum(axis=1)
+    place_K = np.where(own_K > least, before_K, (left_KK > least).sum(axis=1))
+    return leading_K, place_K > np.arange(len(worth_K))
 
 
 def by_reciprocal_rank(lists: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """Return the items of all lists (each best first, distinct), best first, and what their places are worth together.
 
-    The worth is the sum of 1 / (60 + place) over the lists that name the item (Cormack, Clarke, Buettcher, SIGIR 2009); ties go to
-    the earlier list, then place.
+    The worth is the sum of 1 / (60 + place) over the lists that name the item (Cormack, Clarke, Buettcher, SIGIR 2009); ties go
+    to the earlier list, then place.
     """
     item_N = np.concatenate(lists)
     worth_N = np.concatenate([1.0 / (SMOOTH + 1 + np.arange(len(one))) for one in lists])
@@ -179,18 +242,6 @@ def in_turns(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndar
 
 def _none(name: str) -> Listed:
     return Listed(name=name, item_K=np.zeros(0, np.int32), measure_K=np.zeros(0, np.float32))
-
-
-def _near(
-    name: str, near_IK: np.ndarray, worth_IK: np.ndarray, anchors: np.ndarray, weight_A: np.ndarray
-) -> Listed:
-    near_N = near_IK[anchors].ravel()
-    worth_N = (worth_IK[anchors].astype(np.float32) * weight_A[:, None]).ravel()
-    kept_N = (near_N >= 0) & (worth_N > 0) & ~np.isin(near_N, anchors)
-    item_G, at_N = np.unique(near_N[kept_N], return_inverse=True)
-    worth_G = np.bincount(at_N, worth_N[kept_N], len(item_G)).astype(np.float32)
-    best = np.lexsort((item_G, -worth_G))[:MOST]
-    return Listed(name=name, item_K=item_G[best].astype(np.int32), measure_K=worth_G[best])
 
 
 def _by_code(code_I: np.ndarray, item_I: np.ndarray) -> dict[int, np.ndarray]:

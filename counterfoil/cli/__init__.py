@@ -11,6 +11,7 @@ import typer
 
 from counterfoil import settings, terminal
 from counterfoil.cli import (
+    cluster,
     data,
     keys,
     learn,
@@ -29,6 +30,7 @@ from counterfoil.errors import CounterfoilError, InputError
 
 __all__ = [
     "app",
+    "cluster",
     "data",
     "keys",
     "learn",

@@ -13,7 +13,7 @@ from counterfoil.errors import UnavailableError
 from flows.place import Place
 
 VERBS = {
-    "approve": ("flows.steer", "approve"),
+    "approve": ("flows.steer", "approve_and_tell"),
     "promote": ("flows.steer", "promote"),
     "rollback": ("flows.steer", "rollback"),
     "withdraw": ("flows.steer", "withdraw"),

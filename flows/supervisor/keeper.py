@@ -7,7 +7,7 @@ makes it.
 import importlib.util
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -94,7 +94,8 @@ class Keeper:
         if ready[wanted.champion.id] is None and before is not None:
             after: Routes | None = self._meanwhile(wanted, before, url)
         else:
-            after = _routes(wanted, ready, url)
+            urls = {name: process.url for name, process in ready.items() if process is not None}
+            after = routes_of(wanted, urls, url) if wanted.champion.id in urls else None
         if after is not None and after != before:
             log.warning("routes of epoch %d: %s", after.epoch, _said(after))
             self.world.route(self.path, after)
@@ -185,19 +186,16 @@ def here(name: str) -> bool:
     return importlib.util.find_spec(f"bentos.{name}") is not None
 
 
-def _routes(wanted: Wanted, ready: dict[str, Running | None], collector: str | None) -> Routes | None:
-    """Return the routes that are wanted, with a challenger once it is ready; None while the first champion is not."""
-    champion, challenger = ready[wanted.champion.id], wanted.challenger
-    if champion is None:
-        return None
-    process = None if challenger is None else ready[challenger.id]
+def routes_of(wanted: Wanted, urls: Mapping[str, str], collector: str | None) -> Routes:
+    """Return the routes that are wanted, with a challenger where it has a URL; `urls` by release, the champion's among them."""
+    challenger = wanted.challenger
     return Routes(
         use_case=wanted.use_case,
         epoch=wanted.epoch,
-        champion=_to(wanted.champion, champion.url, wanted.mirror),
+        champion=_to(wanted.champion, urls[wanted.champion.id], wanted.mirror),
         challenger=None
-        if challenger is None or process is None
-        else _to(challenger, process.url, wanted.mirror),
+        if challenger is None or challenger.id not in urls
+        else _to(challenger, urls[challenger.id], wanted.mirror),
         collector=collector,
     )
 

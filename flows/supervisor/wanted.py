@@ -39,12 +39,16 @@ def wanted(
     watched = rollout is not None and age < rollout.watch_seconds
     before = [row for row in rows if row["stage"] == "champion" and row["epoch"] < champion.epoch]
     spare = _release(place, before[0]["id"]) if watched and before else None
+    taken = {
+        champion.tag,
+        *([] if challenger is None else [challenger.tag]),
+    }  # a process stands for one release
     return Wanted(
         use_case=use_case,
         epoch=rows[0]["epoch"],
         champion=champion,
         challenger=challenger,
-        spare=None if spare is None or spare.bento == champion.bento else spare,
+        spare=spare if spare is not None and spare.tag not in taken else None,
         mirror=0.0 if rollout is None else rollout.mirror,
     )
 

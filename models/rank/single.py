@@ -117,8 +117,16 @@ def _place(items: int) -> np.ndarray:
     return held
 
 
+def _by_item(item_IF: np.ndarray) -> np.ndarray:
+    """Return the matrix with what is known of one item together; it is made once, for a service asks with the same one."""
+    held: tuple[np.ndarray, np.ndarray] | None = getattr(_room, "by_item", None)
+    if held is None or held[0] is not item_IF:
+        held = _room.by_item = (item_IF, np.ascontiguousarray(item_IF))
+    return held[1]
+
+
 def _given(pool: Pool, features: Features, places: Places, place_I: np.ndarray, value_FN: np.ndarray) -> None:
-    copy(features.item_IF, pool.item_N, value_FN[places.item : places.pair])
+    copy(_by_item(features.item_IF), pool.item_N, value_FN[places.item : places.pair])
     pairs(
         features.pair_item_N,
         features.pair_NF,

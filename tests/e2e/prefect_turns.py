@@ -8,7 +8,9 @@ bad day landed.
 
 import asyncio
 import json
+import os
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +34,34 @@ def land(kind: str) -> None:
     raise InputError(f"{kind} is nothing that can be landed")
 
 
+def came_in(settings: settings.Settings) -> None:
+    """Leave two events as the collector would."""
+    from counterfoil import collected, segment
+    from counterfoil.pseudonym import fingerprint
+
+    _, descriptor, _ = collected.begin(
+        settings.events, fingerprint(settings.pseudonym_key), datetime.now(UTC)
+    )
+    for number in range(2):
+        event = {
+            "id": f"live-{number}",
+            "time": "2024-03-01T00:00:00Z",
+            "person": "p" + "0" * 20,
+            "kind": "view",
+            "item": "i001",
+        }
+        segment.append(descriptor, segment.line(json.dumps(event).encode()))
+    os.close(descriptor)
+
+
 def main(home: Path, bad_day: Path) -> dict[str, Any]:
     """Run everything and return what the server says about it."""
     settings.load()
     from prefect import flow
 
+    from counterfoil.landing import read_manifest
     from flows import lifecycle
+    from flows.standards import openlineage
     from models.families.itemknn import ItemKnnConfig
     from models.families.popularity import PopularityConfig
     from models.families.repurchase import RepurchaseConfig
@@ -65,6 +89,9 @@ def main(home: Path, bad_day: Path) -> dict[str, Any]:
     again = small("latest")
     told = small((END.replace(day=END.day + 1)).isoformat(), return_state=True)
     world, by_input = in_the_world(), by_its_input(return_state=True)
+    came_in(place.settings)
+    with openlineage.flow_run(place, "collects", case.name, None) as run:
+        flow(name="collects")(lambda: lifecycle.land_collected(place, run))()
     champion = place.catalog.champion(case.name)
     return {
         "first": first,
@@ -77,6 +104,9 @@ def main(home: Path, bad_day: Path) -> dict[str, Any]:
         "world": world,
         "by_input": type(_fault(by_input)).__name__,
         "tries": TRIES,
+        "collected": [
+            batch.landed for batch in read_manifest(place.settings).batches if "collected" in batch.name
+        ],
         **asyncio.run(_server()),
     }
 

@@ -436,7 +436,7 @@ def test_a_service_that_is_writing_her_receipts_is_started_anew_and_answers_as_f
     first = machine.serve(place, release, port)
     try:
         asked = {"person": NAME, "n": 3, "context": {"time": "2024-01-25T00:00:00Z", "session": SESSION}}
-        known = httpx.post(f"{first.url}/recommend", json=asked).json()
+        known = httpx.post(f"{first.url}/recommend", json=asked, headers=machine.inside(place)).json()
         assert Receipts(place.settings.receipts).find(known["receipt"]).person == planted.alias
         told = forget(place, NAME, "tester", planted.root / "certificate.json")
         assert told["removed"]["receipts"] == 5
@@ -445,7 +445,7 @@ def test_a_service_that_is_writing_her_receipts_is_started_anew_and_answers_as_f
         assert scan(planted.root / "home", *planted.needles) == {} and verify(place)["faults"] == []
         with pytest.raises(Erased):
             Receipts(place.settings.receipts).find(known["receipt"])
-        stranger = httpx.post(f"{second.url}/recommend", json=asked).json()
+        stranger = httpx.post(f"{second.url}/recommend", json=asked, headers=machine.inside(place)).json()
         kept = Receipts(place.settings.receipts).find(stranger["receipt"])
         assert (kept.feature_time, kept.features["history"]["rows"]) == (None, 0) and len(kept.nonce) == 32
     finally:

@@ -6,16 +6,21 @@ COUNTERFOIL_TEST_POSTGRES=postgresql+psycopg://user@127.0.0.1:5432/empty make te
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
+from uuid import uuid4
 
 import pytest
 from sqlalchemy.exc import ProgrammingError
 
+from counterfoil.catalog import Catalog
+from counterfoil.errors import ConflictError
 from counterfoil.settings import Settings
 from flows.book import export_of, prove_in
 from flows.place import place_of
 from flows.verify import verify
 from tests.loop_shop import END, land_shop, small_case, turn, write_shop
 from tests.some_nouns import verdict
+from tests.unit.test_releases import record, release
 
 URL = os.environ.get("COUNTERFOIL_TEST_POSTGRES")
 WRITERS, WRITES = 6, 25
@@ -50,3 +55,36 @@ def test_the_loop_and_its_proof_on_postgresql(tmp_path: Path) -> None:
     assert export_of(place, tmp_path / "export")["entries"] == found["checked"]["entries"]
     with pytest.raises(ProgrammingError, match="never changed"), place.catalog.engine.begin() as connection:
         connection.exec_driver_sql("DELETE FROM ledger WHERE entry = 3")
+
+
+def test_fifty_promotions_at_once_leave_one_champion_and_at_most_one_challenger() -> None:
+    """Fifty threads, each with a catalog of its own. Last in this file: its releases name no nouns."""
+    first = Catalog(str(URL))
+    cases = [f"race-{uuid4().hex[:8]}" for number in range(2)]
+    for case in cases:
+        record(first, release(1, "champion", use_case=case))
+    barrier, stages = Barrier(50), ("champion", "shadow", "canary", "retired", "champion")
+
+    def contend(number: int) -> tuple[str, int] | None:
+        mine, case = Catalog(str(URL)), cases[number % 2]
+        barrier.wait()
+        made = release(
+            mine.epoch(case) + 1, stages[number % 5], use_case=case, decision=f"decision-of-{number:03d}"
+        )
+        try:
+            record(mine, made)
+            return case, made.epoch
+        except ConflictError:
+            return None
+        finally:
+            mine.engine.dispose()
+
+    with ThreadPoolExecutor(50) as pool:
+        won = [one for one in pool.map(contend, range(50)) if one is not None]
+    for case in cases:
+        rows = first.releases(case)
+        assert [row["epoch"] for row in rows] == list(range(len(rows), 0, -1))
+        assert sorted(epoch for name, epoch in won if name == case) == list(range(2, len(rows) + 1))
+        active = [row["stage"] for row in rows if row["valid_to"] is None]
+        assert active.count("champion") == 1 and len(active) <= 2
+    first.engine.dispose()

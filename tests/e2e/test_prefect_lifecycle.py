@@ -45,6 +45,11 @@ def test_it_ran_on_a_server_of_its_own(told: dict[str, Any]) -> None:
     assert told["server"] == "ServerType.EPHEMERAL"
 
 
+def test_what_came_in_over_http_lands_as_a_task(told: dict[str, Any]) -> None:
+    assert told["collected"] == [2]
+    assert "collect" in [task["name"] for task in told["tasks"] if task["state"] == "COMPLETED"]
+
+
 def test_a_turn_ends_completed_and_comes_to_ids(told: dict[str, Any]) -> None:
     assert [run["state"] for run in told["runs"][:3]] == ["COMPLETED"] * 3
     assert told["first"]["verb"] == "promote" and told["first"]["release"] == told["champion"]
@@ -104,7 +109,7 @@ def test_what_prefect_keeps_is_json_and_runs_no_code(told: dict[str, Any]) -> No
 
 
 def test_every_list_of_the_client_answers(told: dict[str, Any]) -> None:
-    assert told["lists"]["flows"] == 3
+    assert told["lists"]["flows"] == 4
     assert told["lists"]["block types"] > 5
     assert told["lists"].keys() >= {"deployments", "work pools", "logs", "variables", "automations"}
 

@@ -16,6 +16,8 @@ from typing import Any
 import psutil
 import pytest
 
+from tests.real_reasons import cases
+
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 MOST_SECONDS = 600
@@ -27,6 +29,7 @@ FAMILIES = {"popularity", "repurchase", "itemknn", "als", "sasrec", "twostage"}
 class Demo:
     """What the demonstration printed, what it took, and the most memory that it and its children held at once."""
 
+    home: Path
     shown: dict[str, Any]
     seconds: float
     cpu_seconds: float
@@ -52,6 +55,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
     watch.join()
     assert process.returncode == 0, (home.parent / "stderr").read_text(errors="replace")[-3000:]
     return Demo(
+        home=home,
         shown=json.loads(out),
         seconds=seconds,
         cpu_seconds=cpu_of_children() - worked,
@@ -172,3 +176,14 @@ def test_the_answer_walks_back_and_all_is_proven(demo: Demo) -> None:
     assert {"bento", "decision", "evaluation", "candidate", "dataset", "verdict"} <= set(kinds)
     assert shown["verified"] is True
     assert shown["verification"]["faults"] == []
+
+
+def test_what_reasons_cite_moves_their_items(demo: Demo) -> None:
+    """Forty people, lists of ten: what is cited taken away, and as much of anything else."""
+    [bento] = (demo.home / "bentoml" / "bentos" / "recommendation").glob("*/src")
+    partition = max((demo.home / "features" / "person").glob("as_of=*.parquet"))
+    found = cases(bento.parent, partition, "2018-01-01T00:00:00+00:00", 40)
+    assert {"own", "selling", "cart", "session"} <= found.keys()
+    for kind, (count, cited, drawn) in found.items():
+        if count >= 20:
+            assert cited >= 0.8 and drawn <= 0.3, (kind, count, cited, drawn)

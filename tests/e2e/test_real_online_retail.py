@@ -153,9 +153,7 @@ def second_turn(november: November) -> December:
         turned, _ = turn(place, case, DECEMBER)
         before_switch = ask(url, DECEMBER)
         followed = machine.follow(place, case.name)
-        routes = machine.routed(place)
-        assert routes is not None
-        after_switch = ask(routes.champion.url, DECEMBER)
+        after_switch = ask(url, DECEMBER)
     _, again = turn(place, case, DECEMBER)
     return December(
         landed=landed,
@@ -171,6 +169,7 @@ def second_turn(november: November) -> December:
 @contextmanager
 def served(place: Place, turned: Advanced) -> Iterator[str]:
     """Serve what a turn released, on a free port; yield its address."""
+    from counterfoil.processes import Processes
     from flows import machine
 
     assert turned.release is not None
@@ -179,7 +178,8 @@ def served(place: Place, turned: Advanced) -> Iterator[str]:
         patch.setenv("COUNTERFOIL_GATEWAY_PORT", str(free_port()))
         try:
             machine.supervise(place, turned.release.use_case)
-            yield machine.await_routes(place, turned.release.use_case).champion.url
+            machine.await_routes(place, turned.release.use_case)
+            yield Processes(place.settings.home).running()["gateway"].url
         finally:
             machine.down(place)
 

@@ -19,6 +19,7 @@ import pytest
 
 from bentos import manifest, startup
 from bentos.bundle import open_bundle
+from bentos.recommend import rulebook
 from bentos.recommend.flow import Answers, Stages, recalled
 from bentos.recommend.person import EXPIRED, GONE, YOUNGER, Person
 from bentos.recommend.reasons import BESIDES
@@ -30,6 +31,7 @@ from counterfoil.errors import UnavailableError
 from counterfoil.receipts import Receipts
 from counterfoil.types import Bento, Receipt, Release
 from feature_repo import build
+from feature_repo.recent import RecentView
 from flows.archived import other_libraries
 from flows.draw import Replayed, sample
 from flows.place import Place
@@ -438,6 +440,78 @@ def test_a_changed_feature_moves_the_item_as_it_is_said_to(
         shown = alone.answers.loaded.model.recommend(query, one["without"]["looked_at"]).item_PK[0].tolist()
         place = shown.index(item) + 1 if item in shown else None
         assert place == change["place_then"] and (place is None or place > one["place"])
+
+
+class Happening:
+    """The online store of the home, and things that happened since: a purchase, and a look at something in the session."""
+
+    def __init__(self, place: Place) -> None:
+        from feature_repo.online import OnlineFeatures
+
+        self.inner = OnlineFeatures(place.settings)
+
+    def person(self, person_id: str | None, now: datetime, session: str | None = None) -> Any:
+        at_us = round(canonical.utc_time(AT).timestamp() * 1e6)
+        recent = RecentView(
+            item_ids=("i003", "i011"),
+            kinds=("purchase", "view"),
+            times_us=np.array([at_us - 3_600_000_000, at_us - 60_000_000]),
+            quantities=np.ones(2, np.float32),
+            here=np.array([False, session is not None]),
+        )
+        return dataclasses.replace(self.inner.person(person_id, now, session), recent=recent)
+
+
+@pytest.fixture
+def steered(shop: Shop) -> Iterator[list[Receipt]]:
+    """Receipts of answers under rules that draw by chance, on every route, of people who did something just now."""
+    rules = {
+        "diversity": 0.2,
+        "caps": {"category": 3},
+        "boosts": [{"name": "lifted", "items": ["i020"], "factor": 5}],
+        "excludes": [{"name": "recalled", "items": ["i001"]}],
+        "explore": {"rate": 0.5, "place": 2},
+    }
+    path, kept = shop.place.settings.run / rulebook.FILE, shop.place.settings.home / rulebook.KEPT
+    rulebook.place(rulebook.of_bytes(orjson.dumps(rules)), path, kept)
+    asked: list[tuple[str, dict[str, Any]]] = [
+        ("recommend", {"person": "person 1"}),
+        ("recommend", {"person": "person 2", "diversity": 0.7}),
+        ("next", {}),
+        ("cart", {"items": ["i002", "i005"], "person": "person 3"}),
+        ("similar", {"item": "i002"}),
+        ("recommend", {"person": "person 1", "profile": False}),
+    ]
+    ids = []
+    with service(shop.place, shop.second, lambda: Happening(shop.place)) as client:
+        for route, body in asked * 2:
+            answer = client.post(f"/{route}", json={"context": {"time": AT, "session": "visit"}, **body})
+            assert answer.status_code == 200, answer.text
+            ids.append(answer.json()["receipt"])
+    yield [shop.stub(id) for id in ids]
+    path.unlink()
+
+
+def test_answers_under_rules_and_with_what_just_happened_come_out_the_same(
+    shop: Shop, steered: list[Receipt], counterfoil: Any
+) -> None:
+    assert all(stub.features["rules"] and stub.explored for stub in steered)
+    recent = [stub.features.get("recent", {}).get("events", []) for stub in steered]
+    assert [len(events) for events in recent[:6]] == [2, 2, 2, 2, 2, 0]
+    assert steered[0].features["history"]["rows"] > 0 and steered[5].person == "nobody"
+    assert {one.kind for one in shop.replay(*steered)} == {"same"}, [
+        one.detail for one in shop.replay(*steered)
+    ]
+    chance = dataclasses.replace(steered[0], explored={"i002": 0.25})
+    assert shop.replay(chance)[0].kind == "words"
+    code, out = counterfoil("why", steered[3].id, "--json")
+    told = json.loads(out)
+    assert code == 0 and told["replayed"]["same"], told["replayed"]
+    assert {one["without"] for one in told["items"]} == {None}  # of a cart the model is not asked
+    kept = rulebook.kept_at(shop.place.settings.home / rulebook.KEPT, steered[0].features["rules"])
+    away = kept.rename(kept.with_suffix(".away"))
+    assert shop.replay(steered[0])[0].kind == "rules gone"
+    away.rename(kept)
 
 
 def test_somebody_unknown_has_no_history_to_leave_out(shop: Shop, counterfoil: Any) -> None:

@@ -78,7 +78,7 @@ def test_a_thousand_answers_of_nine_releases_come_out_the_same(place: Place) -> 
             else "2024-01-31T10:00:00Z"
         )
         running = machine.serve(place, release, PORT)
-        with httpx.Client(base_url=running.url, timeout=30) as client:
+        with httpx.Client(base_url=running.url, headers=machine.inside(place), timeout=30) as client:
             for asked in questions(release):
                 ask(client, at, **asked)
         Processes(place.settings.home).stop(running.name)

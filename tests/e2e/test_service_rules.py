@@ -262,8 +262,8 @@ def test_without_any_index_the_other_sources_answer(shop: Shop) -> None:
 def test_without_the_neighbours_a_cart_is_answered_with_what_is_popular(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Sources, "goes_with", Gone().score)
-    monkeypatch.setattr(Sources, "alike", Gone().score)
+    monkeypatch.setattr(Sources, "days_of", Gone().score)
+    monkeypatch.setattr(Sources, "likes_of", Gone().score)
     said = shop.ask("cart", items=["bread"], n=4)
     assert said["degraded"][:2] == [LEFT_OUT.format(name="goes with"), LEFT_OUT.format(name="like it")]
     assert len(said["items"]) == 4
@@ -273,7 +273,7 @@ def test_without_anything_but_counts_there_is_still_an_answer(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Model, parts and every source gone, and the online store too: what is popular in the whole shop is left."""
-    for name in ("goes_with", "alike", "due", "segment", "new"):
+    for name in ("days_of", "likes_of", "due", "segment", "brand", "new"):
         monkeypatch.setattr(Sources, name, Gone().score)
 
     class Dead:

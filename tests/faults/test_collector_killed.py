@@ -1,12 +1,17 @@
 """Acknowledged is durable: a collector that is killed, or whose disk is full, loses nothing that it said it had."""
 
+import contextlib
+import json
+import multiprocessing
+import os
+import signal
 import threading
 from pathlib import Path
 
 import httpx
 import pytest
 
-from counterfoil import collected
+from counterfoil import cli, collected
 from counterfoil.settings import Settings
 from flows import collecting
 from tests.collector_process import collector, event
@@ -57,7 +62,11 @@ def test_killed_right_after_an_acknowledgement_nothing_is_lost(home: Path) -> No
         assert collecting.collect(place).landed == ()
 
 
-def test_a_full_disk_answers_503_and_acknowledges_nothing(home: Path) -> None:
+def test_a_full_disk_answers_503_and_acknowledges_nothing(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "counts").mkdir()
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path / "counts"))  # as BentoML leaves it
     with collector(home, limit=40_000) as running:
         told = set()
         for number in range(0, 2000, 100):
@@ -79,29 +88,41 @@ def test_a_full_disk_answers_503_and_acknowledges_nothing(home: Path) -> None:
         assert lost.status_code == 503 or lost.json()["accepted"] == 1  # never a duplicate of what was lost
 
 
-def test_a_landing_that_died_is_finished_by_the_next_one(home: Path) -> None:
-    place = place_of(home)
+def collect_until(home: Path, stage: str) -> None:
+    """Land what was collected, and die by SIGKILL at a stage."""
+
+    def progress(name: str, rows: int) -> None:
+        if name == stage:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    collecting.collect(place_of(home), progress)
+
+
+def test_a_landing_that_is_killed_is_finished_by_the_next_one(home: Path) -> None:
     with collector(home) as running:
         running.post(*(event(number) for number in range(50)))
     [path] = collected.segments(home / "events")
-    steps: list[str] = []
-
-    class Died(Exception):
-        pass
-
-    def die_at(stage: str) -> None:
-        def progress(name: str, rows: int) -> None:
-            steps.append(name)
-            if name == stage:
-                raise Died
-
-        with pytest.raises(Died):
-            collecting.collect(place, progress)
-
-    for stage in ("read events", "write", "committed", "manifest"):
-        die_at(stage)
+    for stage in ("read events", "committed", "manifest"):
+        child = multiprocessing.get_context("spawn").Process(target=collect_until, args=(home, stage))
+        child.start()
+        child.join(60)
+        assert child.exitcode == -signal.SIGKILL, stage
         assert (home / "events" / "landing" / path.name).is_file()
-    [landed] = collecting.collect(place).landed
+    [landed] = collecting.collect(place_of(home)).landed
     assert (landed.rows_in, landed.already) == (50, True)
     assert len(landed_rows(Settings(home=home))) == 50
     assert not collected.segments(home / "events")
+
+
+def test_the_command_lands_what_was_collected(
+    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with collector(home) as running:
+        running.post(*(event(number) for number in range(20)))
+        for landed in (1, 0):
+            monkeypatch.setattr("sys.argv", ["counterfoil", "data", "collect", "--json"])
+            with contextlib.suppress(SystemExit):
+                cli.main()
+            told = json.loads(capsys.readouterr().out)
+            assert (len(told["landed"]), told["open"]) == (landed, 0)
+        assert running.post(event(21))["accepted"] == 1

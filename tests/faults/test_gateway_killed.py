@@ -111,3 +111,45 @@ def test_a_bento_that_dies_fails_nobody_and_every_answer_has_its_receipt(tmp_pat
         made.begin_bento("bento", packaged)
         answer = httpx.post(f"{made.url}/recommend", json={"person": "p1", "n": 4}).json()
         assert not [said for said in answer["degraded"] if "last good" in said]
+
+
+def ask(made: Shop) -> httpx.Response:
+    return httpx.post(f"{made.url}/recommend", json={"person": "p1", "n": 2})
+
+
+def test_a_gateway_that_begins_while_no_bento_is_there_answers_from_the_disk(tmp_path: Path) -> None:
+    with shop(tmp_path / "home") as made:
+        made.service("champ")
+        made.release(1, made.route("champ"))
+        made.gateway()
+        lists = made.home / "gateway" / "last_good.json"
+        wait_for(lists.is_file)
+        for name in ("gateway", "champ"):
+            made.kill(name)
+        made.gateway()
+        answer = ask(made)
+        assert [item["item"] for item in answer.json()["items"]] == ["a", "b"]
+        assert answer.headers[inner.DEGRADED] == "1"
+        made.kill("gateway")
+        lists.write_bytes(lists.read_bytes()[:-20])
+        made.gateway()
+        answer = ask(made)
+        assert (answer.status_code, answer.json()["error"]["kind"]) == (503, "away")
+        assert "could not be read" in made.log()
+
+
+def test_an_answer_that_cannot_be_recorded_is_not_given(tmp_path: Path) -> None:
+    with shop(tmp_path / "home") as made:
+        (made.home / "receipts").write_text("a file where the folder of receipts should be")
+        made.service("champ")
+        made.release(1, made.route("champ"))
+        made.gateway()
+        wait_for((made.home / "gateway" / "last_good.json").is_file)
+        made.kill("champ")
+        answer = ask(made)
+        assert (answer.status_code, answer.json()["error"]["kind"]) == (503, "unrecorded")
+        assert made.stats().last_good == 0
+        (made.home / "receipts").unlink()
+        answer = ask(made)
+        assert answer.status_code == 200
+        assert Receipts(made.home / "receipts").find(answer.json()["receipt"]).id == answer.json()["receipt"]

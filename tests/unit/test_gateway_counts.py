@@ -1,6 +1,7 @@
 """What the gateway counts: rates of keys, windows of seconds, the histogram, and the shape that is read back."""
 
 import itertools
+import time
 
 import pytest
 
@@ -146,3 +147,24 @@ def test_what_is_written_is_read_back() -> None:
 def test_what_is_no_stats_is_refused(content: bytes) -> None:
     with pytest.raises(ContractError):
         stats.read(content)
+
+
+def test_telling_everything_takes_no_time_that_somebody_would_notice() -> None:
+    """The judge asks every second, and whoever asks for an answer meanwhile waits for it."""
+    clock = Clock()
+    tally = Tally(clock)
+    for epoch in range(1, 17):
+        champion = Route(release=f"r{epoch}", bento="b:1", epoch=epoch, url="http://a", stage="champion")
+        tally.take(Routes(use_case="recommendation", epoch=epoch, champion=champion))
+        for number in range(61 * 40):
+            clock.now += 0.025
+            tally.note(champion, "answered", 0.2 * 1.1 ** (number % 60), copy=number % 2 == 0)
+            tally.receipt(champion, f"receipt-20260412T093401-{number:08x}-1")
+    began = time.process_time()
+    content = stats.write(tally.told(0))
+    assert time.process_time() - began < 0.05  # measured: 0.003; by copying dataclasses 0.3
+    assert len(content) < 400_000
+    assert (
+        len(stats.read(content).releases[-1].segments) == 2440
+        and not stats.read(content).releases[0].segments
+    )

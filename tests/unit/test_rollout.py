@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from counterfoil.errors import ConflictError, GateError, InputError, UnknownErro
 from counterfoil.types import Candidate, Decision, Gate, Quarantine, Release, Rollout, UseCase
 from flows import rollout, steer
 from flows.place import Place
+from flows.supervisor.wanted import wanted
 from flows.verify import verify
 from models.families.popularity import PopularityConfig
 from tests.loop_shop import END, land_shop, place_of, ran, small_case, turn, write_shop
@@ -151,6 +153,24 @@ def test_two_people_have_to_agree_whichever_way_leads_to_everybody(
     assert champion(place).id == done["release"]
     steer.rollback(place, "small", "Ada", "at once, and alone")
     assert champion(place).epoch == 4
+
+
+def test_the_champion_before_is_kept_ready_for_a_while_unless_it_challenges_again(place: Place) -> None:
+    first = champion(place)
+    steer.promote(place, loser(place).id, "Ada", "at once", "champion")
+    fresh = champion(place)
+    table = wanted(place, "small", STEPS)
+    assert table is not None and (table.champion, table.spare, table.challenger) == (fresh, first, None)
+    old = wanted(place, "small", STEPS, fresh.valid_from + timedelta(seconds=STEPS.watch_seconds + 1))
+    assert old is not None and old.spare is None
+    without = wanted(place, "small", None)
+    assert without is not None and without.spare is None
+    winner = decision(place, first).winner
+    steer.promote(place, winner or "", "Ada", "again", "shadow")
+    again = wanted(place, "small", STEPS)
+    assert again is not None and again.challenger is not None and again.challenger.tag == first.tag
+    assert again.spare is None, "one process stands for one release"
+    assert wanted(place, "another", STEPS) is None
 
 
 def test_the_monitor_lets_nobody_through_whom_no_second_person_approved(

@@ -3,6 +3,7 @@ import time
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from bentos import snapshot
@@ -16,9 +17,9 @@ from bentos.recommend.reasons import Reasons
 from bentos.recommend.recent import NOTHING
 from bentos.recommend.request import Filters
 from bentos.recommend.rules import Catalogue
-from bentos.recommend.sources import SEGMENT
+from bentos.recommend.sources import BRAND, SEGMENT, Sources
 from bentos.recommend.steer import without_rules
-from bentos.snapshot import Snapshot
+from bentos.snapshot import Snapshot, coded
 from counterfoil.errors import UnavailableError
 from counterfoil.pseudonym import pseudonym
 from feature_repo.transforms import PAIR_FEATURES
@@ -162,10 +163,7 @@ def reasons(
 
 def test_the_own_history_comes_first_with_its_numbers(items: Snapshot) -> None:
     person = buyer(*((days, "coffee") for days in (12, 22, 32, 42, 52)))
-    assert reasons(items, person, "coffee") == (
-        "you buy this every ten days, last 12 days ago",
-        "popular this month",
-    )
+    assert reasons(items, person, "coffee") == ("you buy this every ten days, last 12 days ago",)
 
 
 @pytest.mark.parametrize(
@@ -203,10 +201,33 @@ def test_a_favourite_shelf_is_named(items: Snapshot) -> None:
     assert "from home, where you often buy" not in reasons(items, buyer((3, "bread")), "novelty", (SEGMENT,))
 
 
-def test_new_is_what_came_within_the_month(items: Snapshot) -> None:
-    assert "new" in reasons(items, Person(), "novelty")
-    assert "new" not in reasons(items, Person(), "bread")
-    assert "new" not in reasons(items, Person(), "novelty", at_us=AS_OF_US + 60 * DAY_US)
+def test_what_is_new_from_a_brand_that_somebody_takes_says_so(items: Snapshot) -> None:
+    branded = dataclasses.replace(
+        items, brand=coded(pa.chunked_array([["Acme" if n in (3, 7) else None for n in range(40)]]))
+    )
+    listed = Sources(branded).brand(past(buyer((3, "tea"), (2, "bread")), branded, AS_OF_US, 10), AS_OF_US)
+    assert (listed.item_K.tolist(), listed.measure_K.tolist()[0] > 0) == ([7], True)
+    assert reasons(branded, buyer((3, "tea")), "novelty", (BRAND,)) == ("new from Acme, which you like",)
+    assert not len(Sources(branded).brand(past(buyer((2, "bread")), branded, AS_OF_US, 10), AS_OF_US).item_K)
+    later = Sources(branded).brand(past(buyer((3, "tea")), branded, AS_OF_US, 10), AS_OF_US + 60 * DAY_US)
+    assert not len(later.item_K)
+
+
+@pytest.mark.parametrize(
+    ("days", "said"),
+    [
+        (1, "day"),
+        (3.2, "three days"),
+        (7.6, "week"),
+        (10, "ten days"),
+        (18, "18 days"),
+        (20.5, "three weeks"),
+        (77, "11 weeks"),
+    ],
+)
+def test_intervals_are_said_as_people_say_them(items: Snapshot, days: float, said: str) -> None:
+    person = buyer(*((1 + days * times, "tea") for times in range(4)))
+    assert reasons(items, person, "tea") == (f"you buy this every {said}, last a day ago",)
 
 
 def test_old_counts_are_not_called_this_month(items: Snapshot) -> None:

@@ -1,0 +1,158 @@
+"""Judging on a real installation, with counts as the gateway tells them: what is bad, does not come up, or nobody counts."""
+
+import shutil
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from bentos.gateway.stats import Counts, Second, Stats, Told
+from counterfoil.types import Candidate, Decision, Release, Rollout
+from flows import rollout, steer
+from flows.place import Place
+from flows.supervisor.judging import Judging, last_ruling, totals_of
+from flows.supervisor.services import Trouble
+from flows.verify import verify
+from tests.loop_shop import place_of, small_case
+
+CASE = small_case(rollout=Rollout(shares=(0.1,), stage_seconds=60, stage_requests=100, patience_seconds=3600))
+NOW = 1_800_000_000.0
+
+
+@pytest.fixture
+def place(turned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
+    monkeypatch.setattr(steer, "use_case", lambda name: {"small": CASE}[name])
+    copied = place_of(shutil.copytree(turned, tmp_path / "home"))
+    copied.settings.run.mkdir()
+    loser = next(one for one in copied.catalog.find(Candidate, "small") if one.family == "popularity")
+    steer.promote(copied, loser.id, "Ada", "to see")
+    yield copied
+    copied.catalog.engine.dispose()
+
+
+def counts(requests: int, **changes: int) -> Counts:
+    return Counts(requests=requests, latency={30: requests}, **changes)
+
+
+def told(release: Release, live: Counts, copies: Counts | None = None, *, segment: str = "") -> Told:
+    copies = copies or Counts()
+    second = Second(at=int(NOW) - 1, live=live, copies=copies)
+    return Told(
+        release=release.id, bento=release.tag, epoch=release.epoch, stage=release.stage, since=NOW - 100,
+        live=live, copies=copies, seconds=[second], segments={segment: 1} if segment else {},
+    )  # fmt: skip
+
+
+def stats(*releases: Told) -> Stats:
+    return Stats(now=NOW, began=NOW - 1000, epoch=2, use_case="small", releases=list(releases))
+
+
+def judging(place: Place, said: Stats | None, **changes: object) -> Judging:
+    values = {
+        "stats": lambda: said, "clicks": dict, "trouble": lambda release: None,
+        "answers": lambda: champion(place).id,
+    }  # fmt: skip
+    return Judging(place=place, case=CASE, **{**values, **changes})  # type: ignore[arg-type]
+
+
+def champion(place: Place) -> Release:
+    found = place.catalog.champion("small")
+    assert found is not None
+    return found
+
+
+def challenger(place: Place) -> Release:
+    found = place.catalog.challenger("small")
+    assert found is not None
+    return found
+
+
+def test_a_challenger_goes_on_when_it_was_counted_long_enough_and_its_ruling_is_told(place: Place) -> None:
+    now = challenger(place)
+    said = stats(told(champion(place), counts(5000)), told(now, Counts(), counts(500)))
+    judge = judging(place, said)
+    first = judge.once()
+    assert first is not None and first.course == "go on", "of the champion, only what came since is counted"
+    said.releases[0].live = counts(5600)
+    ruling = judge.once()
+    assert ruling is not None and ruling.course == "advance"
+    assert (challenger(place).stage, challenger(place).share) == ("canary", 0.1)
+    shown = last_ruling(place.settings.run)
+    assert shown is not None and (shown["release"], shown["course"]) == (now.id, "advance")
+    assert "500 answers" in shown["sentences"][0]
+
+
+@pytest.mark.parametrize("said", [None, stats()], ids=["no gateway", "a gateway that counts nothing of it"])
+def test_where_nobody_counts_it_waits_until_patience_is_spent(place: Place, said: Stats | None) -> None:
+    before = challenger(place)
+    ruling = judging(place, said).once()
+    assert ruling is not None and ruling.course == "go on" and challenger(place) == before
+    late = judging(place, said, clock=lambda: datetime.now(UTC) + timedelta(hours=2))
+    ruling = late.once()
+    assert ruling is not None and ruling.course == "take back" and place.catalog.challenger("small") is None
+
+
+def test_what_does_not_come_up_is_taken_back_and_a_champion_gives_way_to_who_answers(place: Place) -> None:
+    first, now = champion(place), challenger(place)
+    trouble = Trouble(times=4, said="small:1 did not come up; see logs/service-1.log")
+    judging(place, None, trouble=lambda release: Trouble(times=3, said="soon")).once()
+    assert challenger(place) == now
+    judging(place, None, trouble=lambda release: trouble).once()
+    assert place.catalog.challenger("small") is None and champion(place) == first
+    last = place.catalog.get(place.catalog.releases("small")[0]["id"])
+    assert isinstance(last, Release) and last.stage == "retired"
+    retired = place.catalog.get(last.decision)
+    assert isinstance(retired, Decision) and "4 starts" in retired.sentences[1]
+    from flows.quarantine import end, in_force
+
+    [kept] = in_force(place)
+    end(place, kept.id, "mended", "Ada")
+    loser = next(one for one in place.catalog.find(Candidate, "small") if one.family == "popularity")
+    steer.promote(place, loser.id, "Ada", "again", "champion")
+    judging(place, None, trouble=lambda release: trouble, answers=lambda: first.id).once()
+    assert champion(place).bento == first.bento and champion(place).epoch == 5
+    assert judging(place, None, trouble=lambda release: trouble, answers=lambda: None).once() is None
+    assert verify(place, lambda what, count: None)["faults"] == []
+
+
+def test_a_new_champion_that_fails_more_than_the_one_before_is_rolled_back(place: Place) -> None:
+    first, now = champion(place), challenger(place)
+    rollout.advance(place, CASE, now, ("Nothing is surely worse.",))
+    rollout.advance(place, CASE, challenger(place), ("Nothing is surely worse.",))
+    fresh = champion(place)
+    assert fresh.bento == now.bento
+    well = judging(place, stats(told(first, counts(9000)), told(fresh, counts(2000)))).once()
+    assert well is not None and well.course == "go on" and champion(place) == fresh
+    judging(place, stats(told(first, counts(9000)), told(fresh, counts(2000, errors=200)))).once()
+    assert champion(place).bento == first.bento and champion(place).epoch == fresh.epoch + 1
+
+
+def test_fewer_clicks_by_segments_of_receipts(place: Place) -> None:
+    rollout.advance(place, CASE, challenger(place), ("Nothing is surely worse.",))
+    now = challenger(place)
+    said = stats(
+        told(champion(place), counts(5000), segment="a"), told(now, counts(3000), segment="b"),
+    )  # fmt: skip
+    totals = totals_of({"totals": {"a": {"impressions": 0, "clicks": 0}}})
+    judge = judging(place, said, clicks=lambda: totals)
+    judge.once()
+    said.releases[0].live = counts(9000)
+    totals = {"a": (90_000, 3_600), "b": (30_000, 700)}
+    ruling = judge.once()
+    assert ruling is not None and ruling.course == "take back" and "clicked" in ruling.sentences[0]
+    assert place.catalog.challenger("small") is None
+
+
+def test_a_ruling_that_comes_late_changes_nothing(place: Place) -> None:
+    """Somebody withdraws the challenger between the judge's look and its word."""
+    said = stats(
+        told(champion(place), counts(5000)), told(challenger(place), Counts(), counts(500, errors=250))
+    )
+
+    def meanwhile() -> Stats:
+        steer.withdraw(place, "small", "Ada", "enough")
+        return said
+
+    ruling = judging(place, said, stats=meanwhile).once()
+    assert ruling is not None and ruling.course == "take back" and place.catalog.epoch("small") == 3

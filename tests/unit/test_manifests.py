@@ -1,0 +1,105 @@
+"""Kubernetes objects: by the platform's own schemas, hardened alike, and saying the same as the routes of one machine."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+import yaml
+
+from bentos import routes
+from bentos.release import pointer
+from counterfoil.errors import InputError
+from flows.manifests import Scale, rendered, text
+from flows.supervisor.services import name_of
+from tests.unit.test_supervisor import CANARY, FIRST, NEW, STAGES
+
+FOLDER = Path(__file__).resolve().parents[2] / "infra" / "kubernetes"
+SCALE = Scale(image="shop/counterfoil:1")
+VERSION = "1.31"
+
+
+def static() -> list[dict[str, Any]]:
+    return [
+        one
+        for path in sorted(FOLDER.glob("*.yaml"))
+        if path.name != "kustomization.yaml"
+        for one in yaml.safe_load_all(path.read_text())
+    ]
+
+
+def objects() -> list[Any]:
+    made = [*static(), *(one for stage in STAGES for one in rendered(STAGES[stage], SCALE))]
+    return [
+        pytest.param(one, id=f"{one['kind']} {one['metadata']['name']} {n}") for n, one in enumerate(made)
+    ]
+
+
+@pytest.mark.parametrize("one", objects())
+def test_every_object_is_valid_by_the_platforms_schema(one: dict[str, Any]) -> None:
+    import kubernetes_validate
+
+    kubernetes_validate.validate(one, VERSION, strict=True)
+
+
+def test_a_wrong_object_is_found_by_that_schema() -> None:
+    import kubernetes_validate
+
+    [deployment] = [one for one in rendered(STAGES["canary"], SCALE) if one["kind"] == "Deployment"][:1]
+    deployment["spec"]["replicas"] = "two"
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(deployment, VERSION, strict=True)
+
+
+@pytest.mark.parametrize("one", [param for param in objects() if param.values[0]["kind"] == "Deployment"])
+def test_every_pod_is_nobody_special(one: dict[str, Any]) -> None:
+    pod = one["spec"]["template"]["spec"]
+    assert pod["securityContext"]["runAsNonRoot"] and pod["securityContext"]["runAsUser"] == 10_001
+    for container in pod["containers"]:
+        guard = container["securityContext"]
+        assert guard["readOnlyRootFilesystem"] and not guard["allowPrivilegeEscalation"]
+        assert guard["capabilities"] == {"drop": ["ALL"]} and "memory" in container["resources"]["limits"]
+        if one["metadata"]["name"] != "releases":
+            assert {"readinessProbe", "livenessProbe"} <= container.keys()
+            assert pod["automountServiceAccountToken"] is False
+        mounted = {volume["name"] for volume in container["volumeMounts"]}
+        assert mounted == {volume["name"] for volume in pod["volumes"]}
+
+
+def test_the_release_table_is_said_as_on_one_machine(tmp_path: Path) -> None:
+    made = {(one["kind"], one["metadata"]["name"]): one for one in rendered(STAGES["canary"], SCALE)}
+    path = tmp_path / routes.FILE
+    path.write_text(made["ConfigMap", "routes"]["data"][routes.FILE])
+    table = routes.read(path)
+    assert (table.epoch, table.champion.release) == (3, FIRST.id)
+    assert table.challenger is not None and (table.challenger.release, table.challenger.share) == (
+        CANARY.id,
+        0.1,
+    )
+    for route, release in ((table.champion, FIRST), (table.challenger, CANARY)):
+        name = name_of(release.tag)
+        assert route.url == f"http://{name}:{made['Service', name]['spec']['ports'][0]['port']}"
+        pointed = pointer(orjson.loads(made["ConfigMap", f"{name}-release"]["data"]["release.json"]))
+        assert (pointed.release, pointed.epoch, pointed.bento) == (release.id, release.epoch, release.tag)
+        command = made["Deployment", name]["spec"]["template"]["spec"]["containers"][0]["command"]
+        assert f"/var/lib/counterfoil/bentoml/bentos/{release.tag.replace(':', '/')}" in command
+    replicas = {key[1]: one["spec"]["replicas"] for key, one in made.items() if key[0] == "Deployment"}
+    assert replicas == {name_of(FIRST.tag): 2, name_of(NEW.tag): 1}
+
+
+def test_parts_are_the_whole_and_the_text_is_read_back() -> None:
+    whole = rendered(STAGES["with a spare"], SCALE)
+    parts = [
+        *rendered(STAGES["with a spare"], SCALE, "services"),
+        *rendered(STAGES["with a spare"], SCALE, "routes"),
+    ]
+    assert whole == parts and list(yaml.safe_load_all(text(whole))) == whole
+    with pytest.raises(InputError, match="--image is empty"):
+        rendered(STAGES["canary"], replace(SCALE, image=""))
+
+
+def test_the_kustomization_names_every_file() -> None:
+    told = yaml.safe_load((FOLDER / "kustomization.yaml").read_text())
+    files = {path.name for path in FOLDER.iterdir()} - {"kustomization.yaml"}
+    assert {*told["resources"], *told["configMapGenerator"][0]["files"]} == files
