@@ -72,11 +72,12 @@ def measure(
         found: dict[str, Any] = {"most": most, "rate": round(rate, 1)}
         found["shadow"] = _shadow(home, held, other, rate, 4 * probe_seconds)
         found["switch"] = _switches(home, held, other, rate, requests)
-        found["bad"] = {}
+    found["bad"] = {}
+    with whole.running(home, judged=True) as held:
         for fault in bad:
             sys.stderr.write(f"  a bad challenger: {fault}\n")
             whole.champion_first(held, home)
-            found["bad"][fault] = _bad(home, held, other, fault, rate)
+            found["bad"][fault] = _bad(home, held, whole.other(held, home), fault, rate)
     return found
 
 

@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ import httpx
 
 from bench.serving.home import USE_CASE, Home, candidate_of, candidates
 from bench.serving.running import Service, free_port
+from counterfoil import settings
 from counterfoil.errors import UnavailableError
 from counterfoil.processes import Processes
 from flows.place import Place
@@ -52,8 +54,11 @@ class Whole:
 
 
 @contextmanager
-def running(home: Home) -> Iterator[Whole]:
-    """Start what `counterfoil up` starts for answers (no Prefect, no console) on free ports; end it with the block."""
+def running(home: Home, *, judged: bool = False) -> Iterator[Whole]:
+    """Start what `counterfoil up` starts for answers (no Prefect, no console) on free ports; end it with the block.
+
+    With `judged` the supervisor judges challengers by the default rollout.
+    """
     from bentos.gateway.keys import Keys
     from flows import machine
 
@@ -66,7 +71,14 @@ def running(home: Home) -> Iterator[Whole]:
     )[1]
     began = time.perf_counter()
     try:
-        machine.supervise(place)
+        if judged:
+            command = [sys.executable, "-m", "bench.serving.overseer"]
+            env = settings.of_children(place.settings)
+            Processes(place.settings.home).start(
+                machine.SUPERVISOR, command, url="http://127.0.0.1", detail=USE_CASE, env=env
+            )
+        else:
+            machine.supervise(place)
         machine.await_routes(place, USE_CASE)
         await_ready(place.settings.gateway_port)
         taken = time.perf_counter() - began
