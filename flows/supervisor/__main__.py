@@ -55,7 +55,7 @@ def watch(place: Place, use_case: str, over: threading.Event, case: UseCase | No
         threading.Thread(target=outbox.run, args=(over,), daemon=True).start()
         case = case or case_of(use_case)
         rollout = None if case is None else case.rollout
-        if case is not None and rollout is not None:
+        if case is not None:
             judging = judging_of(place, keeper, case)
             threading.Thread(target=judging.run, args=(over,), daemon=True).start()
         known: Wanted | None = None

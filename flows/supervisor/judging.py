@@ -5,6 +5,7 @@ next pass of the keeper makes what runs follow.
 """
 
 import logging
+import math
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -30,6 +31,8 @@ EVERY_SECONDS = 1.0
 MINUTE = 60
 MOST_STARTS = 4  # in a row without coming up, after which it is given up
 RULING = "ruling.json"
+BY_HAND = Rollout(patience_seconds=math.inf)
+LEFT = "Its use case has no rollout, so a person says how it goes on."
 Totals = Mapping[str, tuple[int, int]]  # shown, clicked by segment of receipts
 
 
@@ -70,18 +73,23 @@ class Judging:
                 log.exception("the judge was cut off")
 
     def once(self) -> Ruling | None:
-        """Judge once, and carry it out. None where nothing is to be judged."""
+        """Judge once, and carry it out. None where nothing is to be judged.
+
+        Where the use case has no rollout, a challenger that a person released is guarded, and goes further by a person alone.
+        """
         rollout, name = self.case.rollout, self.case.name
-        champion = None if rollout is None else self.place.catalog.champion(name)
-        if rollout is None or champion is None:
+        champion = self.place.catalog.champion(name)
+        if champion is None:
             return None
         challenger = self.place.catalog.challenger(name)
         if challenger is not None:
-            ruling = self._challenger(rollout, champion, challenger)
+            ruling = self._challenger(rollout or BY_HAND, champion, challenger)
+            if rollout is None and ruling.course == "advance":
+                ruling = Ruling(course="go on", sentences=(*ruling.sentences, LEFT))
             self._tell(challenger, ruling)
             self._carry(challenger, ruling)
             return ruling
-        return self._champion(rollout, champion)
+        return None if rollout is None else self._champion(rollout, champion)
 
     def _challenger(self, rollout: Rollout, champion: Release, challenger: Release) -> Ruling:
         waited = (self.clock() - challenger.valid_from).total_seconds()

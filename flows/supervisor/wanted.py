@@ -49,7 +49,7 @@ def wanted(
         champion=champion,
         challenger=challenger,
         spare=spare if spare is not None and spare.tag not in taken else None,
-        mirror=0.0 if rollout is None else rollout.mirror,
+        mirror=(rollout or Rollout()).mirror,
     )
 
 
