@@ -364,6 +364,8 @@ def test_a_catalog_that_is_older_than_the_ledger_is_taken_over_when_it_is_opened
             "DROP TABLE ledger",
             "DROP TABLE ledger_peaks",
             "DROP TABLE segment",
+            "DROP TABLE outbox",
+            "DROP INDEX one_challenger",
             "ALTER TABLE done DROP COLUMN run",
             "UPDATE alembic_version SET version_num = '0001'",
         ):

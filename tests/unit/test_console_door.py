@@ -22,6 +22,7 @@ POSTS = {
     "/decisions/{id}/approve": Right.APPROVE,
     "/candidates/{id}/promote": Right.PROMOTE,
     "/use-cases/{name}/rollback": Right.ROLLBACK,
+    "/use-cases/{name}/withdraw": Right.ROLLBACK,
     "/quarantines": Right.QUARANTINE,
     "/people/export": Right.EXPORT,
     "/people/forget": Right.FORGET,
@@ -268,7 +269,7 @@ def test_a_verb_that_is_not_there_is_said_to_be_so(console: Console, monkeypatch
     assert told.status_code == 503 and "export is not available" in told.text
     told = engineer.post("/use-cases/small/rollback", data={"csrf": token(page), "reason": "so"})
     assert told.status_code == 503
-    assert console.machine("viewer").get("/now.json").json()["can"] == {"rollback": False}
+    assert console.machine("viewer").get("/now.json").json()["can"] == {"rollback": False, "withdraw": True}
 
 
 def test_accounts_that_cannot_be_read_let_nobody_in_and_are_said_to_be_so(console: Console) -> None:

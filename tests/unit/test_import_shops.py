@@ -45,7 +45,7 @@ def person(name: str) -> str:
 
 def test_the_registry_names_every_kind():
     assert list(IMPORTERS) == [
-        "complete-journey", "uci-online-retail", "retailrocket", "sessions", "interactions", "mapped", "contract",
+        "complete-journey", "uci-online-retail", "retailrocket", "sessions", "interactions", "mapped", "contract", "collected",
     ]  # fmt: skip
 
 
