@@ -94,6 +94,11 @@ class OnlineFeatures:
         self._recent: Any = None
         self._look_at = 0.0
 
+    @property
+    def local(self) -> bool:
+        """Whether the store is a file on this machine, whose reads wait for nobody longer than it allows."""
+        return bool(getattr(self._online, "local", False))
+
     def person(self, person_id: str | None, now: datetime, session: str | None = None) -> PersonView:
         """Return what is known at `now` of a person, and of what happened since, also in a session; all in one question.
 

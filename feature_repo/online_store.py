@@ -24,6 +24,7 @@ from pydantic import field_validator
 
 Row = tuple[EntityKey, dict[str, Value], datetime, datetime | None]
 BUSY_S = 30.0
+READ_S = 0.25  # for which a read waits for a lock: readers of a write-ahead log hardly ever meet one
 CACHE_KB = 64_000
 CHECKPOINT_PAGES = 8000
 KEYS_ASKED = 500  # by one statement
@@ -46,6 +47,8 @@ class NewestSqliteOnlineStoreConfig(SqliteOnlineStoreConfig):
 
 class NewestSqliteOnlineStore(SqliteOnlineStore):
     """One row per person and feature, of which the newest stays."""
+
+    local = True
 
     def __init__(self) -> None:
         self._mine = threading.local()
@@ -82,7 +85,7 @@ class NewestSqliteOnlineStore(SqliteOnlineStore):
         self, config: RepoConfig, asked: Sequence[tuple[FeatureView, EntityKey]]
     ) -> list[tuple[datetime | None, dict[str, Value] | None]]:
         """Return event time and values of a key in each view, all by one query; otherwise as `online_read`."""
-        conn = self._open(config, create=False)
+        conn = self._open(config, create=False, busy_s=READ_S)
         query = " UNION ALL ".join(
             _READ_ONE.format(place=place, table=_table(config, view)) for place, (view, _) in enumerate(asked)
         )
@@ -158,7 +161,7 @@ class NewestSqliteOnlineStore(SqliteOnlineStore):
     def _get_conn(self, config: RepoConfig) -> sqlite3.Connection:
         return self._open(config, create=True)
 
-    def _open(self, config: RepoConfig, *, create: bool) -> sqlite3.Connection:
+    def _open(self, config: RepoConfig, *, create: bool, busy_s: float = BUSY_S) -> sqlite3.Connection:
         """Return this thread's connection to the file that lies there now."""
         path = Path(self._get_db_path(config))
         conn: sqlite3.Connection | None = getattr(self._mine, "conn", None)
@@ -168,7 +171,7 @@ class NewestSqliteOnlineStore(SqliteOnlineStore):
             conn.close()
             del self._mine.conn
         uri = f"{path.resolve().as_uri()}?mode={'rwc' if create else 'rw'}"
-        conn = sqlite3.connect(uri, uri=True, timeout=BUSY_S, isolation_level=None)
+        conn = sqlite3.connect(uri, uri=True, timeout=busy_s, isolation_level=None)
         try:
             conn.execute("PRAGMA journal_mode = WAL")
             conn.execute("PRAGMA synchronous = NORMAL")

@@ -157,8 +157,11 @@ def _median(rounds: list[dict[str, Any]]) -> dict[str, Any]:
 def _receipt(home: Home, found: Mapping[str, Any]) -> dict[str, Any]:
     """Return what receipts weigh, what stages took by them, and which part of an answer is theirs."""
     store = Receipts(home.folder / "receipts")
-    sizes, stages = [], {}  # type: ignore[var-annotated]
+    sizes, stages, stored = [], {}, 0  # type: ignore[var-annotated]
     for path in reversed(store.open_segments()):
+        stored += len(
+            path.read_bytes().rstrip(b"\0")
+        )  # an open segment lies on room that it has not filled yet
         for payload in payloads(path):
             sizes.append(len(payload))
             for name, took in orjson.loads(payload)["stages_ms"].items():
@@ -167,7 +170,8 @@ def _receipt(home: Home, found: Mapping[str, Any]) -> dict[str, Any]:
             break
     told: dict[str, Any] = {
         "receipts": len(sizes),
-        "bytes": round(statistics.fmean(sizes), 1) if sizes else None,
+        "bytes": round(stored / len(sizes), 1) if sizes else None,
+        "payload_bytes": round(statistics.fmean(sizes), 1) if sizes else None,
         "stages_ms": {name: round(statistics.median(took), 4) for name, took in stages.items()},
     }
     if "bento" in found and running.MUTED in found:
