@@ -27,7 +27,7 @@ from bentos import inner
 from counterfoil.errors import UnavailableError
 
 # Commands take a core for seconds: what is asked for meanwhile must fit beside them.
-REQUESTS, SHARE, CANARY, PEOPLE = 50_000, 0.3, 0.1, 5_000
+REQUESTS, SHARE, CANARY, PEOPLE = 50_000, 0.3, 0.1, 500
 BAD_SHARE, BAD_SECONDS = 0.01, 60.0
 FAULTS = ("slow", "failing", "empty")
 ROOMS = ("counterfoil", "models", "feature_repo", "bentos", "flows")
