@@ -9,7 +9,7 @@ from typing import Any
 from bentos import inner
 from bentos.gateway import forward, metrics, openapi, stats
 from bentos.gateway.admission import PLACES, Admission
-from bentos.gateway.answering import RELEASE, Answering, Question
+from bentos.gateway.answering import RELEASE, Answering, Question, reserve
 from bentos.gateway.choice import asked
 from bentos.gateway.copies import Copies
 from bentos.gateway.http import JSON, Reply, Request, failure, told
@@ -174,7 +174,8 @@ class Gateway:
         routes = self.watched.current
         if routes is None:
             return _nobody()
-        request = asking.request
+        request, most = asking.request, self.settings.gateway_budget_ms / 1000
+        budget = forward.budget(request, most)
         question = Question(
             path=request.path,
             body=request.body,
@@ -182,7 +183,9 @@ class Gateway:
             id=asking.id,
             trace=forward.trace_headers(request),
             span=asking.span,
-            until=time.monotonic() + forward.budget(request, self.settings.gateway_budget_ms / 1000),
+            until=time.monotonic() + budget,
+            reserve=reserve(budget),
+            hurried=budget < most,
         )
         answered = await self.answering.answer(question, routes)
         if answered is None:
