@@ -109,13 +109,17 @@ def create(path: Path) -> int:
         raise FileExistsError(errno.EEXIST, "this segment was sealed", str(path))
     half = path.with_name(f"{path.name}.{os.getpid()}.new")
     descriptor = os.open(half, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC, 0o600)
-    fcntl.flock(descriptor, fcntl.LOCK_EX)  # before it has its name
     try:
-        os.link(half, path)
-    finally:
-        half.unlink()
-    for folder in (path.parent, path.parent.parent):
-        sync(folder)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)  # before it has its name
+        try:
+            os.link(half, path)
+        finally:
+            half.unlink()
+        for folder in (path.parent, path.parent.parent):
+            sync(folder)
+    except OSError:  # on a full disk it comes again and again
+        os.close(descriptor)
+        raise
     return descriptor
 
 
@@ -168,6 +172,11 @@ class Ahead:
         _write_at(self.descriptor, lines, self._at)
         os.fdatasync(self.descriptor)
         self._at += len(lines)
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing was ever written whole."""
+        return self._at == 0
 
     def close(self) -> None:
         """Cut off what was written ahead, or was not written whole, and close."""

@@ -1,16 +1,19 @@
 import os
+import resource
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from counterfoil import canonical, segment
+from counterfoil import canonical, collected, segment
 from counterfoil.errors import IntegrityError, UnavailableError, UnknownError
 from counterfoil.receipts import Receipts
 from counterfoil.receipts.recent import newest
@@ -134,6 +137,33 @@ def test_a_disk_that_refuses_is_an_error_and_is_got_over(tmp_path: Path) -> None
     folder.unlink()
     receipts.write(receipt(receipts.new_id(NOON)))
     assert receipts.count() == 1
+
+
+@contextmanager
+def full_disk() -> Iterator[None]:
+    """Have the kernel refuse every byte that this process writes to a file."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_nothing_stays_of_segments_that_a_full_disk_refused(tmp_path: Path) -> None:
+    receipts = Receipts(tmp_path / "receipts")
+    descriptors = len(list(Path("/proc/self/fd").iterdir()))
+    with full_disk():
+        for _ in range(10):
+            with pytest.raises(UnavailableError):
+                receipts.write(receipt(receipts.new_id(NOON)))
+            with pytest.raises(OSError):
+                collected.begin(tmp_path / "events", "key", NOON)
+        assert len(list(Path("/proc/self/fd").iterdir())) == descriptors
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+    one = receipt(receipts.new_id(NOON))
+    receipts.write(one)
+    assert list(receipts.all()) == [one]
 
 
 def test_closing_loses_nothing_and_leaves_a_folder_that_goes_on(tmp_path: Path) -> None:
