@@ -92,7 +92,12 @@ class Receipts:
         closed = path.with_suffix(sealed.SUFFIX)
         payload = sealed.find(closed, int(parts["number"]))
         if payload is None:
-            payload = segment.find(path, b'"id":"%b"' % id.encode(), int(parts["number"]))
+            payload = segment.find(
+                path,
+                b'"id":"%b"' % id.encode(),
+                int(parts["number"]),
+                lambda payload: orjson.loads(payload)["id"] == id,
+            )
         if payload is None:  # it was sealed in between, or has left this machine
             self._bring(closed)
             payload = sealed.find(closed, int(parts["number"]))

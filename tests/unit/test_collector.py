@@ -17,6 +17,7 @@ from bentos import inner
 from bentos.collector.app import Collector, create
 from bentos.collector.body import FILLED, MAX_EVENTS, Reader, Refused
 from bentos.collector.clicks import Clicks
+from bentos.collector.feed import told_of
 from bentos.collector.openapi import document
 from bentos.collector.window import Window
 from bentos.guard import Refusal
@@ -381,6 +382,24 @@ def test_a_torn_end_is_cut_off_and_an_altered_line_is_an_error(settings: Setting
     [apart] = collected.segments(settings.events)
     apart.write_bytes(content[: content.rindex(b"\n") + 1])
     assert collecting.collect(place).landed[0].landed == 5
+
+
+def test_a_line_that_was_torn_before_others_is_passed_over_by_all_who_read(settings: Settings) -> None:
+    """Power goes within a flush: of its middle the disk has zeros, of its end the bytes."""
+
+    async def send(collector: Collector) -> None:
+        await collector.take(orjson.dumps({"events": [event(n) for n in range(5)]}))
+        await collector.log.close()
+
+    run(settings, send)
+    [path] = collected.segments(settings.events)
+    content = path.read_bytes()
+    at = content.index(b'"e2"')
+    path.write_bytes(content[:at] + bytes(30) + content[at + 30 :])
+    assert [told.entry.split(b'"')[1] for told, _ in told_of(path, 0)] == [b"e0", b"e1", b"e3", b"e4"]
+    assert [mark.offset for _, mark in told_of(path, 0)][-1] == len(content)
+    assert segment.count(path) == len(list(segment.payloads(path))) == 5
+    assert collecting.collect(place_of(settings.home)).landed[0].landed == 4
 
 
 def test_a_segment_under_another_key_is_refused(settings: Settings) -> None:
