@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import jsonschema
@@ -16,7 +17,7 @@ from starlette.testclient import TestClient
 from bentos import inner
 from bentos.collector.app import Collector, create
 from bentos.collector.body import FILLED, MAX_EVENTS, Reader, Refused
-from bentos.collector.clicks import Clicks
+from bentos.collector.clicks import SEGMENTS, Clicks
 from bentos.collector.feed import told_of
 from bentos.collector.openapi import document
 from bentos.collector.window import Window
@@ -240,6 +241,25 @@ def test_receipts_are_counted_once_per_item_and_by_segment(door: TestClient) -> 
         "20260412T093401-7f3a9c1e": {"impressions": 3, "clicks": 1},
     }
     assert door.get("/-/clicks").json() == {"seconds": 3600, "segments": counted, "totals": counted}
+
+
+def test_receipts_that_are_made_up_take_up_little_and_push_out_none_that_is_spoken_of() -> None:
+    now = [1_000_000_020.0]
+    clicks = Clicks(lambda: now[0])
+    said = SimpleNamespace(kind="impression", receipt=RECEIPT, item="i")
+    for number in range(5):
+        clicks.note(SimpleNamespace(kind="click", receipt=RECEIPT, item=f"i{number}"))
+    for minute in range(3):
+        now[0] = 1_000_000_020.0 + 3600 * minute
+        for number in range(SEGMENTS + 2000):
+            made = f"receipt-20260412T093401-{number:08x}-{minute + 1}"
+            clicks.note(SimpleNamespace(kind="click", receipt=made, item="i"))
+        clicks.note(said)
+    assert len(clicks._minutes) == 1
+    assert all(len(minute) <= SEGMENTS for minute in clicks._minutes.values())
+    totals = clicks.told()["totals"]
+    assert len(totals) == SEGMENTS
+    assert totals[RECEIPT[len("receipt-") :].rpartition("-")[0]]["clicks"] == 5
 
 
 def test_clicks_are_those_of_the_last_hour() -> None:
