@@ -50,6 +50,7 @@ class Admission:
         self.token, self.keys, self.rates = token, keys, Rates()
         self.may_be_open = settings.profile == "embedded" and settings.gateway_host in LOOPBACK
         self.held, self.begun = keys.all(), keys.begun
+        self._said: Exception | None = None
 
     def require_some(self) -> None:
         """ConfigError when nobody could come in, or everybody would."""
@@ -60,12 +61,15 @@ class Admission:
             )
 
     def renew(self) -> str | None:
-        """Read the keys anew when they changed; return what is wrong with them (then those from before hold on)."""
+        """Read the keys anew when they changed; return what is wrong with them (then those from before hold on), once."""
         try:
             held = self.keys.all()
             self.begun = self.keys.begun
         except (CounterfoilError, OSError) as fault:
-            return str(fault)
+            again = fault is self._said or (isinstance(fault, OSError) and str(fault) == str(self._said))
+            self._said = fault
+            return None if again else str(fault)
+        self._said = None
         if held is not self.held:
             self.held = held
             self.rates.keep(set(held))
