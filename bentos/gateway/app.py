@@ -64,6 +64,7 @@ class Gateway:
         self.draining = False
         self.traces = Traces(settings.otlp) if settings.otlp else None
         self._ready: tuple[float, Reply] | None = None
+        self._looking: asyncio.Task[None] | None = None  # the one look at the champion that all wait for
         self.answers: dict[str, Answer] = {
             **dict.fromkeys(("/recommend", "/next", "/similar", "/cart"), self._question),
             "/events": self._events,
@@ -249,9 +250,16 @@ class Gateway:
         if self.draining:
             return failure(503, "draining", "this gateway is about to end")
         if self._ready is None or now - self._ready[0] > READY_SECONDS:
-            self._ready = (now, await self._look_at_champion())
+            if self._looking is None or self._looking.done():
+                self._looking = asyncio.create_task(self._looked())
+            await asyncio.shield(self._looking)
+        assert self._ready is not None
         reply = self._ready[1]
         return Reply(reply.status, list(reply.headers), reply.body)
+
+    async def _looked(self) -> None:
+        reply = await self._look_at_champion()
+        self._ready = (time.monotonic(), reply)
 
     async def _look_at_champion(self) -> Reply:
         routes = self.watched.current

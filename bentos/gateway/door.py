@@ -143,7 +143,7 @@ class Door(asyncio.Protocol):
             self._refuse(cause if isinstance(cause, Refusal) else Refusal(400, "malformed", str(fault)))
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as fault:
             self._refuse(Refusal(400, "malformed", f"this is no HTTP/1.1 request: {fault}"))
-        if self.stage == "head" and self.head > self.limits.header_bytes and not self.deaf:
+        if self.stage != "idle" and self.head > self.limits.header_bytes and not self.deaf:
             self._refuse(self._too_long())
 
     def pause_writing(self) -> None:
@@ -176,6 +176,10 @@ class Door(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take one header."""
         self.count += 1
+        if self.stage == "body":  # a trailer: nothing here takes one (RFC 9110, 6.5)
+            if self.count > self.limits.headers:
+                raise self._too_long()
+            return
         self.size += len(name) + len(value)
         if self.count > self.limits.headers or self.size > self.limits.header_bytes:
             raise self._too_long()
@@ -195,14 +199,15 @@ class Door(asyncio.Protocol):
         length = self.headers.get(b"content-length", b"0")
         if not length.isdigit() or int(length[:20]) > self.limits.body:
             raise self._too_large()
-        self.size = 0
+        self.size = self.head = 0
         self.stage, self.until = "body", time.monotonic() + self.limits.body_seconds
         if self.headers.get(b"expect", b"").lower() == b"100-continue" and not self.answering:
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def on_body(self, part: bytes) -> None:
-        """Take a piece of the body."""
+        """Take a piece of the body. What comes besides, sizes of chunks and trailers, is bounded as a head is."""
         self.size += len(part)
+        self.head = 0
         if self.size > self.limits.body:
             raise self._too_large()
         self.doors.held += len(part)
