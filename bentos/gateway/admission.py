@@ -24,6 +24,10 @@ class Place:
     method: str
     scope: Scope | None
 
+    def takes(self, method: str) -> bool:
+        """Say whether it is asked so; a HEAD wherever a GET is."""
+        return method == self.method or (method == "HEAD" and self.method == "GET")
+
 
 PLACES = {
     place.path: place
@@ -82,6 +86,19 @@ class Admission:
 
     def admitted(self, request: Request, place: Place) -> Key | Reply:
         """Return the key by which a request comes in, or the 401, 403 or 429 that it gets."""
+        key = self.fitting(request, place)
+        if isinstance(key, Reply):
+            return key
+        wait = self.rates.wait(key.id, key.rate, time.monotonic())
+        if wait:
+            again = [(b"retry-after", b"%d" % wait)]
+            return failure(
+                429, "rate", f"this key may ask {key.rate:g} times a second; ask again in {wait} s", again
+            )
+        return key
+
+    def fitting(self, request: Request, place: Place) -> Key | Reply:
+        """Return the key that a request has and that fits the place, or the 401 or 403 that it gets; nothing is counted."""
         if place.scope is None:
             return ANYBODY
         key = self._key(request)
@@ -94,12 +111,6 @@ class Admission:
             scopes = ", ".join(key.scopes)
             return failure(
                 403, "scope", f"{place.path} takes a key of scope {place.scope}; this one has {scopes}"
-            )
-        wait = self.rates.wait(key.id, key.rate, time.monotonic())
-        if wait:
-            again = [(b"retry-after", b"%d" % wait)]
-            return failure(
-                429, "rate", f"this key may ask {key.rate:g} times a second; ask again in {wait} s", again
             )
         return key
 

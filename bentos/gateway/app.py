@@ -100,6 +100,19 @@ class Gateway:
             self._note(request, reply, id)
         return reply
 
+    def wanted(self, request: Request) -> bool:
+        """Say of a request's head whether its body is worth reading: it comes in, and to a place that takes one of its type."""
+        place = PLACES.get(request.path)
+        if place is None or place.scope not in self.room or not place.takes(request.method):
+            return False
+        if isinstance(self.admission.fitting(request, place), Reply):
+            return False
+        try:
+            check_headers(request.headers)
+        except Refusal:
+            return False
+        return b"content-type" in request.headers
+
     async def watch(self) -> None:
         """Follow routes and keys, and close what is idle, until cancelled."""
         while True:
@@ -142,7 +155,7 @@ class Gateway:
         place = PLACES.get(request.path)
         if place is None:
             return failure(404, "unknown", "there is nothing here; GET /openapi.json says what there is")
-        if request.method != place.method and not (request.method == "HEAD" and place.method == "GET"):
+        if not place.takes(request.method):
             allowed = [(b"allow", place.method.encode())]
             return failure(
                 405, "method", f"{place.path} takes {place.method}, not {request.method[:16]}", allowed
@@ -154,10 +167,10 @@ class Gateway:
         if place.scope not in self.room:
             return await self.answers[place.path](asking)
         check_headers(request.headers)
-        if not request.body:
-            raise Refusal(422, "request", f"{place.path} takes a body, and this one is empty; send JSON")
         if b"content-type" not in request.headers:
             raise Refusal(415, "media_type", "the body has no Content-Type; send application/json")
+        if not request.body:
+            raise Refusal(422, "request", f"{place.path} takes a body, and this one is empty; send JSON")
         return await self._within(place.scope, asking)
 
     async def _within(self, scope: str, asking: Asking) -> Reply:

@@ -8,6 +8,7 @@ from bentos import routes
 from bentos.gateway.app import Gateway
 from bentos.gateway.door import Doors, Limits
 from bentos.gateway.http import Reply, Request, failure, told
+from bentos.gateway.keys import Keys
 from bentos.routes import Route, Routes
 from counterfoil.settings import Settings
 
@@ -90,3 +91,35 @@ def test_all_who_ask_whether_it_is_ready_wait_for_one_look(home: Path) -> None:
 
     settings.run.mkdir(parents=True, exist_ok=True)
     asyncio.run(ask())
+
+
+def test_the_head_alone_is_judged_before_a_body_is_read(home: Path) -> None:
+    """Who has no key holds nothing: their bodies would fill what all bodies together may take up."""
+    settings = Settings(home=home)
+    Keys(settings.gateway).make("other", ["events"], None)
+    _, key = Keys(settings.gateway).make("shop", ["recommend"], None)
+    gateway = Gateway(settings, "t" * 40)
+    doors = Doors(gateway.handle, Limits(), gateway.wanted)
+    json, bearer = b"content-type: application/json\r\n", b"authorization: Bearer %b\r\n" % key.encode()
+    heads = [
+        (b"POST /recommend", json, 401),
+        (b"POST /recommend", json + b"authorization: Bearer x\r\n", 401),
+        (b"POST /events", json + bearer, 403),
+        (b"POST /recommend", bearer, 415),
+        (b"POST /recommend", bearer + b"content-type: text/plain\r\n", 415),
+        (b"PUT /recommend", json + bearer, 405),
+        (b"POST /nowhere", json + bearer, 404),
+    ]
+
+    async def use(port: int) -> None:
+        for line, headers, status in heads:
+            head = line + b" HTTP/1.1\r\nhost: x\r\n" + headers
+            for framing in (b"content-length: 999999\r\n\r\n", b"transfer-encoding: chunked\r\n\r\n8\r\n"):
+                answer = await said(port, head + framing + b"a")
+                assert answer.startswith(b"HTTP/1.1 %d " % status), (line, headers, answer)
+                assert b"connection: close" in answer and doors.held == 0
+        whole = b"POST /recommend HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n" + json + bearer + b"\r\n{}"
+        assert (await said(port, whole)).startswith(b"HTTP/1.1 503 ")  # let in; there are no routes
+
+    with_doors(doors, use)
+    gateway.close()
