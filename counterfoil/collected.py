@@ -4,8 +4,10 @@ A segment's first line says by which key people in it are pseudonyms; every othe
 person and its session by their pseudonyms. One process writes to a segment and holds it locked; what nobody holds is closed.
 """
 
+import os
 import secrets
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
@@ -22,11 +24,20 @@ LANDING = "landing"  # the folder of segments that land together
 
 
 def begin(folder: Path, key: str, now: datetime) -> tuple[Path, int, int]:
-    """Begin a segment: return its path, a descriptor to append to, and its size. `key` is the pseudonym key's fingerprint."""
+    """Begin a segment: return its path, a descriptor to append to, and its size. `key` is the pseudonym key's fingerprint.
+
+    OSError when the disk refuses it; then nothing is left.
+    """
     path = folder / f"{now.astimezone(UTC):%Y%m%dT%H%M%S%f}-{secrets.token_hex(4)}{SUFFIX}"
     descriptor = segment.create(path)
     head = segment.line(orjson.dumps({"collected": FORMAT, "key": key}))
-    segment.append(descriptor, head)
+    try:
+        segment.append(descriptor, head)
+    except OSError:  # a full disk refuses again and again: nothing may stay of it each time
+        with suppress(OSError):
+            path.unlink()
+        os.close(descriptor)
+        raise
     return path, descriptor, len(head)
 
 

@@ -15,7 +15,7 @@ import mmap
 import os
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -26,6 +26,7 @@ CRC_DIGITS = 8
 ROOM = 1 << 16  # bytes that are written ahead
 TORN = bytes(16)  # in a line: it was never whole; one byte that was altered looks otherwise
 PACKED = b"~"  # no JSON begins so
+SECTOR = 512  # bytes that a disk has or has not
 LEAST = 1024  # bytes of a record that is worth packing
 LEVEL, MEMORY, RAW = 6, 9, -15
 BREAK, NOTHING = b"\n", b"\0"
@@ -75,10 +76,15 @@ def _unpacked(packed: bytes, first: bytes) -> tuple[bytes, int]:
         return b"", -1
 
 
-def _first(path: Path) -> bytes:
-    """Return the first record of a segment, which is never packed; of a line that is, nothing will come out."""
+def _first(path: Path) -> bytes | None:
+    """Return the first record of a segment, which is never packed; of a line that is, nothing will come out.
+
+    None when it was torn.
+    """
     with path.open("rb") as file:
         text = file.readline().removesuffix(BREAK)
+    if _torn(text, 0):
+        return None
     return b"" if text[CRC_DIGITS + 1 :].startswith(PACKED) else payload_of(text, path, 1)
 
 
@@ -89,7 +95,7 @@ def payload_of(text: bytes, path: Path, number: int, first: bytes | None = None)
     """
     crc, _, payload = text.partition(b" ")
     if payload.startswith(PACKED):
-        payload, right = _unpacked(payload, _first(path) if first is None else first)
+        payload, right = _unpacked(payload, (_first(path) or b"") if first is None else first)
     else:
         right = zlib.crc32(payload)
     if len(crc) != CRC_DIGITS or right < 0 or crc != b"%08x" % right:
@@ -109,13 +115,17 @@ def create(path: Path) -> int:
         raise FileExistsError(errno.EEXIST, "this segment was sealed", str(path))
     half = path.with_name(f"{path.name}.{os.getpid()}.new")
     descriptor = os.open(half, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC, 0o600)
-    fcntl.flock(descriptor, fcntl.LOCK_EX)  # before it has its name
     try:
-        os.link(half, path)
-    finally:
-        half.unlink()
-    for folder in (path.parent, path.parent.parent):
-        sync(folder)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)  # before it has its name
+        try:
+            os.link(half, path)
+        finally:
+            half.unlink()
+        for folder in (path.parent, path.parent.parent):
+            sync(folder)
+    except OSError:  # on a full disk it comes again and again
+        os.close(descriptor)
+        raise
     return descriptor
 
 
@@ -169,6 +179,11 @@ class Ahead:
         os.fdatasync(self.descriptor)
         self._at += len(lines)
 
+    @property
+    def empty(self) -> bool:
+        """Whether nothing was ever written whole."""
+        return self._at == 0
+
     def close(self) -> None:
         """Cut off what was written ahead, or was not written whole, and close."""
         with suppress(OSError):  # zeros that stay are no harm
@@ -191,18 +206,29 @@ def append(descriptor: int, lines: bytes) -> None:
     os.fdatasync(descriptor)
 
 
-def find(path: Path, needle: bytes, number: int) -> bytes | None:
-    """Return the payload of the first whole line that holds `needle`, or is packed under that number, or None."""
-    for at, text in lines_with(path, b" %b%d " % (PACKED, number)):
-        if text.find(PACKED) == CRC_DIGITS + 1:
-            return payload_of(text, path, at)
+def find(
+    path: Path, needle: bytes, number: int, right: Callable[[bytes], bool] = lambda payload: True
+) -> bytes | None:
+    """Return the first payload that holds `needle`, alone or packed under that number, and is `right`; or None.
+
+    Needle and number are looked for in bytes that may be anything: in what another line says, or what deflate made of it.
+    """
+    mark = b"%b%d " % (PACKED, number)
+    for at, text in lines_with(path, b" " + mark):
+        if text[CRC_DIGITS + 1 :].startswith(mark) and (first := _first(path)) is not None:
+            payload = payload_of(text, path, at, first)
+            if needle in payload and right(payload):
+                return payload
     for at, text in lines_with(path, needle):
-        return payload_of(text, path, at)
+        if not text[CRC_DIGITS + 1 :].startswith(PACKED):
+            payload = payload_of(text, path, at)
+            if right(payload):
+                return payload
     return None
 
 
 def lines_with(path: Path, needle: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield (line number, text without its break) for whole lines that hold `needle`."""
+    """Yield (line number, text without its break) for whole lines that hold `needle`; those that were torn are none."""
     if not path.is_file() or path.stat().st_size == 0:
         return
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as view:
@@ -211,28 +237,51 @@ def lines_with(path: Path, needle: bytes) -> Iterator[tuple[int, bytes]]:
             start, stop = view.rfind(b"\n", 0, at) + 1, view.find(b"\n", at)
             if stop < 0:
                 return
-            yield view[:start].count(b"\n") + 1, view[start:stop]
+            if not _torn(view[start:stop], start):
+                yield view[:start].count(b"\n") + 1, view[start:stop]
             at = view.find(needle, stop)
+
+
+def whole_lines(path: Path, start: int = 0) -> Iterator[tuple[int, int, bytes]]:
+    """Yield (line number, place behind it, text without its break) of every whole line from a place on.
+
+    What was torn when power went is passed over; where that is the segment's first line, the packed ones as well: they were
+    written in the same flush, so nobody was told of them either, and nothing can be made of them.
+    """
+    at, packable = start, True
+    with path.open("rb") as file:
+        file.seek(start)
+        for number, text in enumerate(file, start=1):
+            if not text.endswith(BREAK):
+                return
+            torn = _torn(text, at)
+            at += len(text)
+            if torn and number == 1 and start == 0:
+                packable = False
+            elif not torn and (packable or not text[CRC_DIGITS + 1 :].startswith(PACKED)):
+                yield number, at, text[:-1]
+
+
+def _torn(text: bytes, at: int) -> bool:
+    """Say whether a line at a place of its file was never whole: it has sectors of zeros, or begins in the end of one."""
+    if TORN in text:
+        return True
+    zeros = len(text) - len(text.lstrip(NOTHING))
+    return zeros > 0 and (at + zeros) % SECTOR == 0
 
 
 def payloads(path: Path) -> Iterator[bytes]:
     """Yield the payload of every whole line, checked; what was torn when power went is passed over."""
     first = None
-    with path.open("rb") as file:
-        for number, text in enumerate(file, start=1):
-            if text.endswith(BREAK) and TORN not in text:
-                payload = payload_of(text[:-1], path, number, first)
-                first = payload if first is None else first
-                yield payload
+    for number, _, text in whole_lines(path):
+        payload = payload_of(text, path, number, first)
+        first = payload if first is None else first
+        yield payload
 
 
 def count(path: Path) -> int:
-    """Return the number of whole lines."""
-    total = 0
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            total += block.count(b"\n")
-    return total
+    """Return the number of whole lines, as `payloads` has them."""
+    return sum(1 for _ in whole_lines(path))
 
 
 def mend(path: Path) -> None:

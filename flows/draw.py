@@ -83,8 +83,10 @@ def _picked(path: Path, places: list[int]) -> Iterator[Receipt | Replayed]:
 
 
 def _lines(path: Path) -> list[bytes]:
-    """Return the payloads of a sealed segment, or the lines of an open one as they are."""
-    return list(sealed.payloads(path)) if path.suffix == sealed.SUFFIX else path.read_bytes().split(b"\n")
+    """Return the payloads of a sealed segment, or the whole lines of an open one as they are."""
+    if path.suffix == sealed.SUFFIX:
+        return list(sealed.payloads(path))
+    return [text for _, _, text in segment.whole_lines(path)]
 
 
 def _checked(path: Path, line: bytes, at: int) -> bytes:

@@ -6,6 +6,7 @@ An item of an answer counts once as shown and once as clicked, however often the
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from itertools import islice
 from typing import Any
 
 from counterfoil.receipts.store import ID
@@ -13,7 +14,8 @@ from counterfoil.receipts.store import ID
 HOUR = 3600
 STEP = 60
 PAIRS = 1_000_000
-SEGMENTS = 4096
+SEGMENTS = 4096  # in a minute, and in all
+OLDEST = 16  # that are looked at for one to let go of
 COUNTED = {"impression": 0, "click": 1}
 
 
@@ -43,20 +45,21 @@ class Clicks:
         if len(self._new) >= self._pairs // 2 or now - self._turned >= HOUR:
             self._old, self._new, self._turned = self._new, set(), now
         self._new.add(pair)
-        minute = self._minutes.setdefault(
-            int(now if at is None else min(at, now)) // STEP, defaultdict(lambda: [0, 0])
-        )
-        minute[named["segment"]][place] += 1
-        total = self._totals.setdefault(named["segment"], [0, 0])
-        total[place] += 1
-        if len(self._totals) > SEGMENTS:
-            del self._totals[next(iter(self._totals))]
+        number = int(now if at is None else min(at, now)) // STEP
+        if number not in self._minutes:
+            self._prune(now)
+        _count(self._minutes.setdefault(number, {}), named["segment"], place)
+        _count(self._totals, named["segment"], place)
+
+    def _prune(self, now: float) -> None:
+        """Let go of the minutes that are no part of the last hour any more."""
+        first = int(now) // STEP - HOUR // STEP
+        for minute in [minute for minute in self._minutes if minute <= first]:
+            del self._minutes[minute]
 
     def told(self) -> dict[str, Any]:
         """Return impressions and clicks by segment: of the last hour, and (`totals`) since this process began."""
-        first = int(self._clock()) // STEP - HOUR // STEP
-        for minute in [minute for minute in self._minutes if minute <= first]:
-            del self._minutes[minute]
+        self._prune(self._clock())
         total: dict[str, list[int]] = defaultdict(lambda: [0, 0])
         for counts in self._minutes.values():
             for segment, (shown, clicked) in counts.items():
@@ -73,3 +76,24 @@ class Clicks:
                 for segment, (shown, clicked) in sorted(self._totals.items())
             },
         }
+
+
+def _count(held: dict[str, list[int]], segment: str, place: int) -> None:
+    """Count for a segment. Where there are too many, the first of the oldest few that has the least counts is let go of.
+
+    Receipts may be made up, each of a segment of its own: those push each other out, not a segment that many events speak of.
+    """
+    counts = held.get(segment)
+    if counts is None:
+        if len(held) >= SEGMENTS:
+            _let_go(held)
+        counts = held[segment] = [0, 0]
+    counts[place] += 1
+
+
+def _let_go(held: dict[str, list[int]]) -> None:
+    oldest = list(islice(held, OLDEST))
+    least = min(oldest, key=lambda segment: sum(held[segment]))
+    for segment in oldest[: oldest.index(least)]:
+        held[segment] = held.pop(segment)  # it is looked at again when all others were
+    del held[least]

@@ -251,16 +251,10 @@ def told_of(path: Path, start: int) -> Iterator[tuple[Told, Mark]]:
     from counterfoil.contracts import EVENT
 
     blank = dict.fromkeys(EVENT.names)
-    with path.open("rb") as file:
-        file.seek(start)
-        at = start
-        for number, line in enumerate(file, start=1):
-            if not line.endswith(b"\n"):
-                return
-            plain = orjson.loads(segment.payload_of(line[:-1], path, number))
-            at += len(line)
-            if "collected" in plain:
-                continue
-            time_us = round(canonical.utc_time(plain["time"]).timestamp() * 1e6)
-            if (one := told(SimpleNamespace(**{**blank, **plain}), time_us)) is not None:
-                yield one, Mark(path.name, at)
+    for number, at, line in segment.whole_lines(path, start):
+        plain = orjson.loads(segment.payload_of(line, path, number))
+        if "collected" in plain:
+            continue
+        time_us = round(canonical.utc_time(plain["time"]).timestamp() * 1e6)
+        if (one := told(SimpleNamespace(**{**blank, **plain}), time_us)) is not None:
+            yield one, Mark(path.name, at)

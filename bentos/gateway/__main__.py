@@ -23,7 +23,7 @@ async def serve(current: Settings) -> None:
     gateway = Gateway(current, inner.read_token(current.run))
     gateway.admission.require_some()
     gateway.look()
-    doors = Doors(gateway.handle, Limits())
+    doors = Doors(gateway.handle, Limits(), gateway.wanted)
     loop, ended = asyncio.get_running_loop(), asyncio.Event()
     for sign in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(sign, ended.set)

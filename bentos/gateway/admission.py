@@ -24,6 +24,10 @@ class Place:
     method: str
     scope: Scope | None
 
+    def takes(self, method: str) -> bool:
+        """Say whether it is asked so; a HEAD wherever a GET is."""
+        return method == self.method or (method == "HEAD" and self.method == "GET")
+
 
 PLACES = {
     place.path: place
@@ -50,6 +54,7 @@ class Admission:
         self.token, self.keys, self.rates = token, keys, Rates()
         self.may_be_open = settings.profile == "embedded" and settings.gateway_host in LOOPBACK
         self.held, self.begun = keys.all(), keys.begun
+        self._said: Exception | None = None
 
     def require_some(self) -> None:
         """ConfigError when nobody could come in, or everybody would."""
@@ -60,12 +65,15 @@ class Admission:
             )
 
     def renew(self) -> str | None:
-        """Read the keys anew when they changed; return what is wrong with them (then those from before hold on)."""
+        """Read the keys anew when they changed; return what is wrong with them (then those from before hold on), once."""
         try:
             held = self.keys.all()
             self.begun = self.keys.begun
         except (CounterfoilError, OSError) as fault:
-            return str(fault)
+            again = fault is self._said or (isinstance(fault, OSError) and str(fault) == str(self._said))
+            self._said = fault
+            return None if again else str(fault)
+        self._said = None
         if held is not self.held:
             self.held = held
             self.rates.keep(set(held))
@@ -78,6 +86,19 @@ class Admission:
 
     def admitted(self, request: Request, place: Place) -> Key | Reply:
         """Return the key by which a request comes in, or the 401, 403 or 429 that it gets."""
+        key = self.fitting(request, place)
+        if isinstance(key, Reply):
+            return key
+        wait = self.rates.wait(key.id, key.rate, time.monotonic())
+        if wait:
+            again = [(b"retry-after", b"%d" % wait)]
+            return failure(
+                429, "rate", f"this key may ask {key.rate:g} times a second; ask again in {wait} s", again
+            )
+        return key
+
+    def fitting(self, request: Request, place: Place) -> Key | Reply:
+        """Return the key that a request has and that fits the place, or the 401 or 403 that it gets; nothing is counted."""
         if place.scope is None:
             return ANYBODY
         key = self._key(request)
@@ -90,12 +111,6 @@ class Admission:
             scopes = ", ".join(key.scopes)
             return failure(
                 403, "scope", f"{place.path} takes a key of scope {place.scope}; this one has {scopes}"
-            )
-        wait = self.rates.wait(key.id, key.rate, time.monotonic())
-        if wait:
-            again = [(b"retry-after", b"%d" % wait)]
-            return failure(
-                429, "rate", f"this key may ask {key.rate:g} times a second; ask again in {wait} s", again
             )
         return key
 

@@ -15,6 +15,8 @@ from bentos.routes import Route, Routes, assigned
 
 CHALLENGER_SHARE = 0.6  # of the time that is left: the champion needs the rest when it fails
 RESERVE_SECONDS = 0.15  # in which the last good list is recorded
+RESERVE_SHARE = 0.25  # of a short time that this takes at most
+FAIR_SECONDS = 0.2  # who gets less, because the caller wants it so, is not to blame for being late
 AGAIN_SECONDS = 0.1  # between two looks at where the champion is now
 LOST = 2  # connections of one question that may break
 FAULTS = (500, 502, 504)
@@ -35,6 +37,13 @@ class Question:
     trace: bytes
     until: float
     span: Span | None = None
+    reserve: float = RESERVE_SECONDS  # seconds before `until` in which no release is asked any more
+    hurried: bool = False  # the caller gave less time than the gateway would have
+
+
+def reserve(budget: float) -> float:
+    """Return how many seconds of a question's budget are kept for the last good list."""
+    return min(RESERVE_SECONDS, RESERVE_SHARE * budget)
 
 
 @dataclass(slots=True)
@@ -93,9 +102,10 @@ class Answering:
         return await self._champion(question)
 
     async def _challenger(self, question: Question, routes: Routes, route: Route) -> Answered | None:
-        if self.patience.alone(route.url, time.monotonic()):
+        now = time.monotonic()
+        left = question.until - question.reserve - now
+        if left <= 0 or self.patience.alone(route.url, now):
             return None
-        left = question.until - RESERVE_SECONDS - time.monotonic()
         try:
             reply = await self.try_once(question, route, propensity(routes, route), left * CHALLENGER_SHARE)
         except (Unreachable, Lost, Late):
@@ -107,7 +117,7 @@ class Answering:
         lost = 0
         while True:
             routes, now = self.routes(), time.monotonic()
-            left = question.until - RESERVE_SECONDS - now
+            left = question.until - question.reserve - now
             if routes is None or left <= 0:
                 return None
             route = routes.champion
@@ -116,7 +126,7 @@ class Answering:
             try:
                 reply = await self.try_once(question, route, propensity(routes, route), left)
             except Unreachable:
-                if not await self._returns(route, question.until - RESERVE_SECONDS):
+                if not await self._returns(route, question):
                     return None
             except Lost:
                 lost += 1
@@ -127,13 +137,13 @@ class Answering:
             else:
                 return None if reply.status in FAULTS else Answered(reply, route)
 
-    async def _returns(self, route: Route, until: float) -> bool:
+    async def _returns(self, route: Route, question: Question) -> bool:
         """Wait a moment for a service that is away; False when it has been away for too long to wait for."""
         service, now = self.service(route.url), time.monotonic()
-        budget = until + RESERVE_SECONDS - now
+        budget = question.until - now
         if service.away_since is not None and now - service.away_since > max(budget, AGAIN_SECONDS):
             return False
-        left = min(AGAIN_SECONDS, until - now)
+        left = min(AGAIN_SECONDS, budget - question.reserve)
         if left > 0:
             await service.back(left)
         return left > 0
@@ -147,7 +157,10 @@ class Answering:
         *,
         copy: bool = False,
     ) -> Reply:
-        """Ask one release once, and count how it went. Unreachable, Lost or Late when it gave no answer."""
+        """Ask one release once, and count how it went. Unreachable, Lost or Late when it gave no answer.
+
+        That it was late is not counted where the caller left it next to no time: it says nothing of the release.
+        """
         began = time.monotonic()
         outcome: Outcome = "failed"
         reply: Reply | None = None
@@ -159,10 +172,11 @@ class Answering:
             outcome = "late"
             raise
         finally:
-            now = time.monotonic()
-            if not copy:
-                self.patience.note(route.url, outcome == "late", now)
-            self._count(route, outcome, (now - began) * 1000, reply, copy)
+            if outcome != "late" or seconds >= FAIR_SECONDS or not question.hurried:
+                now = time.monotonic()
+                if not copy:
+                    self.patience.note(route.url, outcome == "late", now)
+                self._count(route, outcome, (now - began) * 1000, reply, copy)
 
     async def unseen(self, question: Question, route: Route, seconds: float) -> Reply:
         """Ask a release what nobody will see, uncounted. Unreachable, Lost or Late when it gave no answer."""

@@ -9,7 +9,7 @@ from typing import Any
 from bentos import inner
 from bentos.gateway import forward, metrics, openapi, stats
 from bentos.gateway.admission import PLACES, Admission
-from bentos.gateway.answering import RELEASE, Answering, Question
+from bentos.gateway.answering import RELEASE, Answering, Question, reserve
 from bentos.gateway.choice import asked
 from bentos.gateway.copies import Copies
 from bentos.gateway.http import JSON, Reply, Request, failure, told
@@ -64,6 +64,7 @@ class Gateway:
         self.draining = False
         self.traces = Traces(settings.otlp) if settings.otlp else None
         self._ready: tuple[float, Reply] | None = None
+        self._looking: asyncio.Task[None] | None = None  # the one look at the champion that all wait for
         self.answers: dict[str, Answer] = {
             **dict.fromkeys(("/recommend", "/next", "/similar", "/cart"), self._question),
             "/events": self._events,
@@ -98,6 +99,19 @@ class Gateway:
         if self.access.wants(reply.status):
             self._note(request, reply, id)
         return reply
+
+    def wanted(self, request: Request) -> bool:
+        """Say of a request's head whether its body is worth reading: it comes in, and to a place that takes one of its type."""
+        place = PLACES.get(request.path)
+        if place is None or place.scope not in self.room or not place.takes(request.method):
+            return False
+        if isinstance(self.admission.fitting(request, place), Reply):
+            return False
+        try:
+            check_headers(request.headers)
+        except Refusal:
+            return False
+        return b"content-type" in request.headers
 
     async def watch(self) -> None:
         """Follow routes and keys, and close what is idle, until cancelled."""
@@ -141,7 +155,7 @@ class Gateway:
         place = PLACES.get(request.path)
         if place is None:
             return failure(404, "unknown", "there is nothing here; GET /openapi.json says what there is")
-        if request.method != place.method and not (request.method == "HEAD" and place.method == "GET"):
+        if not place.takes(request.method):
             allowed = [(b"allow", place.method.encode())]
             return failure(
                 405, "method", f"{place.path} takes {place.method}, not {request.method[:16]}", allowed
@@ -153,10 +167,10 @@ class Gateway:
         if place.scope not in self.room:
             return await self.answers[place.path](asking)
         check_headers(request.headers)
-        if not request.body:
-            raise Refusal(422, "request", f"{place.path} takes a body, and this one is empty; send JSON")
         if b"content-type" not in request.headers:
             raise Refusal(415, "media_type", "the body has no Content-Type; send application/json")
+        if not request.body:
+            raise Refusal(422, "request", f"{place.path} takes a body, and this one is empty; send JSON")
         return await self._within(place.scope, asking)
 
     async def _within(self, scope: str, asking: Asking) -> Reply:
@@ -174,7 +188,8 @@ class Gateway:
         routes = self.watched.current
         if routes is None:
             return _nobody()
-        request = asking.request
+        request, most = asking.request, self.settings.gateway_budget_ms / 1000
+        budget = forward.budget(request, most)
         question = Question(
             path=request.path,
             body=request.body,
@@ -182,7 +197,9 @@ class Gateway:
             id=asking.id,
             trace=forward.trace_headers(request),
             span=asking.span,
-            until=time.monotonic() + forward.budget(request, self.settings.gateway_budget_ms / 1000),
+            until=time.monotonic() + budget,
+            reserve=reserve(budget),
+            hurried=budget < most,
         )
         answered = await self.answering.answer(question, routes)
         if answered is None:
@@ -246,9 +263,16 @@ class Gateway:
         if self.draining:
             return failure(503, "draining", "this gateway is about to end")
         if self._ready is None or now - self._ready[0] > READY_SECONDS:
-            self._ready = (now, await self._look_at_champion())
+            if self._looking is None or self._looking.done():
+                self._looking = asyncio.create_task(self._looked())
+            await asyncio.shield(self._looking)
+        assert self._ready is not None
         reply = self._ready[1]
         return Reply(reply.status, list(reply.headers), reply.body)
+
+    async def _looked(self) -> None:
+        reply = await self._look_at_champion()
+        self._ready = (time.monotonic(), reply)
 
     async def _look_at_champion(self) -> Reply:
         routes = self.watched.current

@@ -42,11 +42,21 @@ class Limits:
     held: int = 64_000_000  # bytes of all bodies that are being read or answered
 
 
+class Unwanted(Exception):
+    """The body of this request is not read: whatever is answered, it is not because of what is in there."""
+
+
 class Doors:
     """All connections of the server: how many, how long they take, and their end."""
 
-    def __init__(self, handle: Callable[[Request], Awaitable[Reply]], limits: Limits) -> None:
-        self.handle, self.limits = handle, limits
+    def __init__(
+        self,
+        handle: Callable[[Request], Awaitable[Reply]],
+        limits: Limits,
+        wanted: Callable[[Request], bool] = lambda request: True,
+    ) -> None:
+        """`wanted` says of a head whether its body is to be read; where not, the request is handled without one."""
+        self.handle, self.limits, self.wanted = handle, limits, wanted
         self.open: set[Door] = set()
         self.tasks: set[asyncio.Task[None]] = set()
         self.closing = False
@@ -140,10 +150,13 @@ class Door(asyncio.Protocol):
             self._refuse(refusal)
         except httptools.HttpParserCallbackError as fault:
             cause = fault.__context__
-            self._refuse(cause if isinstance(cause, Refusal) else Refusal(400, "malformed", str(fault)))
+            if isinstance(cause, Unwanted):
+                self._refuse(None)
+            else:
+                self._refuse(cause if isinstance(cause, Refusal) else Refusal(400, "malformed", str(fault)))
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as fault:
             self._refuse(Refusal(400, "malformed", f"this is no HTTP/1.1 request: {fault}"))
-        if self.stage == "head" and self.head > self.limits.header_bytes and not self.deaf:
+        if self.stage != "idle" and self.head > self.limits.header_bytes and not self.deaf:
             self._refuse(self._too_long())
 
     def pause_writing(self) -> None:
@@ -176,6 +189,10 @@ class Door(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take one header."""
         self.count += 1
+        if self.stage == "body":  # a trailer: nothing here takes one (RFC 9110, 6.5)
+            if self.count > self.limits.headers:
+                raise self._too_long()
+            return
         self.size += len(name) + len(value)
         if self.count > self.limits.headers or self.size > self.limits.header_bytes:
             raise self._too_long()
@@ -195,14 +212,18 @@ class Door(asyncio.Protocol):
         length = self.headers.get(b"content-length", b"0")
         if not length.isdigit() or int(length[:20]) > self.limits.body:
             raise self._too_large()
-        self.size = 0
+        bodied = length.strip(b"0") or b"transfer-encoding" in self.headers
+        if bodied and not self.doors.wanted(self._request(None)):
+            raise Unwanted
+        self.size = self.head = 0
         self.stage, self.until = "body", time.monotonic() + self.limits.body_seconds
         if self.headers.get(b"expect", b"").lower() == b"100-continue" and not self.answering:
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def on_body(self, part: bytes) -> None:
-        """Take a piece of the body."""
+        """Take a piece of the body. What comes besides, sizes of chunks and trailers, is bounded as a head is."""
         self.size += len(part)
+        self.head = 0
         if self.size > self.limits.body:
             raise self._too_large()
         self.doors.held += len(part)
@@ -263,15 +284,18 @@ class Door(asyncio.Protocol):
     def _too_large(self) -> Refusal:
         return Refusal(413, "too_large", f"the body has more than {self.limits.body} bytes; send fewer")
 
-    def _refuse(self, refusal: Refusal) -> None:
+    def _refuse(self, refusal: Refusal | None) -> None:
+        """Read no more, and answer: with a refusal, or (None) whatever the head alone comes to."""
         self.deaf = True
-        self.queue.append(self._request(refusal))
+        request = self._request(refusal)
+        request.keep = False
+        self.queue.append(request)
         self._next()
 
-    def _leave(self, refused: bool) -> None:
-        """Close; after a refusal not before the caller has had time to read it: unread bytes would take it along."""
+    def _leave(self, unread: bool) -> None:
+        """Close; where not all was read not before the caller has had time to read it: unread bytes would take it along."""
         self.deaf = True
-        if refused and self.transport.can_write_eof():
+        if unread and self.transport.can_write_eof():
             self.transport.write_eof()
             self.until = time.monotonic() + self.limits.linger_seconds
         else:
@@ -313,7 +337,7 @@ class Door(asyncio.Protocol):
         keep = request.keep and not self.doors.closing
         self.transport.write(written(reply, self.doors.date, keep=keep, head=request.method == "HEAD"))
         if not keep:
-            self._leave(request.refusal is not None)
+            self._leave(self.deaf)
             return
         if self.stage == "idle":
             self.until = time.monotonic() + self.limits.idle_seconds

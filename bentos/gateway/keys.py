@@ -48,18 +48,25 @@ class Keys:
         self.path = folder / FILE
         self._seen: tuple[int, int, int] | None = None
         self._held: dict[str, Key] = {}
+        self._wrong: IntegrityError | None = None  # what was wrong with the file that was seen last
 
     def all(self) -> dict[str, Key]:
-        """Return the keys by id. IntegrityError when the file is not one of keys."""
+        """Return the keys by id. IntegrityError when the file is not one of keys; it is not read again until it changes."""
         try:
             state = self.path.stat()
         except FileNotFoundError:
-            self._seen, self._held = None, {}
+            self._seen, self._held, self._wrong = None, {}, None
             return {}
         seen = (state.st_ino, state.st_mtime_ns, state.st_size)
         if seen != self._seen:
-            self._held = self._read()
-            self._seen = seen
+            self._wrong, fresh = None, self._held
+            try:
+                fresh = self._read()
+            except IntegrityError as fault:
+                self._wrong = fault
+            self._seen, self._held = seen, fresh
+        if self._wrong is not None:
+            raise self._wrong.with_traceback(None)  # else it grows each time
         return self._held
 
     @property

@@ -54,6 +54,9 @@ def _query(paths: tuple[Path, ...]) -> str:
         f"read_csv({files(paths)}, auto_detect = false, header = false, columns = {{'line': 'VARCHAR'}},"
         f" delim = {literal(chr(31))}, quote = '', escape = '', max_line_size = {LINE_BYTES})"
     )
-    whole = f"SELECT substr(line, {segment.CRC_DIGITS + 2}) AS json FROM {lines}"
+    whole = (
+        f"SELECT substr(line, {segment.CRC_DIGITS + 2}) AS json FROM {lines}"
+        " WHERE NOT contains(line, chr(0))"  # torn when power went: the checksums were looked at before
+    )
     return f"""SELECT unnest(from_json(json, {literal(shape)})) FROM ({whole})
                WHERE NOT starts_with(json, '{{"collected"')"""

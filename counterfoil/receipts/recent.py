@@ -48,11 +48,9 @@ def _end(path: Path, count: int) -> list[bytes]:
 
 def _end_of_open(path: Path, count: int) -> list[bytes]:
     with path.open("rb") as file:
-        size = file.seek(0, 2)
-        start = max(0, size - TAIL_BYTES)
-        file.seek(start)
-        lines = file.read().split(b"\n")
-    whole = lines[1 if start else 0 : -1]  # what the cut and the end tore is left out
+        start = max(0, file.seek(0, 2) - TAIL_BYTES)
+    # what the cut tore is left out, and what was torn before
+    whole = [text for number, _, text in segment.whole_lines(path, start) if not start or number > 1]
     return [segment.payload_of(text, path, place) for place, text in enumerate(whole[-count:], start=1)]
 
 

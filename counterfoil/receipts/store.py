@@ -11,6 +11,7 @@ import threading
 import types
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, get_origin, get_type_hints
@@ -91,7 +92,12 @@ class Receipts:
         closed = path.with_suffix(sealed.SUFFIX)
         payload = sealed.find(closed, int(parts["number"]))
         if payload is None:
-            payload = segment.find(path, b'"id":"%b"' % id.encode(), int(parts["number"]))
+            payload = segment.find(
+                path,
+                b'"id":"%b"' % id.encode(),
+                int(parts["number"]),
+                lambda payload: orjson.loads(payload)["id"] == id,
+            )
         if payload is None:  # it was sealed in between, or has left this machine
             self._bring(closed)
             payload = sealed.find(closed, int(parts["number"]))
@@ -247,8 +253,11 @@ class Receipts:
         self._packers.pop(name, None)
 
     def _abandon(self, name: str) -> None:
-        """Never write on after a half-written line: the next id begins a new segment."""
+        """Never write on after a half-written line: the next id begins a new segment. Of an empty one nothing is left."""
         if name in self._open:
+            if self._open[name].empty:
+                with suppress(OSError):
+                    self._path(name).unlink()
             self._close(name)
         with self._lock:
             self._issued = SEGMENT_RECEIPTS

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import jsonschema
@@ -16,7 +17,8 @@ from starlette.testclient import TestClient
 from bentos import inner
 from bentos.collector.app import Collector, create
 from bentos.collector.body import FILLED, MAX_EVENTS, Reader, Refused
-from bentos.collector.clicks import Clicks
+from bentos.collector.clicks import SEGMENTS, Clicks
+from bentos.collector.feed import told_of
 from bentos.collector.openapi import document
 from bentos.collector.window import Window
 from bentos.guard import Refusal
@@ -241,6 +243,25 @@ def test_receipts_are_counted_once_per_item_and_by_segment(door: TestClient) -> 
     assert door.get("/-/clicks").json() == {"seconds": 3600, "segments": counted, "totals": counted}
 
 
+def test_receipts_that_are_made_up_take_up_little_and_push_out_none_that_is_spoken_of() -> None:
+    now = [1_000_000_020.0]
+    clicks = Clicks(lambda: now[0])
+    said = SimpleNamespace(kind="impression", receipt=RECEIPT, item="i")
+    for number in range(5):
+        clicks.note(SimpleNamespace(kind="click", receipt=RECEIPT, item=f"i{number}"))
+    for minute in range(3):
+        now[0] = 1_000_000_020.0 + 3600 * minute
+        for number in range(SEGMENTS + 2000):
+            made = f"receipt-20260412T093401-{number:08x}-{minute + 1}"
+            clicks.note(SimpleNamespace(kind="click", receipt=made, item="i"))
+        clicks.note(said)
+    assert len(clicks._minutes) == 1
+    assert all(len(minute) <= SEGMENTS for minute in clicks._minutes.values())
+    totals = clicks.told()["totals"]
+    assert len(totals) == SEGMENTS
+    assert totals[RECEIPT[len("receipt-") :].rpartition("-")[0]]["clicks"] == 5
+
+
 def test_clicks_are_those_of_the_last_hour() -> None:
     now = [1_000_000.0]
     counted = Clicks(clock=lambda: now[0])
@@ -381,6 +402,24 @@ def test_a_torn_end_is_cut_off_and_an_altered_line_is_an_error(settings: Setting
     [apart] = collected.segments(settings.events)
     apart.write_bytes(content[: content.rindex(b"\n") + 1])
     assert collecting.collect(place).landed[0].landed == 5
+
+
+def test_a_line_that_was_torn_before_others_is_passed_over_by_all_who_read(settings: Settings) -> None:
+    """Power goes within a flush: of its middle the disk has zeros, of its end the bytes."""
+
+    async def send(collector: Collector) -> None:
+        await collector.take(orjson.dumps({"events": [event(n) for n in range(5)]}))
+        await collector.log.close()
+
+    run(settings, send)
+    [path] = collected.segments(settings.events)
+    content = path.read_bytes()
+    at = content.index(b'"e2"')
+    path.write_bytes(content[:at] + bytes(30) + content[at + 30 :])
+    assert [told.entry.split(b'"')[1] for told, _ in told_of(path, 0)] == [b"e0", b"e1", b"e3", b"e4"]
+    assert [mark.offset for _, mark in told_of(path, 0)][-1] == len(content)
+    assert segment.count(path) == len(list(segment.payloads(path))) == 5
+    assert collecting.collect(place_of(settings.home)).landed[0].landed == 4
 
 
 def test_a_segment_under_another_key_is_refused(settings: Settings) -> None:

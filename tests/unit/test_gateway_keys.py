@@ -5,8 +5,10 @@ from pathlib import Path
 import orjson
 import pytest
 
+from bentos.gateway.admission import Admission
 from bentos.gateway.keys import Keys, found
 from counterfoil.errors import ConflictError, InputError, IntegrityError, UnknownError
+from counterfoil.settings import Settings
 
 
 def test_a_key_is_found_by_its_text_and_by_no_other(tmp_path: Path) -> None:
@@ -84,6 +86,21 @@ def test_a_file_that_is_no_file_of_keys_is_said(tmp_path: Path, content: bytes) 
     keys.path.write_bytes(content)
     with pytest.raises(IntegrityError):
         keys.all()
+
+
+def test_a_broken_file_is_read_and_told_of_once_and_what_was_held_holds_on(home: Path) -> None:
+    keys = Keys(home / "gateway")
+    _, text = keys.make("shop", ["recommend"], None)
+    admission = Admission(Settings(home=home), "t" * 40, keys)
+    whole = keys.path.read_bytes()
+    for content in (b"broken", b"broken again"):
+        keys.path.write_bytes(content)
+        assert "holds no keys" in (admission.renew() or "")
+        assert [admission.renew() for _ in range(3)] == [None] * 3
+        assert found(text, admission.held)
+    keys.path.write_bytes(whole)
+    assert admission.renew() is None
+    assert keys.all() == admission.held
 
 
 def test_the_command_line_makes_lists_and_revokes(home: Path, capsys: pytest.CaptureFixture[str]) -> None:

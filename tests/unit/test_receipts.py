@@ -1,16 +1,20 @@
 import os
+import resource
 import signal
 import subprocess
 import sys
 import time
+import zlib
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from counterfoil import canonical, segment
+from counterfoil import canonical, collected, segment
 from counterfoil.errors import IntegrityError, UnavailableError, UnknownError
 from counterfoil.receipts import Receipts
 from counterfoil.receipts.recent import newest
@@ -134,6 +138,33 @@ def test_a_disk_that_refuses_is_an_error_and_is_got_over(tmp_path: Path) -> None
     folder.unlink()
     receipts.write(receipt(receipts.new_id(NOON)))
     assert receipts.count() == 1
+
+
+@contextmanager
+def full_disk() -> Iterator[None]:
+    """Have the kernel refuse every byte that this process writes to a file."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_nothing_stays_of_segments_that_a_full_disk_refused(tmp_path: Path) -> None:
+    receipts = Receipts(tmp_path / "receipts")
+    descriptors = len(list(Path("/proc/self/fd").iterdir()))
+    with full_disk():
+        for _ in range(10):
+            with pytest.raises(UnavailableError):
+                receipts.write(receipt(receipts.new_id(NOON)))
+            with pytest.raises(OSError):
+                collected.begin(tmp_path / "events", "key", NOON)
+        assert len(list(Path("/proc/self/fd").iterdir())) == descriptors
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+    one = receipt(receipts.new_id(NOON))
+    receipts.write(one)
+    assert list(receipts.all()) == [one]
 
 
 def test_closing_loses_nothing_and_leaves_a_folder_that_goes_on(tmp_path: Path) -> None:
@@ -272,3 +303,61 @@ def test_a_line_of_which_the_disk_has_only_the_end_was_never_told(tmp_path: Path
     assert list(receipts.all()) == written[:2]
     with pytest.raises(UnknownError):
         receipts.find(written[2].id)
+
+
+def test_a_receipt_is_not_found_by_what_another_persons_bytes_happen_to_say(tmp_path: Path) -> None:
+    first = b'{"id":"receipt-x-1","said":"first"}'
+    other = b'{"id":"receipt-x-7","said":"of another ~1 person"}'
+    deflate = zlib.compressobj(0, zlib.DEFLATED, -15, 9, zdict=first)
+    squeezed = deflate.compress(other) + deflate.flush()
+    for code, byte in segment.ESCAPED:
+        squeezed = squeezed.replace(byte, code)
+    packed = b"%08x ~7 %b\n" % (zlib.crc32(squeezed, zlib.crc32(other, 7)), squeezed)
+    assert b" ~1 " in packed
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(segment.line(first) + packed)
+    assert segment.find(path, b'"id":"receipt-x-1"', 1) == first
+    assert segment.find(path, b'"id":"receipt-x-7"', 7) == other
+    assert segment.find(path, b'"id":"receipt-x-2"', 2) is None
+
+
+def test_a_receipt_is_not_found_by_an_id_that_another_one_speaks_of(tmp_path: Path) -> None:
+    receipts = Receipts(tmp_path)
+    ids = [receipts.new_id(NOON) for _ in range(2)]
+    speaks = replace(receipt(ids[0]), request={"id": ids[1]})
+    receipts.write(speaks)
+    with pytest.raises(UnknownError):
+        receipts.find(ids[1])
+    receipts.write(receipt(ids[1]))
+    assert receipts.find(ids[1]) == receipt(ids[1])
+
+
+def test_a_first_line_that_was_torn_takes_along_what_was_packed_by_it(tmp_path: Path) -> None:
+    receipts = Receipts(tmp_path)
+    written = [wide(receipts.new_id(NOON), "a") for _ in range(3)]
+    for one in written:
+        receipts.write(one)
+    receipts.close()
+    [path] = tmp_path.glob("*/*.jsonl")
+    whole = path.read_bytes()
+    path.write_bytes(bytes(512) + whole[512:])
+    assert list(segment.payloads(path)) == [] and segment.count(path) == 0
+    assert newest(receipts, 3) == []
+    with pytest.raises(UnknownError):
+        receipts.find(written[2].id)
+
+
+@pytest.mark.parametrize("zeros", [1, 9, 15])
+def test_a_tear_at_a_sectors_edge_is_one_however_few_bytes_it_has(tmp_path: Path, zeros: int) -> None:
+    first = segment.line(b"a" * (segment.SECTOR - zeros - 10))
+    torn = bytearray(segment.line(b"b" * 2000))
+    torn[:zeros] = bytes(zeros)
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(first + torn)
+    assert len(list(segment.payloads(path))) == segment.count(path) == 1
+    path.write_bytes(b"x" + first[1:] + torn)
+    with pytest.raises(IntegrityError):
+        list(segment.payloads(path))
+    path.write_bytes(segment.line(b"a") + torn)  # within a sector nothing tears
+    with pytest.raises(IntegrityError):
+        list(segment.payloads(path))
