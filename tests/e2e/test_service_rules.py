@@ -19,7 +19,7 @@ from bentos.recommend.person import People
 from bentos.recommend.sources import POPULAR, Sources
 from bentos.release import Released
 from counterfoil.errors import UnavailableError
-from counterfoil.pseudonym import pseudonym
+from counterfoil.pseudonym import of_session, pseudonym
 from counterfoil.receipts import Receipts
 from counterfoil.settings import Settings
 from tests import bento_shop
@@ -167,7 +167,7 @@ def test_an_answer_under_rules_is_made_anew_from_its_receipt(shop: Shop) -> None
         diversity=0.3,
         boosts=[{"name": "x", "items": ["tea"], "factor": 9}],
     )
-    session = pseudonym("visit", shop.settings.pseudonym_key)
+    session = of_session("visit", shop.settings.pseudonym_key)
     shop.online.recent[session] = [
         ("tea", "view", AS_OF_US - 60_000_000, 1.0, True),
         ("milk", "purchase", AS_OF_US - 30_000_000, 1.0, True),
