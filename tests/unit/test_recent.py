@@ -250,6 +250,19 @@ def test_the_store_is_emptied_under_a_session_that_others_were_in_and_hands_out_
     assert list(erase.recent_rows(settings, who.shared)) == []
 
 
+def test_what_redis_holds_goes_by_itself(door: TestClient, settings: Settings) -> None:
+    if settings.online_store_url is None:
+        pytest.skip("a store that is a file is swept")
+    from redis import Redis
+
+    door.post("/events", json=event(1, person="ann", session="visit"))
+    visible(door)
+    with Redis.from_url(settings.online_store_url) as client:
+        lasts = [client.ttl(key) for key in client.keys()]
+    days = max(settings.feature_ttl_days, recent.DAYS)
+    assert len(lasts) == 2 and all(0 < seconds <= days * 86_400 for seconds in lasts)
+
+
 def test_what_is_held_is_handed_out_and_forgotten_while_the_collector_runs(
     door: TestClient, settings: Settings
 ) -> None:
