@@ -80,7 +80,8 @@ def acts(place: Place, stub: Receipt, days: int = NEXT_DAYS) -> list[dict[str, A
     """Return what the person did within `days` of the moment that was asked for, oldest first.
 
     `because` says how an act belongs to the answer: it names the receipt, or it is about an item that was shown (of an
-    answer of a shadow: that is on the list, which nobody saw). `landed` is False of what came in over HTTP and has not landed yet.
+    answer of a shadow: that is on the list, which nobody saw). `landed` is False of what came in over HTTP and has not landed
+    yet.
     """
     asked = stub.request.get("context", {}).get("time")
     moment = canonical.utc_time(asked) if asked else stub.time

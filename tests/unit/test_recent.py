@@ -258,7 +258,7 @@ def test_what_redis_holds_goes_by_itself(door: TestClient, settings: Settings) -
     door.post("/events", json=event(1, person="ann", session="visit"))
     visible(door)
     with Redis.from_url(settings.online_store_url) as client:
-        lasts = [client.ttl(key) for key in client.keys()]
+        lasts = [client.ttl(key) for key in client.scan_iter()]
     days = max(settings.feature_ttl_days, recent.DAYS)
     assert len(lasts) == 2 and all(0 < seconds <= days * 86_400 for seconds in lasts)
 
