@@ -11,6 +11,11 @@ def pseudonym(person: str, key: str) -> str:
     return "p" + hmac.new(key.encode(), person.encode(), hashlib.sha256).hexdigest()[:20]
 
 
+def of_session(session: str, key: str) -> str:
+    """Return the pseudonym of a session: another one than that of a person who is called the same."""
+    return pseudonym(f"session\0{session}", key)
+
+
 def fingerprint(key: str) -> str:
     """Return what tells one key from another and gives none away: the pseudonym of nobody."""
     return pseudonym("", key)

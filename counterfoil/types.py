@@ -460,3 +460,8 @@ class Receipt:
     stages_ms: dict[str, float] = field(default_factory=dict)
     nonce: str = ""
     explored: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def unseen(self) -> bool:
+        """Whether nobody saw the answer, since a shadow gave it."""
+        return self.arm == "shadow"

@@ -47,12 +47,17 @@ def apply(settings: Settings) -> "FeatureStore":
 
 def _config(settings: Settings) -> dict[str, Any]:
     features = settings.features.resolve()
-    online = {
+    online: dict[str, Any] = {
         "type": "feature_repo.online_store.NewestSqliteOnlineStore",
         "path": str(features / "online.sqlite"),
     }
     if settings.online_store_url:
-        online = {"type": "redis", "connection_string": settings.online_store_url.removeprefix("redis://")}
+        online = {
+            "type": "redis",
+            "connection_string": settings.online_store_url.removeprefix("redis://"),
+            # views share a key there, so that it lasts as long as the one that lasts longest, from the last write on
+            "key_ttl_seconds": max(settings.feature_ttl_days, recent.DAYS) * 86_400,
+        }
     return {
         "project": PROJECT,
         "provider": "local",

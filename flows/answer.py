@@ -79,13 +79,15 @@ def views(place: Place, bento: Bento) -> dict[str, list[str]]:
 def acts(place: Place, stub: Receipt, days: int = NEXT_DAYS) -> list[dict[str, Any]]:
     """Return what the person did within `days` of the moment that was asked for, oldest first.
 
-    `because` says how an act belongs to the answer: it names the receipt, or it is about an item that was shown. `landed` is
-    False of what came in over HTTP and has not landed yet.
+    `because` says how an act belongs to the answer: it names the receipt, or it is about an item that was shown (of an
+    answer of a shadow: that is on the list, which nobody saw). `landed` is False of what came in over HTTP and has not landed
+    yet.
     """
     asked = stub.request.get("context", {}).get("time")
     moment = canonical.utc_time(asked) if asked else stub.time
     until = moment + timedelta(days=days)
     shown = [item.item for item in stub.items]
+    about = "the item is on this list, which nobody saw" if stub.unseen else "the item was shown"
     landed = _landed(place, stub, moment, until)
     known = {row[0] for row in landed}
     fresh = [
@@ -100,7 +102,7 @@ def acts(place: Place, stub: Receipt, days: int = NEXT_DAYS) -> list[dict[str, A
             "kind": row[2],
             "item": row[3],
             "quantity": row[4],
-            "because": "it names this receipt" if row[5] == stub.id else "the item was shown",
+            "because": "it names this receipt" if row[5] == stub.id else about,
             "landed": row[0] in known,
         }
         for row in sorted([*landed, *fresh], key=lambda row: (row[1], row[0]))
@@ -165,6 +167,8 @@ def show(whole: dict[str, Any]) -> None:
     from flows import commands
 
     commands.show_receipt(whole["receipt"])
+    if whole["receipt"].unseen:
+        _say("nobody saw this answer: a shadow was asked beside who answered")
     release, bento, decision = whole["release"], whole["bento"], whole["decision"]
     candidate, dataset, evaluation = whole["candidate"], whole["dataset"], whole["evaluation"]
     _say(

@@ -20,7 +20,7 @@ from counterfoil.landing import holding
 from counterfoil.landing.origin import holding_items, items_file
 from counterfoil.landing.origin import place as batch_place
 from counterfoil.receipts.reached import Answers, Sought, Span, count
-from counterfoil.types import Dataset, OnlineRows
+from counterfoil.types import Dataset, OnlineRows, Release
 from flows.contents import ITEMS, UNREADABLE, Held, Library, Versions
 from flows.place import Place
 from flows.subject import Landed, Subject, landed, parse, versions_of
@@ -71,6 +71,9 @@ def reached(
         moments=_moments(place, reach.made),
         person=subject.values[0] if subject.kind == "person" else None,
         item=subject.values[0] if subject.kind == "item" else None,
+        challengers=frozenset(
+            one.id for one, _ in place.catalog.recorded(Release) if one.stage in ("shadow", "canary")
+        ),
     )
     answers = count(place.all_receipts(), sought, progress)
     return Reached(

@@ -116,13 +116,31 @@ def rows_of(place: Place, person: str, sessions: Sequence[str]) -> Iterator[dict
 
 
 def sessions_of(place: Place, person: str) -> tuple[str, ...]:
-    """Return the sessions (by their pseudonyms) in which the log has seen a pseudonym, and nobody else."""
-    seen: dict[bool, set[str]] = {True: set(), False: set()}
+    """Return the sessions (by their pseudonyms) in which the log has seen a pseudonym, and nobody else.
+
+    Who was not named yet is known by the session's own pseudonym, and is nobody else.
+    """
+    own, others = _seen(place, person)
+    return tuple(sorted(own - others))
+
+
+def visits_of(place: Place, person: str) -> tuple[str, ...]:
+    """Return all sessions (by their pseudonyms) in which the log has seen a pseudonym, those of others too among them."""
+    return tuple(sorted(_seen(place, person)[0]))
+
+
+def _seen(place: Place, person: str) -> tuple[set[str], set[str]]:
+    """Return the sessions in which the log has seen a pseudonym, and those in which it has seen somebody else."""
+    own: set[str] = set()
+    others: set[str] = set()
     for path in collected.segments(place.settings.events):
         for event in collected.events(path):
-            if "session" in event:
-                seen[event["person"] == person].add(event["session"])
-    return tuple(sorted(seen[True] - seen[False]))
+            session = event.get("session")
+            if session is not None and event["person"] == person:
+                own.add(session)
+            elif session is not None and event["person"] != session:
+                others.add(session)
+    return own, others
 
 
 def erase(place: Place, person: str, sessions: Sequence[str]) -> None:

@@ -14,9 +14,14 @@ def is_copied(stub: Receipt) -> bool:
     return MARK in stub.features
 
 
+def origin_of(stub: Receipt) -> str:
+    """Return the id of the receipt that such an answer was copied from."""
+    return str(stub.features[MARK]["receipt"])
+
+
 def judged(receipts: Receipts, stub: Receipt) -> Replayed:
     """Say whether an answer from the last good list holds the first items of the answer that it names, but for excluded ones."""
-    named = stub.features[MARK]["receipt"]
+    named = origin_of(stub)
     try:
         origin = receipts.find(named)
     except CounterfoilError as fault:

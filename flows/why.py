@@ -7,6 +7,7 @@ from counterfoil.errors import IntegrityError, UnavailableError, UnknownError
 from counterfoil.terminal import Stages
 from counterfoil.types import Receipt
 from flows.archived import NotArchived, archived, other_libraries
+from flows.copied import is_copied, origin_of
 from flows.draw import Replayed, named
 from flows.place import Place, open_place
 from flows.replay import altered, recall
@@ -20,10 +21,14 @@ def why(receipt_id: str, item: str | None, stages: Stages) -> dict[str, Any]:
     """Return why the items of an answer, or one of them, stand where they stand, and how the answer made anew compares.
 
     UnknownError for a receipt or item that is not there; IntegrityError when receipt or bento was altered; UnavailableError
-    when what is needed to ask is gone.
+    when what is needed to ask is gone, or no model made the answer.
     """
     place = open_place()
     stub = _sound(place, receipt_id)
+    if is_copied(stub):
+        raise UnavailableError(
+            f"{stub.id} was copied from {origin_of(stub)}, since the service was away, and no model made it; ask why of that one"
+        )
     _require_item(stub, item)
     with stages.stage("person"), recall(place) as remembered:
         person, rules = remembered.person(stub), remembered.rules(stub)

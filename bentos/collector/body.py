@@ -14,7 +14,7 @@ import msgspec
 from bentos.guard import Refusal
 from counterfoil import segment
 from counterfoil.contracts import EVENT, KINDS, wire
-from counterfoil.pseudonym import pseudonym
+from counterfoil.pseudonym import of_session, pseudonym
 
 MAX_EVENTS = 1000
 FILLED = ("person",)  # of a visitor whom nobody named, the session stands for one
@@ -49,6 +49,7 @@ class Reader:
         self._one, self._many = msgspec.json.Decoder(EventRow), msgspec.json.Decoder(Many)
         self._encode = msgspec.json.Encoder().encode
         self._name: Callable[[str], str] = lru_cache(NAMES)(lambda name: pseudonym(name, key))
+        self._visit: Callable[[str], str] = lru_cache(NAMES)(lambda name: of_session(name, key))
         self._needs = wire.needs(EVENT, KINDS)
         self._first_us, self._last_us = wire.bounds_us(EVENT.field("time"))
 
@@ -74,7 +75,7 @@ class Reader:
                 return None
         session = event.session
         if session is not None:
-            session = event.session = None if not session or session.isspace() else self._name(session)
+            session = event.session = None if not session or session.isspace() else self._visit(session)
         person = event.person
         if person is not None and person and not person.isspace():
             event.person = self._name(person)

@@ -8,7 +8,7 @@ from typing import Any
 
 from bentos.recommend.request import Caps, Filters, Request, Route
 from counterfoil import canonical
-from counterfoil.pseudonym import pseudonym
+from counterfoil.pseudonym import of_session, pseudonym
 
 NOBODY = "nobody"  # who asks without a name, as receipts have it
 NONCE_BYTES = 16
@@ -48,7 +48,7 @@ def received(request: Request, now: datetime, key: str, route: Route = "recommen
     moment = now if context.time is None else context.time.astimezone(UTC)
     name = getattr(request, "person", None) if request.profile else None
     visit = context.session if request.profile else None
-    session = None if visit is None else pseudonym(visit, key)
+    session = None if visit is None else of_session(visit, key)
     items = _items(request)
     return Question(
         person=None if name is None else pseudonym(name, key),

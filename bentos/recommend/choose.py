@@ -5,7 +5,7 @@ where it reads such events; `similar` and `cart` the items that were named. Shap
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -61,7 +61,7 @@ class Chooser:
     def choose(self, model: Model, known: Known, n: int) -> Chosen:
         """Return `n` items, or as many as there are."""
         explore = known.steer.rules.explore
-        factor_I, pins = known.steering.factor_I, known.steering.pins
+        factor_I, pins = known.steering.factor_I, _first_pins(known.steering.pins, n)
         wanted = rerank.Wanted(
             n=n,
             diversity=known.steer.diversity(known.asked.diversity, self.usual),
@@ -71,15 +71,15 @@ class Chooser:
             return self._filled(self._proposed(model, known, n), known, n, n)
         wide = min(MOST_WIDE, max(LEAST_WIDE, TIMES_WIDE * n))
         pool = self._filled(self._proposed(model, known, wide), known, n, wide)
-        pool = self._pinned(pool, known, n)
+        pool = self._pinned(pool, known, pins)
         where = {item: at for at, item in enumerate(pool.item_K.tolist())}
         wanted = replace(
             wanted,
             factor_K=None if factor_I is None else factor_I[pool.item_K],
-            pins={place: where[item] for place, item in pins if place < n and item in where},
+            pins={place: where[item] for place, item in pins if item in where},
         )
         order = rerank.order(self._codes_CI[:, pool.item_K], wanted)
-        pool, order, explored = self._explored(pool, order, known)
+        pool, order, explored = self._explored(pool, order, known, wanted)
         return replace(
             _picked(pool, order),
             said=(*_said(wanted), *pool.said),
@@ -221,14 +221,10 @@ class Chooser:
         codes = (self.items.aisle.code.get(name) for name in known.person.affinity)
         return [code for code in codes if code]
 
-    def _pinned(self, pool: Chosen, known: Known, n: int) -> Chosen:
+    def _pinned(self, pool: Chosen, known: Known, pins: list[tuple[int, int]]) -> Chosen:
         """Add what is pinned and may be shown, and is not among the candidates."""
         there = set(pool.item_K.tolist())
-        new = [
-            item
-            for place, item in known.steering.pins
-            if place < n and item not in there and self._may(item, known)
-        ]
+        new = [item for _, item in pins if item not in there and self._may(item, known)]
         if not new:
             return pool
         return replace(
@@ -245,11 +241,17 @@ class Chooser:
         )
 
     def _explored(
-        self, pool: Chosen, order: list[int], known: Known
+        self, pool: Chosen, order: list[int], known: Known, wanted: rerank.Wanted
     ) -> tuple[Chosen, list[int], tuple[int, float, bool] | None]:
-        """Let chance fill one slot, where the rules have one: from what came next, and from what is new."""
+        """Let chance fill one slot, where the rules have one: from what came next, and from what is new.
+
+        What is pinned keeps its place, and what the caps shut out is not drawn.
+        """
         explore = known.steer.rules.explore
         if explore is None or not order:
+            return pool, order, None
+        slot = min(explore.place, len(order)) - 1
+        if order[slot] in wanted.pins.values():
             return pool, order, None
         there = set(pool.item_K.tolist())
         fresh = sources.allowed(self.sources.new(known.asked.as_of_us), known.query.allowed_I, known.excluded)
@@ -262,13 +264,25 @@ class Chooser:
             sources=[*pool.sources, *[(sources.NEW,)] * len(new)],
         )
         taken = set(order)
-        others = [one for one in range(count) if one not in taken][:MOST_DRAWN]
-        others += range(count, count + len(new))
-        found = rerank.explore(order, others, explore.place - 1, explore.rate, known.asked.nonce)
+        rest = [one for place, one in enumerate(order) if place != slot]
+        codes_CK = self._codes_CI[:, pool.item_K]
+        others = [one for one in range(count) if one not in taken]
+        others = rerank.within(codes_CK, wanted.caps, rest, others)[:MOST_DRAWN]
+        others += rerank.within(codes_CK, wanted.caps, rest, range(count, count + len(new)))
+        found = rerank.explore(order, others, slot, explore.rate, known.asked.nonce)
         if found is None:
             return pool, order, None
         order = [found.one if place == found.place else one for place, one in enumerate(order)]
         return pool, order, (int(pool.item_K[found.one]), found.chance, found.by_chance)
+
+
+def _first_pins(pins: Sequence[tuple[int, int]], n: int) -> list[tuple[int, int]]:
+    """Return the pins (place from 0, item) that a list of `n` has room for; of those of one item the first."""
+    first: dict[int, int] = {}
+    for place, item in pins:
+        if place < n:
+            first.setdefault(item, place)
+    return [(place, item) for item, place in first.items()]
 
 
 def _of_session(session: Supported, k: int, degraded: tuple[str, ...]) -> Chosen:

@@ -74,6 +74,19 @@ def alike(codes_CK: np.ndarray, one: int) -> np.ndarray:
     return LIKE @ same_CK
 
 
+def within(
+    codes_CK: np.ndarray, caps: Mapping[int, int], chosen: Sequence[int], others: Sequence[int]
+) -> list[int]:
+    """Return which of the others may join the chosen, each alone, without a shelf or brand being over its cap."""
+    if not caps or not len(others):
+        return list(others)
+    counts = {row: np.zeros(int(codes_CK[row].max(initial=0)) + 1, np.int32) for row in caps}
+    for one in chosen:
+        _count(counts, codes_CK, one)
+    open_K = _open(np.ones(codes_CK.shape[1], bool), counts, codes_CK, caps)
+    return [one for one in others if open_K[one]]
+
+
 def _open(
     left_K: np.ndarray, counts: Mapping[int, np.ndarray], codes_CK: np.ndarray, caps: Mapping[int, int]
 ) -> np.ndarray:

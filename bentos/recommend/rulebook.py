@@ -209,12 +209,19 @@ class RulesFile:
 
     def _take(self, exists: bool) -> None:
         try:
-            self.rules = of_bytes(self.path.read_bytes()) if exists else NO_RULES
-            self.name = keep(self.rules, self.kept) if exists else ""
-            self.degraded = ()
+            rules = of_bytes(self.path.read_bytes()) if exists else NO_RULES
         except (ConfigError, OSError) as fault:
             log.error("%s: %s", self.path, fault)
             self._fall_back()
+            return
+        try:
+            name = keep(rules, self.kept) if exists else ""
+        except OSError as fault:
+            log.error("%s: these rules cannot be kept, and do not hold yet: %s", self.path, fault)
+            self._seen = ()  # nothing is wrong with them: the next question tries again
+            self._fall_back()
+            return
+        self.rules, self.name, self.degraded = rules, name, ()
 
     def _fall_back(self) -> None:
         """Stay with the rules that hold; a process that has none yet takes the last good ones that any process kept."""

@@ -27,20 +27,33 @@ KIND = "erasure"
 
 
 def sessions_of(settings: Settings, person: str) -> tuple[str, ...]:
-    """Return the sessions in which a pseudonym, and nobody else, was seen."""
+    """Return the sessions in which a pseudonym, and nobody else, was seen.
+
+    Who was not named yet is known by the session's own pseudonym, and is nobody else.
+    """
+    return tuple(session for session, alone in _visits(settings, person) if alone)
+
+
+def visits_of(settings: Settings, person: str) -> tuple[str, ...]:
+    """Return all sessions in which a pseudonym was seen, those of others too among them."""
+    return tuple(session for session, _ in _visits(settings, person))
+
+
+def _visits(settings: Settings, person: str) -> list[tuple[str, bool]]:
+    """Return the sessions in which a pseudonym was seen, and whether nobody else was."""
     days = _days(settings)
     if not days:
-        return ()
+        return []
     with duckdb.connect(config={"threads": settings.threads}) as con:
         con.execute("SET enable_progress_bar = false")
-        found = con.execute(
+        return con.execute(
             f"""WITH own AS (SELECT DISTINCT session FROM {_of(days)} WHERE person = $person AND session IS NOT NULL)
-                SELECT session FROM own WHERE session NOT IN (
-                    SELECT session FROM {_of(days)} WHERE person <> $person AND session IN (SELECT session FROM own))
-                ORDER BY session""",
+                SELECT session, session NOT IN (
+                    SELECT session FROM {_of(days)}
+                    WHERE person <> $person AND person <> session AND session IN (SELECT session FROM own))
+                FROM own ORDER BY session""",
             {"person": person},
         ).fetchall()
-    return tuple(session for (session,) in found)
 
 
 def rows_of(

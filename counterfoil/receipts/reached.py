@@ -30,13 +30,15 @@ class Sought:
     """Which answers: by these releases; or of features as of these moments, where answered in one of the spans beside each.
 
     A span has a beginning and an end, either None where it has none; those of one moment do not overlap. Or to a person (a
-    pseudonym), or that showed an item.
+    pseudonym), or that showed an item. Of releases that may have answered as a shadow (`challengers`) only those count that
+    somebody saw.
     """
 
     releases: frozenset[str] = frozenset()
     moments: Mapping[datetime, Sequence[Span]] = field(default_factory=dict)
     person: str | None = None
     item: str | None = None
+    challengers: frozenset[str] = frozenset()
 
     @property
     def by_columns_of_old(self) -> bool:
@@ -72,8 +74,9 @@ def count(
         whole, slow = _cut(con, receipts.segments(), sought)
         try:
             for rows, files in whole.items():
-                for part, some in _by_releases(con, sought, files):
-                    con.execute(*_counting(rows, part, some))
+                for seen, among in _by_sight(con, rows, sought, files):
+                    for part, some in _by_releases(con, sought, among):
+                        con.execute(*_counting(seen, part, some))
         except duckdb.Error as fault:
             raise IntegrityError(
                 f"the receipts cannot be counted ({str(fault).splitlines()[0]}); run `counterfoil verify`"
@@ -99,6 +102,8 @@ FROM read_parquet($files, hive_partitioning = false)"""
 _OLD = """SELECT release, person, NULL::VARCHAR[] AS items, epoch_us(time) AS time_us, NULL::BIGINT AS feature_us
 FROM read_parquet($files, hive_partitioning = false)"""
 _READ = "SELECT * FROM read_one_by_one"
+# The payload is read where there is no other way: it is most of a segment.
+_SEEN = """ WHERE NOT coalesce(list_contains($challengers, release) AND contains(decode(payload), '"arm":"shadow"'), false)"""
 
 
 def _ask(con: duckdb.DuckDBPyConnection, sought: Sought) -> None:
@@ -119,6 +124,20 @@ def _ask(con: duckdb.DuckDBPyConnection, sought: Sought) -> None:
         "INSERT INTO sought_moment SELECT unnest($1::BIGINT[]), unnest($2::BIGINT[]), unnest($3::BIGINT[])",
         [[span[column] for span in spans] for column in range(3)],
     )
+
+
+def _by_sight(
+    con: duckdb.DuckDBPyConnection, rows: str, sought: Sought, files: list[str]
+) -> list[tuple[str, list[str]]]:
+    """Return which query reads which files: where a challenger answered, it leaves out what nobody saw."""
+    if not sought.challengers:
+        return [(rows, files)]
+    query = """SELECT DISTINCT filename FROM read_parquet($files, filename = true, hive_partitioning = false)
+               WHERE list_contains($challengers, release)"""
+    given = {"files": files, "challengers": sorted(sought.challengers)}
+    mixed = {file for (file,) in con.execute(query, given).fetchall()}
+    parts = ((rows + _SEEN, sorted(mixed)), (rows, [file for file in files if file not in mixed]))
+    return [(part, some) for part, some in parts if some]
 
 
 def _by_releases(
@@ -144,7 +163,9 @@ def _counting(rows: str, sought: Sought, files: list[str] | None = None) -> tupl
         "list_contains(r.items, $item)": sought.item,
     }
     wanted = " OR ".join(condition for condition, value in asked.items() if value)
-    given = {"person": sought.person, "item": sought.item, "files": files}
+    given: dict[str, Any] = {"person": sought.person, "item": sought.item, "files": files}
+    if "$challengers" in rows:
+        given["challengers"] = sorted(sought.challengers)
     return _COUNT.format(rows=rows, wanted=wanted), {
         name: value for name, value in given.items() if value is not None
     }
@@ -189,6 +210,8 @@ def _rows(path: Path, sought: Sought) -> Iterator[Row]:
         one = orjson.loads(payload)
         moment = None if one["feature_time"] is None else canonical.utc_time(one["feature_time"])
         items = [] if sought.item is None else [item["item"] for item in one["items"]]
+        if one["release"] in sought.challengers and one.get("arm") == "shadow":
+            continue
         if (
             one["release"] in sought.releases
             or moment in sought.moments

@@ -19,6 +19,7 @@ from flows.away import segment_name
 from flows.people.who import Who
 from flows.place import Place
 
+GATEWAY = "gateway"
 NOBODY = "nobody"  # as the service calls who did not say who they are
 
 
@@ -94,20 +95,25 @@ def _beside(path: Path) -> bool:
 
 @contextmanager
 def _quiet(place: Place, receipts: Receipts, names: set[str]) -> Iterator[None]:
-    """Have nobody write to these segments meanwhile: the services that do are stopped, and started again at the end."""
+    """Have nobody write to these segments meanwhile: the services that do are stopped, and started again at the end.
+
+    So is the gateway where it writes to one of them, by answers from the last good list: the supervisor starts it again.
+    """
     paths = [path for path in receipts.open_segments() if path.stem in names]
     if not _written_to(paths):
         yield
         return
-    services = machine.services(place)
-    if not services:
+    services, processes = machine.services(place), Processes(place.settings.home)
+    if not services and GATEWAY not in processes.running():
         raise ConflictError(
             "a process that this home did not start writes to receipts of this person; stop it, then run this again"
         )
     try:
         with machine.still(place):  # nor does the supervisor start them again before the end
             for service, _ in services:
-                Processes(place.settings.home).stop(service.name)
+                processes.stop(service.name)
+            if _written_to(paths):
+                _stop_gateway(processes)
             if _written_to(paths):
                 raise ConflictError(
                     "another process writes to receipts of this person; stop it, then run this again"
@@ -116,6 +122,17 @@ def _quiet(place: Place, receipts: Receipts, names: set[str]) -> Iterator[None]:
     finally:
         for service, release in services:
             machine.serve(place, release, int(service.url.rpartition(":")[2]))
+
+
+def _stop_gateway(processes: Processes) -> None:
+    """Stop the gateway, if it runs. ConflictError when nobody would start it again."""
+    running = processes.running()
+    if GATEWAY in running and machine.SUPERVISOR not in running:
+        raise ConflictError(
+            "the gateway may be writing to receipts of this person, and no supervisor runs that would start it again;"
+            " run `counterfoil up` or `counterfoil down`, then this again"
+        )
+    processes.stop(GATEWAY)
 
 
 def _written_to(paths: list[Path]) -> bool:

@@ -7,6 +7,7 @@ import getpass
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +109,9 @@ def _who(place: Place, who: Who, by: str) -> tuple[Who, Begun]:
     before = journal.open_of(place, who.pseudonym)
     sessions = tuple(sorted({*who.sessions, *(before.sessions if before else ())}))
     events = tuple(sorted({*_samples(place, who), *(before.events if before else ())}))
-    return who_of(place, who.pseudonym, who.name, sessions, events), before or journal.begin(who, by)
+    found = who_of(place, who.pseudonym, who.name, sessions, events)
+    shared = tuple(one for one in who.shared if one not in found.answered)
+    return replace(found, shared=shared), before or journal.begin(who, by)
 
 
 def _samples(place: Place, who: Who) -> list[str]:

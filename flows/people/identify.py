@@ -1,7 +1,7 @@
 """From what an operator types to whom a walk looks for."""
 
 from counterfoil.errors import InputError
-from counterfoil.landing.erase import sessions_of
+from counterfoil.landing.erase import sessions_of, visits_of
 from counterfoil.pseudonym import pseudonym
 from flows import collecting
 from flows.people import raw
@@ -22,4 +22,5 @@ def identify(place: Place, person: str) -> Who:
     alias = person if known else pseudonym(person, place.settings.pseudonym_key)
     name = raw.name_of(place, alias) if known else person
     sessions = {*sessions_of(place.settings, alias), *collecting.sessions_of(place, alias)}
-    return who_of(place, alias, name, tuple(sorted(sessions)))
+    visits = {*visits_of(place.settings, alias), *collecting.visits_of(place, alias)} - sessions
+    return who_of(place, alias, name, tuple(sorted(sessions)), visits=tuple(sorted(visits)))

@@ -3,6 +3,7 @@
 `export` and `forget` walk this one list, so that they cannot disagree; `forget` walks it once more at the end, and finds nothing.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -53,10 +54,17 @@ def _erase_online(place: Place, who: Who, commitment: str) -> None:
 
 def _recent(place: Place, who: Who) -> Iterator[Row]:
     yield from features.recent_rows(place.settings, (who.pseudonym, *who.answered))
+    held = Counter(row["key"] for row in features.recent_rows(place.settings, who.shared))
+    for (
+        key,
+        count,
+    ) in held.items():  # it does not say whose an event is, and what others did is not handed out
+        yield {"key": key, "events": count, "of": "everybody in that session"}
 
 
 def _erase_recent(place: Place, who: Who, commitment: str) -> None:
-    keys = (who.pseudonym, *who.answered)
+    """Take away what lies under the person and under every session that they were in: it is a cache, others lose little."""
+    keys = (who.pseudonym, *who.answered, *who.shared)
     collecting.tell_collector(place, "/-/forget", list(keys))  # it holds what it has not pushed yet
     features.erase_recent(place.settings, keys)
 

@@ -16,7 +16,7 @@ from bentos import inner
 from bentos.recommend.app import Serving, begin, create
 from bentos.recommend.person import People
 from bentos.release import Released
-from counterfoil.pseudonym import pseudonym
+from counterfoil.pseudonym import of_session, pseudonym
 from counterfoil.receipts import Receipts
 from counterfoil.settings import Settings
 from counterfoil.types import Receipt
@@ -51,7 +51,8 @@ class Shop:
 
     def happened(self, name: str, *events: tuple[str, str, float], here: bool = True) -> None:
         """Say what a person or a session did: item, kind, minutes before."""
-        key = pseudonym(name, self.settings.pseudonym_key)
+        name_of = pseudonym if name.startswith("p0") else of_session
+        key = name_of(name, self.settings.pseudonym_key)
         self.online.recent[key] = [
             (item, kind, AS_OF_US - int(minutes * MINUTE_US), 1.0, here) for item, kind, minutes in events
         ]

@@ -19,7 +19,7 @@ from bentos.recommend.person import People
 from bentos.recommend.sources import POPULAR, Sources
 from bentos.release import Released
 from counterfoil.errors import UnavailableError
-from counterfoil.pseudonym import pseudonym
+from counterfoil.pseudonym import of_session, pseudonym
 from counterfoil.receipts import Receipts
 from counterfoil.settings import Settings
 from tests import bento_shop
@@ -155,6 +155,29 @@ def test_the_slot_for_learning_is_bounded_and_its_chances_are_logged(shop: Shop)
     assert 15 < seen[True] < 45 and len(seen) == 2
 
 
+def test_an_item_that_two_rules_pin_stands_where_the_first_has_it_and_nowhere_else(shop: Shop) -> None:
+    shop.rule(pins=[{"name": "a", "item": "tea", "place": 2}, {"name": "b", "item": "tea", "place": 4}])
+    items = shop.items(person="p07", n=6)
+    assert items[1] == "tea" and len(set(items)) == 6
+
+
+def test_chance_keeps_to_the_caps_and_leaves_pins_where_they_are(shop: Shop) -> None:
+    shelf_of = dict(zip(bento_shop.ITEMS, bento_shop.items()["category"], strict=True))
+    pins = [{"name": "ours", "item": "tea", "place": 3}]
+    shop.rule(explore={"rate": 0.5, "place": 3}, pins=pins)
+    for _ in range(12):
+        said = shop.ask(person="p07", n=4)
+        assert said["items"][2]["item"] == "tea" and receipt(shop, said).explored == {}
+    shop.rule(explore={"rate": 0.5, "place": 4}, pins=pins, caps={"category": 1})
+    drawn = 0
+    for _ in range(40):
+        said = shop.ask(person="p07", n=4)
+        assert max(Counter(shelf_of[one["item"]] for one in said["items"]).values()) == 1
+        [chance] = receipt(shop, said).explored.values()
+        drawn += chance != 0.5
+    assert drawn
+
+
 def test_an_answer_under_rules_is_made_anew_from_its_receipt(shop: Shop) -> None:
     """By the receipt alone: the request, the nonce, the rules by their digest, and the recent events that were used."""
     from bentos.recommend.flow import Answers
@@ -167,7 +190,7 @@ def test_an_answer_under_rules_is_made_anew_from_its_receipt(shop: Shop) -> None
         diversity=0.3,
         boosts=[{"name": "x", "items": ["tea"], "factor": 9}],
     )
-    session = pseudonym("visit", shop.settings.pseudonym_key)
+    session = of_session("visit", shop.settings.pseudonym_key)
     shop.online.recent[session] = [
         ("tea", "view", AS_OF_US - 60_000_000, 1.0, True),
         ("milk", "purchase", AS_OF_US - 30_000_000, 1.0, True),

@@ -4,14 +4,19 @@ import shutil
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from counterfoil.console.read.answers import answer
+from counterfoil.errors import UnavailableError
 from counterfoil.pseudonym import pseudonym
 from counterfoil.receipts import Receipts
+from counterfoil.terminal import stages
 from counterfoil.types import OnlineRows, Receipt, ReceiptItem
 from flows.answer import acts, resolve, show
 from flows.place import Place
+from flows.why import why
 from tests.loop_shop import DAYS, END, place_of
 
 
@@ -22,7 +27,7 @@ def place(turned: Path, tmp_path: Path) -> Iterator[Place]:
     copied.catalog.engine.dispose()
 
 
-def answered(place: Place, days_before: int, items: tuple[str, ...]) -> Receipt:
+def answered(place: Place, days_before: int, items: tuple[str, ...], **more: Any) -> Receipt:
     """Write the receipt of an answer that was given to a person so many days before the end of what landed."""
     release = place.catalog.champion("small")
     assert release is not None
@@ -39,9 +44,8 @@ def answered(place: Place, days_before: int, items: tuple[str, ...]) -> Receipt:
         request={"n": 2, "context": {"time": moment.isoformat()}},
         items=tuple(ReceiptItem(item=item, score=1.0, sources=("s",), reasons=("r",)) for item in items),
         rules=(),
-        features={},
-        feature_time=END,
         degraded=(),
+        **{"features": {}, "feature_time": END, **more},
     )
     receipts.write(stub)
     receipts.close()
@@ -89,3 +93,29 @@ def test_what_the_person_did_next_is_found_and_nothing_else(place: Place) -> Non
         pair for pair in mine if pair[1] in (shown, "i039")
     ]
     assert {one["because"] for one in found} == {"the item was shown"}
+    unseen = answered(place, 9, (shown, "i039"), arm="shadow")
+    beside = acts(place, unseen)
+    assert [one["event"] for one in beside] == [one["event"] for one in found]
+    assert {one["because"] for one in beside} == {"the item is on this list, which nobody saw"}
+
+
+def test_of_a_shadow_s_answer_it_is_said_that_nobody_saw_it(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stub = answered(place, 0, ("i000",), arm="shadow")
+    show(resolve(place, stub.id))
+    assert "nobody saw this answer" in capsys.readouterr().out
+    assert answer(place, stub.id)["served"].startswith("Nobody saw this answer")
+    seen = answered(place, 0, ("i000",))
+    show(resolve(place, seen.id))
+    assert "nobody saw" not in capsys.readouterr().out
+
+
+def test_nobody_says_why_of_an_answer_that_no_model_made(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    origin = answered(place, 0, ("i000",))
+    copy = answered(place, 0, ("i000",), features={"last_good": {"receipt": origin.id}})
+    monkeypatch.setattr("flows.why.open_place", lambda: place)
+    with stages() as told, pytest.raises(UnavailableError, match=f"{copy.id} was copied from {origin.id}"):
+        why(copy.id, None, told)

@@ -27,9 +27,10 @@ from counterfoil.contracts import EVENT, wire
 from counterfoil.errors import UnavailableError
 from counterfoil.importers import open_source
 from counterfoil.landing import land
-from counterfoil.pseudonym import fingerprint, pseudonym
+from counterfoil.pseudonym import fingerprint, of_session, pseudonym
 from counterfoil.settings import Settings
 from flows import collecting
+from flows.people.identify import identify
 from flows.subject import landed as what_landed
 from flows.subject import parse
 from tests.collector_process import event
@@ -93,9 +94,9 @@ def test_people_and_sessions_are_pseudonyms_before_anything_is_written(
     hers, theirs = kept(settings)
     assert (hers["person"], hers["session"]) == (
         pseudonym("Anna Raw-Name", key),
-        pseudonym("session of Anna", key),
+        of_session("session of Anna", key),
     )
-    assert theirs["person"] == theirs["session"] == pseudonym("a visit", key)
+    assert theirs["person"] == theirs["session"] == of_session("a visit", key)
     for path in settings.home.rglob("*"):
         assert not path.is_file() or b"Anna" not in path.read_bytes(), path
 
@@ -441,9 +442,44 @@ def test_a_person_is_taken_out_of_the_log(settings: Settings) -> None:
     run(settings, send)
     place, alias = place_of(settings.home), pseudonym("person 3", settings.pseudonym_key)
     sessions = collecting.sessions_of(place, alias)
-    assert sessions == (pseudonym("visit 3", settings.pseudonym_key),)
+    assert sessions == (of_session("visit 3", settings.pseudonym_key),)
     assert [row["id"] for row in collecting.rows_of(place, alias, sessions)] == ["e3", "e10"]
     collecting.erase(place, alias, sessions)
     assert list(collecting.rows_of(place, alias, sessions)) == []
     assert len(kept(settings)) == 12
     assert collecting.collect(place).landed[0].landed == 12
+
+
+def test_a_visit_in_which_somebody_logged_in_is_theirs_and_one_that_others_used_is_shared(
+    settings: Settings,
+) -> None:
+    """Who was not named yet is nobody else; the online store is emptied under sessions of others as well."""
+
+    async def send(collector: Collector) -> None:
+        told = [
+            event(1, person=None, session="hers"),
+            event(2, person="ann", session="hers"),
+            event(3, person="ann", session="of two"),
+            event(4, person="bob", session="of two"),
+        ]
+        await collector.take(orjson.dumps({"events": told}))
+        await collector.log.close()
+
+    run(settings, send)
+    place = place_of(settings.home)
+    hers, of_two = (of_session(one, settings.pseudonym_key) for one in ("hers", "of two"))
+    for _ in range(2):  # in the log, then landed
+        who = identify(place, "ann")
+        assert (who.sessions, who.answered, who.shared) == ((hers,), (hers,), (of_two,))
+        collecting.collect(place)
+    assert what_landed(place)
+
+
+def test_a_session_and_a_person_of_the_same_name_are_two(door: TestClient, settings: Settings) -> None:
+    visit = event(1, person=None, session="12345")
+    customer = event(2, person="12345", session="another")
+    door.post("/events", json={"events": [visit, customer]})
+    first, second = kept(settings)
+    assert (
+        first["person"] == first["session"] != second["person"] == pseudonym("12345", settings.pseudonym_key)
+    )

@@ -13,7 +13,7 @@ import pytest
 
 from counterfoil.errors import InputError, UnavailableError
 from counterfoil.settings import Settings
-from feature_repo import offline
+from feature_repo import offline, recent, repo
 from feature_repo.build import build, partition
 from feature_repo.online import OnlineFeatures, apply, materialise
 from feature_repo.transforms import PAIR_FEATURES, PERSON_FEATURES, pair_features
@@ -259,3 +259,10 @@ def test_serving_goes_on_while_features_are_written(
     assert len(reads) > 200
     assert all(whole for _, whole in reads)
     assert {moment for moment, _ in reads} == {AS_OF, at(91)}
+
+
+def test_what_redis_holds_goes_once_no_view_needs_it(tmp_path: Path) -> None:
+    """Its views share a key, which lasts from the last write on as long as the view that lasts longest."""
+    for days, lasts in ((1, recent.DAYS), (60, 60)):
+        settings = Settings(home=tmp_path, online_store_url="redis://127.0.0.1:1", feature_ttl_days=days)
+        assert repo.open_store(settings).config.online_store.key_ttl_seconds == lasts * 86_400

@@ -34,6 +34,7 @@ def stub(id: str, number: int) -> Receipt:
         person="nobody" if number % 5 == 0 else f"p{number % 11}",
         items=items,
         feature_time=(None, MORNING, EVENING)[number % 4 % 3],
+        arm="shadow" if number % 3 == 1 and number % 2 else "champion",
     )
 
 
@@ -117,6 +118,27 @@ def test_each_answer_is_counted_once(answered: tuple[Place, list[Receipt]], name
         last=max((one.time for one in hits), default=None),
         releases=by_release,
     )
+
+
+@pytest.mark.parametrize("name", SOUGHT)
+def test_what_nobody_saw_does_not_count(answered: tuple[Place, list[Receipt]], name: str) -> None:
+    place, written = answered
+    sought = SOUGHT[name]
+    seen = [one for one in written if not one.unseen]
+    assert 0 < len(written) - len(seen) < sum(one.release == "release-1" for one in written)
+    hits = [
+        one
+        for one in seen
+        if one.release in sought.releases
+        or spans(one, sought)
+        or one.person == sought.person
+        or sought.item in [item.item for item in one.items]
+    ]
+    found = count(
+        Receipts(place.settings.receipts), replace(sought, challengers=frozenset({"release-1", "release-8"}))
+    )
+    assert found.answers == len(hits) == sum(found.releases.values())
+    assert found.people == len({one.person for one in hits} - {"nobody"})
 
 
 def test_a_segment_that_cannot_be_read_is_said(answered: tuple[Place, list[Receipt]], tmp_path: Path) -> None:

@@ -20,12 +20,15 @@ from bentos.collector.feed import MARK, Feed, Told
 from bentos.collector.log import Mark
 from bentos.recommend.person import People
 from counterfoil.errors import UnavailableError
-from counterfoil.pseudonym import pseudonym
+from counterfoil.pseudonym import of_session, pseudonym
 from counterfoil.settings import Settings
 from feature_repo import erase, online, recent, repo
 from feature_repo.build import PERSON_SCHEMA, partition
 from feature_repo.online import OnlineFeatures
 from feature_repo.pushed import RecentStore, Serialised, entity_key
+from flows.people import places
+from flows.people.identify import identify
+from flows.place import place_of
 from tests.collector_process import event
 from tests.unit.test_feature_erase import redis  # noqa: F401  # a fixture
 
@@ -71,7 +74,7 @@ def named(settings: Settings, *names: str) -> list[str]:
 def test_the_next_answer_knows_of_it_within_a_second(door: TestClient, settings: Settings) -> None:
     visible(door)
     people = People(lambda: OnlineFeatures(settings), deadline_seconds=20)
-    her, visit = named(settings, "ann", "visit")
+    [her], visit = named(settings, "ann"), of_session("visit", settings.pseudonym_key)
     people.find(her, now(), visit)
     moment = (now() - timedelta(seconds=5)).isoformat()
     lags = []
@@ -98,7 +101,7 @@ def test_who_is_not_named_is_known_by_the_session_alone(door: TestClient, settin
     door.post("/events", json={"events": events})
     visible(door)
     store = OnlineFeatures(settings)
-    her, visit = named(settings, "ann", "visit")
+    [her], visit = named(settings, "ann"), of_session("visit", settings.pseudonym_key)
     session_alone = store.person(None, now(), visit).recent
     assert session_alone.item_ids == ("tea", "milk") and session_alone.here.tolist() == [True, True]
     both = store.person(her, now(), visit).recent
@@ -231,10 +234,39 @@ def test_more_than_may_wait_is_read_from_the_log(settings: Settings) -> None:
     assert feed._missed and feed._waiting == []
 
 
+def test_the_store_is_emptied_under_a_session_that_others_were_in_and_hands_out_nothing_of_theirs(
+    door: TestClient, settings: Settings
+) -> None:
+    both = [event(1, person="ann", session="of two"), event(2, person="bob", session="of two", item="his")]
+    door.post("/events", json={"events": both})
+    visible(door)
+    place = place_of(settings)
+    who = identify(place, "ann")
+    found = list(places._recent(place, who))
+    assert who.answered == () and [row.get("item") for row in found] == [both[0]["item"], None]
+    assert found[1] == {"key": who.shared[0], "events": 2, "of": "everybody in that session"}
+    places._erase_recent(place, who, "")
+    assert list(places._recent(place, who)) == []
+    assert list(erase.recent_rows(settings, who.shared)) == []
+
+
+def test_what_redis_holds_goes_by_itself(door: TestClient, settings: Settings) -> None:
+    if settings.online_store_url is None:
+        pytest.skip("a store that is a file is swept")
+    from redis import Redis
+
+    door.post("/events", json=event(1, person="ann", session="visit"))
+    visible(door)
+    with Redis.from_url(settings.online_store_url) as client:
+        lasts = [client.ttl(key) for key in client.scan_iter()]
+    days = max(settings.feature_ttl_days, recent.DAYS)
+    assert len(lasts) == 2 and all(0 < seconds <= days * 86_400 for seconds in lasts)
+
+
 def test_what_is_held_is_handed_out_and_forgotten_while_the_collector_runs(
     door: TestClient, settings: Settings
 ) -> None:
-    her, visit = named(settings, "ann", "visit")
+    [her], visit = named(settings, "ann"), of_session("visit", settings.pseudonym_key)
     door.post("/events", json={"events": [event(n, person="ann", session="visit") for n in range(9)]})
     door.post("/events", json=event(20, person="bob", session="other"))
     visible(door)

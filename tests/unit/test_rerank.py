@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from bentos.recommend.rerank import AISLE, BRAND, LIKE, SHELF, Wanted, alike, explore, order
+from bentos.recommend.rerank import AISLE, BRAND, LIKE, SHELF, Wanted, alike, explore, order, within
 
 
 def codes(*rows: tuple[int, int, int]) -> np.ndarray:
@@ -54,6 +54,12 @@ def test_caps_hold_and_leave_a_list_short_where_nothing_else_is_there() -> None:
     assert order(SAME, Wanted(n=6, caps={SHELF: 1})) == [0, 4]
     assert order(codes((1, 1, 1), (2, 2, 1), (3, 3, 2)), Wanted(n=3, caps={BRAND: 1})) == [0, 2]
     assert order(codes(*[(0, 0, 0)] * 3), Wanted(n=3, caps={SHELF: 1, BRAND: 1, AISLE: 1})) == [0, 1, 2]
+
+
+def test_what_would_break_a_cap_may_not_join() -> None:
+    assert within(SAME, {SHELF: 2}, [0, 4, 5], [1, 2, 3]) == [1, 2, 3]
+    assert within(SAME, {SHELF: 2}, [0, 1, 4], [2, 3, 5]) == [5]
+    assert within(SAME, {}, [0, 1, 4], [2, 3, 5]) == [2, 3, 5]
 
 
 def test_a_factor_lifts_and_sinks() -> None:

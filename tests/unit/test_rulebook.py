@@ -1,5 +1,6 @@
 """Merchandising rules: what may be written, when it holds, and what a broken file comes to."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from bentos.recommend import rulebook
 from bentos.recommend.rulebook import BROKEN, NO_RULES, NONE_LEFT, RulesFile
 from counterfoil.errors import ConfigError
+from counterfoil.files import write_durably
 
 BOOST = {
     "name": "summer",
@@ -93,6 +95,33 @@ def test_a_broken_file_leaves_the_last_good_rules_and_says_so(tmp_path: Path) ->
     none = RulesFile(tmp_path / "other.json", tmp_path / "others")
     (tmp_path / "other.json").write_bytes(b"\xff")
     assert (none.now().rules, none.degraded) == (NO_RULES, (NONE_LEFT,))
+
+
+def test_rules_that_cannot_be_kept_do_not_hold_and_are_tried_again(tmp_path: Path) -> None:
+    """What an answer names is what it was given under; a file stands where the folder of kept versions would be."""
+    path, kept = tmp_path / "rules.json", tmp_path / "rules"
+    held = RulesFile(path, kept)
+    good = rulebook.place(rules(boosts=[BOOST]), path, kept)
+    held.now()
+    kept.rename(tmp_path / "aside")
+    kept.write_bytes(b"")
+    path.write_bytes(orjson.dumps({"caps": {"brand": 2}}))
+    assert (held.now().name, held.degraded) == (good, (BROKEN,)) and rulebook.digest(held.rules) == good
+    kept.unlink()
+    assert held.now().degraded == () and held.name == rulebook.digest(held.rules) != good
+
+
+def test_many_may_write_to_one_place_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "last.json"
+    contents = [bytes([65 + number]) * 50_000 for number in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda content: [write_durably(path, content) for _ in range(10)], contents))
+    assert path.read_bytes() in contents and [*tmp_path.iterdir()] == [path]
+    blocked = tmp_path / "folder"
+    (blocked / "in it").mkdir(parents=True)
+    with pytest.raises(OSError):
+        write_durably(blocked, b"x")
+    assert sorted(tmp_path.iterdir()) == [blocked, path]
 
 
 def test_a_kept_version_that_was_altered_is_refused(tmp_path: Path) -> None:

@@ -215,6 +215,8 @@ def _served(stub: Receipt) -> str:
     took = stub.stages_ms.get("total") or sum(stub.stages_ms.values())
     time = f" It took {took:.0f} ms." if took else ""
     lack = f" Answered with less than usual: {', '.join(stub.degraded)}." if stub.degraded else ""
+    if stub.unseen:
+        return f"Nobody saw this answer: {stub.bento} was asked as a shadow, beside who answered.{time}{lack}"
     return f"Answered by {stub.bento} as {stub.arm}, which {words.percent(stub.propensity)} of such requests get.{time}{lack}"
 
 
