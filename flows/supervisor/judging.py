@@ -41,8 +41,6 @@ class Baseline:
     """What the champion had been counted for when a challenger's stage was seen first."""
 
     live: Counts
-    shown: int
-    clicks: int
 
 
 @dataclass(kw_only=True)
@@ -106,22 +104,22 @@ class Judging:
         return judge(rollout, challenger.stage, seconds, counted, BOUNDS_MS, waited)
 
     def _counted(self, stats: Stats, told: Told, champion: Told) -> Counted:
-        """Return both arms since the stage began: of the champion what it was counted for since then."""
+        """Return both arms since the stage began: of the champion what it was counted for since then.
+
+        A click comes late. So the champion's count only on segments of receipts that began after the stage did: else clicks on
+        what it showed before would count for it, and against whoever is just as good.
+        """
         totals = self.clicks()
-        ours, theirs = (
-            told.segments.keys() - champion.segments.keys(),
-            champion.segments.keys() - told.segments.keys(),
-        )
-        shown, clicks = _clicked(totals, theirs)
+        ours = told.segments.keys() - champion.segments.keys()
+        theirs = champion.segments.keys() - told.segments.keys()
         before = self.baselines.get(told.release)
-        if before is None or before.live.requests > champion.live.requests or before.shown > shown:
-            self.baselines = {told.release: Baseline(live=_copy(champion.live), shown=shown, clicks=clicks)}
+        if before is None or before.live.requests > champion.live.requests:
+            self.baselines = {told.release: Baseline(live=_copy(champion.live))}
             before = self.baselines[told.release]
-        seen, clicked = _clicked(totals, ours)
         since = _minus(champion.live, before.live)
         return Counted(
-            challenger=_arm(told.live, told.copies, seen, clicked),
-            champion=_arm(since, Counts(), shown - before.shown, clicks - before.clicks),
+            challenger=_arm(told.live, told.copies, *_clicked(totals, ours)),
+            champion=_arm(since, Counts(), *_clicked(totals, _begun_after(theirs, told.since))),
             challenger_lately=_arm(*told.window(stats.now, LATELY_SECONDS)),
             champion_lately=_arm(champion.window(stats.now, LATELY_SECONDS)[0], Counts()),
             champion_minute=_arm(champion.window(stats.now, MINUTE)[0], Counts()),
@@ -256,6 +254,12 @@ def _minus(now: Counts, before: Counts) -> Counts:
         empty=now.empty - before.empty,
         latency={place: count for place, count in latency.items() if count},
     )
+
+
+def _begun_after(segments: set[str], moment: float) -> set[str]:
+    """Return the segments that began after a moment (seconds since 1970); their names start with theirs, in whole seconds."""
+    second = f"{datetime.fromtimestamp(moment, UTC):%Y%m%dT%H%M%S}"
+    return {segment for segment in segments if segment[: len(second)] > second}
 
 
 def _clicked(totals: Totals, segments: set[str]) -> tuple[int, int]:

@@ -5,11 +5,13 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from bentos.gateway.stats import Counts, Second, Stats, Told
 from counterfoil.types import Candidate, Decision, Release, Rollout
 from flows import rollout, steer
+from flows.judge import fewer_clicks
 from flows.place import Place
 from flows.supervisor.judging import Judging, last_ruling, totals_of
 from flows.supervisor.services import Trouble
@@ -132,16 +134,63 @@ def test_fewer_clicks_by_segments_of_receipts(place: Place) -> None:
     rollout.advance(place, CASE, challenger(place), ("Nothing is surely worse.",))
     now = challenger(place)
     said = stats(
-        told(champion(place), counts(5000), segment="a"), told(now, counts(3000), segment="b"),
+        told(champion(place), counts(5000), segment=named(NOW - 90, "a")),
+        told(now, counts(3000), segment=named(NOW - 500, "b")),
     )  # fmt: skip
-    totals = totals_of({"totals": {"a": {"impressions": 0, "clicks": 0}}})
+    totals = totals_of({"totals": {named(NOW - 90, "a"): {"impressions": 0, "clicks": 0}}})
     judge = judging(place, said, clicks=lambda: totals)
     judge.once()
     said.releases[0].live = counts(9000)
-    totals = {"a": (90_000, 3_600), "b": (30_000, 700)}
+    totals = {named(NOW - 90, "a"): (90_000, 3_600), named(NOW - 500, "b"): (30_000, 700)}
     ruling = judge.once()
     assert ruling is not None and ruling.course == "take back" and "clicked" in ruling.sentences[0]
     assert place.catalog.challenger("small") is None
+
+
+@pytest.mark.parametrize("delay", [10.0, 30.0, 120.0])
+def test_who_is_as_good_is_not_taken_back_for_clicks_that_come_late(delay: float) -> None:
+    """A thousand answers a second, 5 % of them the challenger's; each is clicked by one in twenty, some time later."""
+    falsely = sum(too_few_clicks(seed, delay) for seed in range(20))
+    assert falsely == 0, "twenty tests at alpha = 0.01 have not even one false alarm to expect"
+
+
+def too_few_clicks(seed: int, delay: float) -> bool:
+    """Say whether two minutes of a stage find fewer clicks on a challenger that is exactly as good."""
+    rng = np.random.default_rng(seed)
+
+    def flow(rate: float, begin: float) -> tuple[np.ndarray, np.ndarray, list[str]]:
+        shown = np.sort(rng.uniform(begin, 120, rng.poisson(rate * (120 - begin))))
+        clicked = np.where(rng.random(len(shown)) < 0.05, shown + rng.exponential(delay, len(shown)), np.inf)
+        firsts = shown[::4096]
+        return shown, clicked, [named(NOW + first, str(begin)) for first in firsts for _ in range(4096)]
+
+    arms = {"champion": flow(1000, -300), "canary": flow(50, 0)}
+    totals: dict[str, tuple[int, int]] = {}
+    judge = Judging(
+        place=None, case=CASE, stats=lambda: None, clicks=lambda: totals, trouble=lambda release: None,
+        answers=lambda: None,
+    )  # type: ignore[arg-type]  # fmt: skip
+    for now in range(0, 121, 5):
+        both = []
+        for stage, (shown, clicked, segments) in arms.items():
+            held: dict[str, int] = {}
+            for first in range(0, int(np.searchsorted(shown, now)), 4096):
+                within = slice(first, min(first + 4096, int(np.searchsorted(shown, now))))
+                held[segments[first]] = within.stop - within.start
+                totals[segments[first]] = (held[segments[first]], int((clicked[within] <= now).sum()))
+            live = counts(sum(held.values()))
+            both.append(
+                Told(release=stage, bento="", epoch=1, stage=stage, since=NOW, live=live, segments=held)
+            )
+        counted = judge._counted(stats(*both), both[1], both[0])
+        if fewer_clicks(counted.challenger, counted.champion, 0.01):
+            return True
+    assert counted.champion.shown > 50_000 and counted.champion.clicks, "both are compared"
+    return False
+
+
+def named(moment: float, suffix: str) -> str:
+    return f"{datetime.fromtimestamp(moment, UTC):%Y%m%dT%H%M%S}-{suffix}"
 
 
 def test_a_ruling_that_comes_late_changes_nothing(place: Place) -> None:
