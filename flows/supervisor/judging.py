@@ -29,7 +29,7 @@ from flows.supervisor.services import Trouble
 log = logging.getLogger(__name__)
 EVERY_SECONDS = 1.0
 MINUTE = 60
-MOST_STARTS = 4  # in a row without coming up, after which it is given up
+MOST_STARTS = 4  # in a row without coming up; at the next one it is given up, for only then the last is known to have failed
 RULING = "ruling.json"
 BY_HAND = Rollout(patience_seconds=math.inf)
 LEFT = "Its use case has no rollout, so a person says how it goes on."
@@ -221,9 +221,9 @@ def _unless_late(carried: Callable[[], object]) -> None:
 
 
 def _away(trouble: Trouble | None) -> str:
-    if trouble is None or trouble.times < MOST_STARTS:
+    if trouble is None or trouble.times <= MOST_STARTS:
         return ""
-    return f"It did not come up in {trouble.times} starts: {trouble.said}."
+    return f"It did not come up in {trouble.times - 1} starts: {trouble.said}."
 
 
 def _arm(live: Counts, copies: Counts, shown: int = 0, clicks: int = 0) -> Arm:

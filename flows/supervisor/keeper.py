@@ -61,6 +61,7 @@ class Keeper:
         routes = self.routes()
         if wanted is not None and routes is not None:
             self._leave(wanted, ready, routes)
+            self.services.keep_to({routes.champion.release, *ready})
         self._tell()
         return routes
 

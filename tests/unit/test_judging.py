@@ -97,8 +97,8 @@ def test_where_nobody_counts_it_waits_until_patience_is_spent(place: Place, said
 
 def test_what_does_not_come_up_is_taken_back_and_a_champion_gives_way_to_who_answers(place: Place) -> None:
     first, now = champion(place), challenger(place)
-    trouble = Trouble(times=4, said="small:1 did not come up; see logs/service-1.log")
-    judging(place, None, trouble=lambda release: Trouble(times=3, said="soon")).once()
+    trouble = Trouble(times=5, said="small:1 did not come up; see logs/service-1.log")
+    judging(place, None, trouble=lambda release: Trouble(times=4, said="the fourth start is still on")).once()
     assert challenger(place) == now
     judging(place, None, trouble=lambda release: trouble).once()
     assert place.catalog.challenger("small") is None and champion(place) == first

@@ -363,3 +363,27 @@ def test_what_cannot_be_started_is_no_end_of_the_rest(tmp_path: Path) -> None:
         sim.turn()
     assert set(sim.seen) == {FIRST.tag}
     assert "no memory" in (sim.run / TROUBLE).read_text()
+
+
+def test_a_bento_that_failed_once_begins_anew_with_its_next_release(tmp_path: Path) -> None:
+    """Its trouble goes with the release; and while a release is ready nothing is known against it."""
+    sim = sim_of(tmp_path, broken=frozenset([NEW.tag]))
+    keeper = live(sim, STAGES["canary"], 100)
+    trouble = keeper.services.failed(CANARY)
+    assert trouble is not None and trouble.times > 4
+    for _ in range(20):
+        keeper.keep(STAGES["taken back"])
+        sim.turn()
+    assert keeper.services.failed(CANARY) is None and not keeper.services.trouble
+    sim.broken = frozenset()
+    again = release(6, "b", "canary", 0.1)
+    mended = Wanted(use_case="shop", epoch=6, champion=FIRST, challenger=again)
+    pointers_of = {one.id: one for one in (FIRST, again)}
+    keeper.release = lambda name: pointers_of[name]
+    for _ in range(30):
+        keeper.keep(mended)
+        sim.turn()
+        told = keeper.services.failed(again)
+        assert told is None or told.times == 1
+    assert sim.taken is not None and sim.taken.challenger is not None
+    assert keeper.services.failed(again) is None, "it is ready, though not for a minute yet"
