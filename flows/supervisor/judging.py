@@ -80,14 +80,17 @@ class Judging:
         if champion is None:
             return None
         challenger = self.place.catalog.challenger(name)
-        if challenger is not None:
+        ruling = None if rollout is None else self._champion(rollout, champion)
+        if challenger is not None and (ruling is None or ruling.course != "take back"):
             ruling = self._challenger(rollout or BY_HAND, champion, challenger)
             if rollout is None and ruling.course == "advance":
                 ruling = Ruling(course="go on", sentences=(*ruling.sentences, LEFT))
             self._tell(challenger, ruling)
             self._carry(challenger, ruling)
             return ruling
-        return None if rollout is None else self._champion(rollout, champion)
+        if ruling is not None and challenger is None:
+            self._tell(champion, ruling)
+        return ruling
 
     def _challenger(self, rollout: Rollout, champion: Release, challenger: Release) -> Ruling:
         waited = (self.clock() - challenger.valid_from).total_seconds()
@@ -135,8 +138,8 @@ class Judging:
         ruling = (
             Ruling(course="take back", sentences=(away,)) if away else self._watch(rollout, champion, before)
         )
-        self._tell(champion, ruling)
         if ruling.course == "take back":
+            self._tell(champion, ruling)
             log.warning("back from %s to %s: %s", champion.id, before.id, " ".join(ruling.sentences))
             _unless_late(
                 lambda: rollouts.roll_back(self.place, self.case, champion, before, ruling.sentences)

@@ -130,6 +130,21 @@ def test_a_new_champion_that_fails_more_than_the_one_before_is_rolled_back(place
     assert champion(place).bento == first.bento and champion(place).epoch == fresh.epoch + 1
 
 
+def test_a_new_champion_is_watched_while_there_is_a_challenger_too(place: Place) -> None:
+    first, now = champion(place), challenger(place)
+    rollout.advance(place, CASE, now, ("Nothing is surely worse.",))
+    rollout.advance(place, CASE, challenger(place), ("Nothing is surely worse.",))
+    fresh = champion(place)
+    before = place.catalog.get(place.catalog.get(first.bento).candidate)  # type: ignore[attr-defined]
+    steer.promote(place, before.id, "Ada", "to compare", "shadow")
+    beside = told(challenger(place), Counts(), counts(10))
+    well = judging(place, stats(told(first, counts(9000)), told(fresh, counts(2000)), beside)).once()
+    shown = last_ruling(place.settings.run)
+    assert well is not None and shown is not None and shown["release"] == challenger(place).id
+    judging(place, stats(told(first, counts(9000)), told(fresh, counts(2000, errors=200)), beside)).once()
+    assert champion(place).bento == first.bento and champion(place).epoch > fresh.epoch
+
+
 def test_fewer_clicks_by_segments_of_receipts(place: Place) -> None:
     rollout.advance(place, CASE, challenger(place), ("Nothing is surely worse.",))
     now = challenger(place)
