@@ -59,6 +59,7 @@ class Judging:
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     baselines: dict[str, Baseline] = field(default_factory=dict)
     said: bytes = b""
+    held: str | None = None
 
     def run(self, over: threading.Event) -> None:
         """Judge again and again until it is over; whatever fails is said, and tried again."""
@@ -177,8 +178,12 @@ class Judging:
             log.warning("%s is taken back: %s", challenger.id, " ".join(ruling.sentences))
             _unless_late(lambda: rollouts.take_back(self.place, self.case, challenger, ruling.sentences))
         elif ruling.course == "advance":
-            log.warning("%s goes on: %s", challenger.id, " ".join(ruling.sentences))
-            _unless_late(lambda: rollouts.advance(self.place, self.case, challenger, ruling.sentences))
+            made = _unless_late(lambda: rollouts.advance(self.place, self.case, challenger, ruling.sentences))
+            if made is not None:
+                log.warning("%s goes on: %s", challenger.id, " ".join(ruling.sentences))
+            elif self.held != challenger.id:
+                log.warning("%s could go on, and was not released further: is a word missing?", challenger.id)
+                self.held = challenger.id
 
     def _tell(self, release: Release, ruling: Ruling) -> None:
         """Leave for whoever asks what the judge said last, and of whom."""
@@ -215,12 +220,13 @@ def totals_of(told: Mapping[str, Any] | None) -> Totals:
     return {segment: (counts["impressions"], counts["clicks"]) for segment, counts in held.items()}
 
 
-def _unless_late(carried: Callable[[], object]) -> None:
+def _unless_late(carried: Callable[[], Release | None]) -> Release | None:
     """Carry a ruling out. One that comes late, for somebody else has changed who answers, is left."""
     try:
-        carried()
+        return carried()
     except ConflictError as late:
         log.warning("a ruling came late: %s", late)
+        return None
 
 
 def _away(trouble: Trouble | None) -> str:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from counterfoil.types import Release, Rollout
+from flows import steer
 from flows.place import Place
 
 
@@ -39,6 +40,8 @@ def wanted(
     watched = rollout is not None and age < rollout.watch_seconds
     before = [row for row in rows if row["stage"] == "champion" and row["epoch"] < champion.epoch]
     spare = _release(place, before[0]["id"]) if watched and before else None
+    if spare is not None and not steer.may_serve(place, spare):
+        spare = None  # what was rolled back is nothing to go back to
     taken = {
         champion.tag,
         *([] if challenger is None else [challenger.tag]),

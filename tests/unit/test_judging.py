@@ -15,6 +15,7 @@ from flows.judge import fewer_clicks
 from flows.place import Place
 from flows.supervisor.judging import Judging, last_ruling, totals_of
 from flows.supervisor.services import Trouble
+from flows.supervisor.wanted import wanted
 from flows.verify import verify
 from tests.loop_shop import place_of, small_case
 
@@ -128,6 +129,29 @@ def test_a_new_champion_that_fails_more_than_the_one_before_is_rolled_back(place
     assert well is not None and well.course == "go on" and champion(place) == fresh
     judging(place, stats(told(first, counts(9000)), told(fresh, counts(2000, errors=200)))).once()
     assert champion(place).bento == first.bento and champion(place).epoch == fresh.epoch + 1
+
+
+def test_what_was_rolled_back_is_no_spare(place: Place) -> None:
+    rollout.advance(place, CASE, challenger(place), ("Nothing is surely worse.",))
+    rollout.advance(place, CASE, challenger(place), ("Nothing is surely worse.",))
+    table = wanted(place, "small", CASE.rollout)
+    assert table is not None and table.spare is not None
+    steer.rollback(place, "small", "Ada", "it was bad")
+    table = wanted(place, "small", CASE.rollout)
+    assert table is not None and table.spare is None
+
+
+def test_that_a_word_is_missing_is_said_once(
+    place: Place, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(rollout, "_approved", lambda *_: False)
+    said = stats(told(champion(place), counts(5000)), told(challenger(place), Counts(), counts(500)))
+    judge = judging(place, said)
+    judge.once()
+    said.releases[0].live = counts(5600)
+    for _ in range(3):
+        judge.once()
+    assert [one.getMessage().partition(" could go on")[2] != "" for one in caplog.records] == [True]
 
 
 def test_a_new_champion_is_watched_while_there_is_a_challenger_too(place: Place) -> None:
