@@ -12,10 +12,10 @@ from bentos.release import FILE, Released
 from counterfoil.errors import CounterfoilError
 from counterfoil.processes import Running
 from counterfoil.types import Release
+from flows.machine import PREFIX
 from flows.supervisor.world import World
 
 log = logging.getLogger(__name__)
-PREFIX = "service-"
 START_SECONDS = 120.0  # in which a service must be ready
 FOLLOW_SECONDS = 10.0  # in which one takes a new pointer; bentos of earlier versions never do
 SICK_SECONDS = 15.0  # for which a service that was ready may be silent before it is ended
