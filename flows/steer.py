@@ -307,7 +307,7 @@ def _first(place: Place, key: str | None, verb: str, subject: str) -> dict[str, 
     nouns = [place.catalog.get(name) for name in ids]
     release = next((noun for noun in nouns if isinstance(noun, Release)), None)
     decided = next((noun.id for noun in nouns if isinstance(noun, Decision)), None)
-    decision = _of(place, decided if release is None else release.decision, Decision)
+    decision = _of(place, (decided if release is None else release.decision) or "", Decision)
     kept = next((noun.id for noun in nouns if isinstance(noun, Quarantine)), None)
     by_hand = "promote" if kept is None else "rollback"
     did = "withdraw" if decision.stage == "retired" else by_hand
@@ -318,7 +318,7 @@ def _first(place: Place, key: str | None, verb: str, subject: str) -> dict[str, 
     case = use_case(decision.use_case)
     more: dict[str, Any] = {} if kept is None else {"quarantine": kept}
     if release is None:  # the gate asked for people; the last one's word may have released it since
-        release = next(map(place.catalog.get, _releases_of(place, decision)), None)
+        release = next((_of(place, name, Release) for name in _releases_of(place, decision)), None)
         more["waits_for"] = champions.waits_for(place, case, decision)
     return _steered(place, case, decision, release, again=True, **more)
 
