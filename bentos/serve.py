@@ -42,7 +42,10 @@ def serve(
     settings.load()  # makes the environment quiet, which the worker inherits
     arguments = ["--bento", str(bento), "--release", orjson.dumps(released).decode()]
     if release_file is not None and "--release-file" in (bento / "src" / "bentos" / "worker.py").read_text():
-        arguments += ["--release-file", str(release_file.resolve())]
+        arguments += [
+            "--release-file",
+            str(release_file.absolute()),
+        ]  # a ConfigMap's link leads elsewhere later
     line = command(bento / "src", "worker", [*arguments, "--host", host, "--port", str(port)])
     sys.stdout.flush()
     sys.stderr.flush()

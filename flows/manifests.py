@@ -66,7 +66,11 @@ def _routes(table: Wanted) -> Routes:
 
 def _service(release: Release, table: Wanted, scale: Scale) -> list[dict[str, Any]]:
     name = name_of(release.tag)
-    labels = {"app.kubernetes.io/name": name, "app.kubernetes.io/part-of": "counterfoil"}
+    labels = {
+        "app.kubernetes.io/name": name,
+        "app.kubernetes.io/part-of": "counterfoil",
+        "app.kubernetes.io/component": "release",  # by which the follower finds those that nobody needs any more
+    }
     pointer = {"release": release.id, "epoch": release.epoch, "bento": release.tag}
     replicas = scale.replicas if release.id == table.champion.id else 1
     deployment = {
@@ -127,7 +131,12 @@ def _pod(name: str, release: Release, scale: Scale) -> dict[str, Any]:
                 },
                 "volumeMounts": [
                     {"name": "home", "mountPath": HOME},
-                    {"name": "run", "mountPath": f"{HOME}/run", "readOnly": True},
+                    {  # the file alone: rules.json lies beside it in the home
+                        "name": "run",
+                        "mountPath": f"{HOME}/run/token",
+                        "subPath": "token",
+                        "readOnly": True,
+                    },
                     {"name": "release", "mountPath": TOLD, "readOnly": True},
                     {"name": "tmp", "mountPath": "/tmp"},
                 ],

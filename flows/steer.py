@@ -89,7 +89,7 @@ def promote(
     `stage` and `share` say how; without a stage the use case's rollout does, and without a rollout it serves everybody at once.
     The same `key` again gives what came of it first. InputError when it was never evaluated, or serves so already.
     """
-    again = _first(place, key)
+    again = _first(place, key, "promote", candidate_id)
     if again is not None:
         return again
     candidate = _of(place, candidate_id, Candidate)
@@ -109,14 +109,15 @@ def promote(
         bento = _packaged(place, evaluation, candidate)
         taken = steps(place, recorder(place))
         if case.gate.approvals or bento is None:
-            decision = taken.steer(decision, nouns)
+            # Where people are asked the key is the decision's: whose word releases it knows no key.
+            decision = taken.steer(decision, nouns, asked=_asked(key) if case.gate.approvals else None)
         if case.gate.approvals:
             taken.approve(decision, by, datetime.now(UTC), reason)
         waits = champions.waits_for(place, case, decision)
         if waits:
             release = None
         elif bento is None or case.gate.approvals:
-            release = _release(place, case, taken, decision, key)
+            release = _release(place, case, taken, decision, None if case.gate.approvals else key)
         else:
             release = switch(place, case, decision, nouns, bento, key=key)[1]
     return _steered(place, case, decision, release, waits_for=waits)
@@ -131,7 +132,7 @@ def rollback(
     there is none, InputError when its bento is gone from this machine. UnavailableError when it is done, and its checkpoint could
     not be left outside.
     """
-    again = _first(place, key)
+    again = _first(place, key, "rollback", name)
     if again is not None:
         return again
     with place.catalog.signed_once():  # a place of checkpoints that is down stands in nobody's way back
@@ -167,7 +168,7 @@ def withdraw(place: Place, name: str, by: str, reason: str, key: str | None = No
 
     As `rollback`. UnknownError when there is no challenger.
     """
-    again = _first(place, key)
+    again = _first(place, key, "withdraw", name)
     if again is not None:
         return again
     with place.catalog.signed_once():
@@ -295,17 +296,31 @@ def _asked(key: str | None) -> str | None:
     return None if key is None else canonical.sha256({"asked": key})
 
 
-def _first(place: Place, key: str | None) -> dict[str, Any] | None:
-    """Return what came of a key before, None when it is new. The service follows once more: that may be what is missing."""
+def _first(place: Place, key: str | None, verb: str, subject: str) -> dict[str, Any] | None:
+    """Return what came of a key before, None when it is new. The service follows once more: that may be what is missing.
+
+    ConflictError when the key stands for something else: another verb, or another candidate or use case.
+    """
     ids = None if key is None else place.catalog.done(_asked(key) or "")
     if not ids:
         return None
     nouns = [place.catalog.get(name) for name in ids]
-    release = next(noun for noun in nouns if isinstance(noun, Release))
-    decision = _of(place, release.decision, Decision)
+    release = next((noun for noun in nouns if isinstance(noun, Release)), None)
+    decided = next((noun.id for noun in nouns if isinstance(noun, Decision)), None)
+    decision = _of(place, (decided if release is None else release.decision) or "", Decision)
     kept = next((noun.id for noun in nouns if isinstance(noun, Quarantine)), None)
-    more = {} if kept is None else {"quarantine": kept}
-    return _steered(place, use_case(release.use_case), decision, release, again=True, **more)
+    by_hand = "promote" if kept is None else "rollback"
+    did = "withdraw" if decision.stage == "retired" else by_hand
+    if (did, decision.winner if did == "promote" else decision.use_case) != (verb, subject):
+        raise ConflictError(
+            f"--key {key} stands for a {did} already ({decision.id}); give this a key of its own"
+        )
+    case = use_case(decision.use_case)
+    more: dict[str, Any] = {} if kept is None else {"quarantine": kept}
+    if release is None:  # the gate asked for people; the last one's word may have released it since
+        release = next((_of(place, name, Release) for name in _releases_of(place, decision)), None)
+        more["waits_for"] = champions.waits_for(place, case, decision)
+    return _steered(place, case, decision, release, again=True, **more)
 
 
 def _to_be_made(case: UseCase, candidate: Candidate, evaluation: Evaluation) -> Bento:
@@ -338,7 +353,11 @@ def _packaged_by(place: Place, decision: Decision) -> Bento | None:
 
 
 def _released(place: Place, decision: Decision) -> bool:
-    return any(child.startswith("release-") for _, child in place.catalog.children(decision.id))
+    return bool(_releases_of(place, decision))
+
+
+def _releases_of(place: Place, decision: Decision) -> list[str]:
+    return [child for _, child in place.catalog.children(decision.id) if child.startswith("release-")]
 
 
 def measured(place: Place, candidate: Candidate) -> Evaluation:
@@ -396,6 +415,8 @@ def _steered(
 ) -> dict[str, Any]:
     """Let the service that runs here follow, and say what came of it."""
     followed = None if release is None else machine.follow(place, case.name)
+    active = (place.catalog.champion(case.name), place.catalog.challenger(case.name))
+    overtaken = release is not None and release.id not in {one.id for one in active if one is not None}
     return {
         "decision": decision.id,
         "sentences": list(decision.sentences),
@@ -405,6 +426,7 @@ def _steered(
         "stage": None if release is None else release.stage,
         "share": None if release is None else release.share,
         "service": followed,
+        "overtaken": overtaken and release is not None and release.stage != "retired",
         **more,
     }
 
@@ -422,7 +444,9 @@ def show(told: dict[str, Any]) -> None:
         say(
             f"{told['quarantine']} keeps what served before; `counterfoil quarantine lift {told['quarantine']}` ends that"
         )
-    if told["release"]:
+    if told["release"] and told.get("overtaken"):
+        say(f"{told['release']} was released, and does not answer any more: look at `counterfoil status`")
+    elif told["release"]:
         say(
             f"{told['release']} {STAGES[told['stage']]}: {told['bento']}, epoch {told['epoch']}{_share(told)}"
         )

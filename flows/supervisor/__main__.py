@@ -11,6 +11,7 @@ from filelock import FileLock, Timeout
 
 from counterfoil.errors import CounterfoilError
 from counterfoil.types import Rollout, UseCase
+from flows import machine
 from flows.place import Place, open_place
 from flows.supervisor.keeper import Keeper
 from flows.supervisor.making import case_of, judging_of, keeper_of
@@ -19,7 +20,7 @@ from flows.supervisor.wanted import Wanted, wanted
 
 log = logging.getLogger(__name__)
 EVERY_SECONDS = 0.5
-LOCK, SWITCHING = "supervisor.lock", "service.lock"
+LOCK = "supervisor.lock"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -73,7 +74,7 @@ def one_pass(
     except CounterfoilError as fault:
         log.warning("the release table cannot be read: %s", fault)
     try:
-        with FileLock(place.settings.home / SWITCHING, timeout=0):
+        with FileLock(place.settings.home / machine.LOCK, timeout=0):
             keeper.keep(known)
     except Timeout:
         pass  # somebody holds what runs here still for a moment

@@ -29,7 +29,7 @@ from flows.supervisor.services import Trouble
 log = logging.getLogger(__name__)
 EVERY_SECONDS = 1.0
 MINUTE = 60
-MOST_STARTS = 4  # in a row without coming up, after which it is given up
+MOST_STARTS = 4  # in a row without coming up; at the next one it is given up, for only then the last is known to have failed
 RULING = "ruling.json"
 BY_HAND = Rollout(patience_seconds=math.inf)
 LEFT = "Its use case has no rollout, so a person says how it goes on."
@@ -41,8 +41,6 @@ class Baseline:
     """What the champion had been counted for when a challenger's stage was seen first."""
 
     live: Counts
-    shown: int
-    clicks: int
 
 
 @dataclass(kw_only=True)
@@ -61,6 +59,7 @@ class Judging:
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     baselines: dict[str, Baseline] = field(default_factory=dict)
     said: bytes = b""
+    held: str | None = None
 
     def run(self, over: threading.Event) -> None:
         """Judge again and again until it is over; whatever fails is said, and tried again."""
@@ -82,14 +81,17 @@ class Judging:
         if champion is None:
             return None
         challenger = self.place.catalog.challenger(name)
-        if challenger is not None:
+        ruling = None if rollout is None else self._champion(rollout, champion)
+        if challenger is not None and (ruling is None or ruling.course != "take back"):
             ruling = self._challenger(rollout or BY_HAND, champion, challenger)
             if rollout is None and ruling.course == "advance":
                 ruling = Ruling(course="go on", sentences=(*ruling.sentences, LEFT))
             self._tell(challenger, ruling)
             self._carry(challenger, ruling)
             return ruling
-        return None if rollout is None else self._champion(rollout, champion)
+        if ruling is not None and challenger is None:
+            self._tell(champion, ruling)
+        return ruling
 
     def _challenger(self, rollout: Rollout, champion: Release, challenger: Release) -> Ruling:
         waited = (self.clock() - challenger.valid_from).total_seconds()
@@ -106,22 +108,22 @@ class Judging:
         return judge(rollout, challenger.stage, seconds, counted, BOUNDS_MS, waited)
 
     def _counted(self, stats: Stats, told: Told, champion: Told) -> Counted:
-        """Return both arms since the stage began: of the champion what it was counted for since then."""
+        """Return both arms since the stage began: of the champion what it was counted for since then.
+
+        A click comes late. So the champion's count only on segments of receipts that began after the stage did: else clicks on
+        what it showed before would count for it, and against whoever is just as good.
+        """
         totals = self.clicks()
-        ours, theirs = (
-            told.segments.keys() - champion.segments.keys(),
-            champion.segments.keys() - told.segments.keys(),
-        )
-        shown, clicks = _clicked(totals, theirs)
+        ours = told.segments.keys() - champion.segments.keys()
+        theirs = champion.segments.keys() - told.segments.keys()
         before = self.baselines.get(told.release)
-        if before is None or before.live.requests > champion.live.requests or before.shown > shown:
-            self.baselines = {told.release: Baseline(live=_copy(champion.live), shown=shown, clicks=clicks)}
+        if before is None or before.live.requests > champion.live.requests:
+            self.baselines = {told.release: Baseline(live=_copy(champion.live))}
             before = self.baselines[told.release]
-        seen, clicked = _clicked(totals, ours)
         since = _minus(champion.live, before.live)
         return Counted(
-            challenger=_arm(told.live, told.copies, seen, clicked),
-            champion=_arm(since, Counts(), shown - before.shown, clicks - before.clicks),
+            challenger=_arm(told.live, told.copies, *_clicked(totals, ours)),
+            champion=_arm(since, Counts(), *_clicked(totals, _begun_after(theirs, told.since))),
             challenger_lately=_arm(*told.window(stats.now, LATELY_SECONDS)),
             champion_lately=_arm(champion.window(stats.now, LATELY_SECONDS)[0], Counts()),
             champion_minute=_arm(champion.window(stats.now, MINUTE)[0], Counts()),
@@ -137,8 +139,8 @@ class Judging:
         ruling = (
             Ruling(course="take back", sentences=(away,)) if away else self._watch(rollout, champion, before)
         )
-        self._tell(champion, ruling)
         if ruling.course == "take back":
+            self._tell(champion, ruling)
             log.warning("back from %s to %s: %s", champion.id, before.id, " ".join(ruling.sentences))
             _unless_late(
                 lambda: rollouts.roll_back(self.place, self.case, champion, before, ruling.sentences)
@@ -176,8 +178,12 @@ class Judging:
             log.warning("%s is taken back: %s", challenger.id, " ".join(ruling.sentences))
             _unless_late(lambda: rollouts.take_back(self.place, self.case, challenger, ruling.sentences))
         elif ruling.course == "advance":
-            log.warning("%s goes on: %s", challenger.id, " ".join(ruling.sentences))
-            _unless_late(lambda: rollouts.advance(self.place, self.case, challenger, ruling.sentences))
+            made = _unless_late(lambda: rollouts.advance(self.place, self.case, challenger, ruling.sentences))
+            if made is not None:
+                log.warning("%s goes on: %s", challenger.id, " ".join(ruling.sentences))
+            elif self.held != challenger.id:
+                log.warning("%s could go on, and was not released further: is a word missing?", challenger.id)
+                self.held = challenger.id
 
     def _tell(self, release: Release, ruling: Ruling) -> None:
         """Leave for whoever asks what the judge said last, and of whom."""
@@ -214,18 +220,19 @@ def totals_of(told: Mapping[str, Any] | None) -> Totals:
     return {segment: (counts["impressions"], counts["clicks"]) for segment, counts in held.items()}
 
 
-def _unless_late(carried: Callable[[], object]) -> None:
+def _unless_late(carried: Callable[[], Release | None]) -> Release | None:
     """Carry a ruling out. One that comes late, for somebody else has changed who answers, is left."""
     try:
-        carried()
+        return carried()
     except ConflictError as late:
         log.warning("a ruling came late: %s", late)
+        return None
 
 
 def _away(trouble: Trouble | None) -> str:
-    if trouble is None or trouble.times < MOST_STARTS:
+    if trouble is None or trouble.times <= MOST_STARTS:
         return ""
-    return f"It did not come up in {trouble.times} starts: {trouble.said}."
+    return f"It did not come up in {trouble.times - 1} starts: {trouble.said}."
 
 
 def _arm(live: Counts, copies: Counts, shown: int = 0, clicks: int = 0) -> Arm:
@@ -256,6 +263,12 @@ def _minus(now: Counts, before: Counts) -> Counts:
         empty=now.empty - before.empty,
         latency={place: count for place, count in latency.items() if count},
     )
+
+
+def _begun_after(segments: set[str], moment: float) -> set[str]:
+    """Return the segments that began after a moment (seconds since 1970); their names start with theirs, in whole seconds."""
+    second = f"{datetime.fromtimestamp(moment, UTC):%Y%m%dT%H%M%S}"
+    return {segment for segment in segments if segment[: len(second)] > second}
 
 
 def _clicked(totals: Totals, segments: set[str]) -> tuple[int, int]:

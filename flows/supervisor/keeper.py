@@ -43,8 +43,10 @@ class Keeper:
     parts: frozenset[str] = field(default_factory=lambda: installed())
     trouble: dict[str, Trouble] = field(default_factory=dict)
     said: dict[str, str] = field(default_factory=dict)
-    left: dict[str, float] = field(default_factory=dict)
-    dismissed: dict[str, float] = field(default_factory=dict)
+    left: dict[tuple[str, int], float] = field(
+        default_factory=dict
+    )  # by name and pid: another may have the name
+    dismissed: dict[tuple[str, int], float] = field(default_factory=dict)
 
     @property
     def path(self) -> Path:
@@ -61,6 +63,7 @@ class Keeper:
         routes = self.routes()
         if wanted is not None and routes is not None:
             self._leave(wanted, ready, routes)
+            self.services.keep_to({routes.champion.release, *ready})
         self._tell()
         return routes
 
@@ -92,7 +95,7 @@ class Keeper:
         before = self.routes()
         url = None if collector is None else collector.url
         if ready[wanted.champion.id] is None and before is not None:
-            after: Routes | None = self._meanwhile(wanted, before, url)
+            after: Routes | None = self._meanwhile(wanted, ready, before, url)
         else:
             urls = {name: process.url for name, process in ready.items() if process is not None}
             after = routes_of(wanted, urls, url) if wanted.champion.id in urls else None
@@ -100,13 +103,15 @@ class Keeper:
             log.warning("routes of epoch %d: %s", after.epoch, _said(after))
             self.world.route(self.path, after)
 
-    def _meanwhile(self, wanted: Wanted, before: Routes, collector: str | None) -> Routes:
+    def _meanwhile(
+        self, wanted: Wanted, ready: dict[str, Running | None], before: Routes, collector: str | None
+    ) -> Routes:
         """Let who answers go on until the new champion is ready: started again if need be, without a challenger taken back."""
-        tags = {one.tag for one in wanted.releases}
+        tags = {one.tag: one.id for one in wanted.releases}
         champion = before.champion
-        if champion.bento not in tags:
-            process = self.services.ready(self.release(champion.release))
-            champion = champion if process is None else replace(champion, url=process.url)
+        kept = tags.get(champion.bento)  # the spare, or the challenger, who was asked in this pass already
+        process = self.services.ready(self.release(champion.release)) if kept is None else ready[kept]
+        champion = champion if process is None else replace(champion, url=process.url)
         gone = before.challenger is not None and before.challenger.bento not in tags
         return replace(
             before,
@@ -122,27 +127,27 @@ class Keeper:
         waits = {one.tag for one in wanted.releases if ready[one.id] is None}
         chosen = {process.name for process in ready.values() if process is not None}
         routed = {routes.champion.url, *([routes.challenger.url] if routes.challenger else [])}
-        idle = [
-            name
+        idle = {
+            (name, one.pid)
             for name, one in processes.items()
             if one.url not in routed and one.detail not in waits and name not in chosen
-        ]
+        }
         if idle and not self.taken(routes):
             self.left.clear()
             return
-        for name in self.left.keys() - set(idle):
-            del self.left[name]
-        for name in self.dismissed.keys() - processes.keys():
-            del self.dismissed[name]
-        for name in idle:
-            since = self.left.setdefault(name, now)
-            if name in self.dismissed:
-                if now - self.dismissed[name] > END_SECONDS:
+        for key in self.left.keys() - idle:
+            del self.left[key]
+        for key in self.dismissed.keys() - {(name, one.pid) for name, one in processes.items()}:
+            del self.dismissed[key]
+        for name, pid in sorted(idle):
+            since = self.left.setdefault((name, pid), now)
+            if (name, pid) in self.dismissed:
+                if now - self.dismissed[name, pid] > END_SECONDS:
                     self.world.kill(name)
             elif now - since >= DRAIN_SECONDS:
                 log.warning("dismiss %s: nobody needs it", name)
                 self.world.dismiss(name)
-                self.dismissed[name] = now
+                self.dismissed[name, pid] = now
 
     def _part(self, name: str) -> Running | None:
         """See that gateway or collector runs, where it is installed; one that died is started again, ever more rarely."""

@@ -4,11 +4,12 @@ import orjson
 
 from bentos.gateway.stats import Stats
 from counterfoil.errors import UnknownError
-from counterfoil.types import Release, UseCase
+from counterfoil.types import UseCase
 from flows.place import Place
 from flows.supervisor.judging import Judging, Totals, read_stats, totals_of
 from flows.supervisor.keeper import COLLECTOR, GATEWAY, Keeper
 from flows.supervisor.services import Services
+from flows.supervisor.wanted import release_of
 from flows.supervisor.world import World, world_of
 from flows.use_cases import use_case
 from flows.verbs import bento_folder
@@ -21,7 +22,7 @@ def keeper_of(place: Place, world: World | None = None) -> Keeper:
         settings=place.settings,
         world=effects,
         services=services_of(place, effects),
-        release=lambda name: _release(place, name),
+        release=lambda name: release_of(place, name),
     )
 
 
@@ -65,9 +66,3 @@ def judging_of(place: Place, keeper: Keeper, case: UseCase) -> Judging:
     return Judging(
         place=place, case=case, stats=stats, clicks=clicks, trouble=keeper.services.failed, answers=answers
     )
-
-
-def _release(place: Place, name: str) -> Release:
-    found = place.catalog.get(name)
-    assert isinstance(found, Release)
-    return found

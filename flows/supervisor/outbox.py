@@ -52,7 +52,7 @@ class Outbox:
         names = {canonical.sha256(place)[:16]: place for place in self.places}
         silent: set[str] = {name for name in names if self.waits.get(name, 0) > self.passes}
         done = 0
-        for entry in self._waiting():
+        for entry in self._waiting(names.keys() - silent):
             taken = set(orjson.loads(entry.taken))
             said = None
             for name in sorted(names.keys() - taken - silent):
@@ -78,11 +78,20 @@ class Outbox:
             except CounterfoilError as fault:
                 log.warning("the outbox waits: %s", fault)
 
-    def _waiting(self) -> list[Any]:
+    def _waiting(self, names: set[str]) -> list[Any]:
+        """Return the first entries that each of these places has yet to take: one that is down holds up nobody else."""
         table = tables.OUTBOX
-        query = select(table).where(table.c.delivered_at.is_(None))
+        query = select(table).where(table.c.delivered_at.is_(None)).order_by(table.c.use_case, table.c.epoch)
+        found: dict[str, Any] = {}
         with self.catalog.reader.connect() as connection:
-            return list(connection.execute(query.order_by(table.c.use_case, table.c.epoch).limit(AT_ONCE)))
+            for name in sorted(names):
+                lacking = table.c.taken.not_like(f'%"{name}"%')
+                found.update(
+                    (one.release, one) for one in connection.execute(query.where(lacking).limit(AT_ONCE))
+                )
+            if not self.places or not found:  # nobody is to be told, or all places that there are know it
+                found.update((one.release, one) for one in connection.execute(query.limit(AT_ONCE)))
+        return sorted(found.values(), key=lambda one: (one.use_case, one.epoch))
 
     def _note(self, entry: Any, taken: set[str], said: str | None, whole: bool) -> None:
         """Remember what became of an entry, unless nothing did."""

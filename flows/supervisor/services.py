@@ -12,10 +12,10 @@ from bentos.release import FILE, Released
 from counterfoil.errors import CounterfoilError
 from counterfoil.processes import Running
 from counterfoil.types import Release
+from flows.machine import PREFIX
 from flows.supervisor.world import World
 
 log = logging.getLogger(__name__)
-PREFIX = "service-"
 START_SECONDS = 120.0  # in which a service must be ready
 FOLLOW_SECONDS = 10.0  # in which one takes a new pointer; bentos of earlier versions never do
 SICK_SECONDS = 15.0  # for which a service that was ready may be silent before it is ended
@@ -57,7 +57,8 @@ class Services:
     first_port: int
     bento: Callable[[str], Path]
     seen: dict[tuple[str, int], Seen] = field(default_factory=dict)
-    trouble: dict[str, Trouble] = field(default_factory=dict)
+    trouble: dict[str, Trouble] = field(default_factory=dict)  # by release
+    up: set[str] = field(default_factory=set)  # releases that were ready when they were last asked for
 
     def processes(self) -> dict[str, Running]:
         """Return the service processes that live, by name."""
@@ -70,6 +71,11 @@ class Services:
 
     def ready(self, release: Release) -> Running | None:
         """Do what is next to have a release's service; return it once it is ready: it answers as this release, and is warm."""
+        process = self._ready(release)
+        (self.up.discard if process is None else self.up.add)(release.id)
+        return process
+
+    def _ready(self, release: Release) -> Running | None:
         every = list(self.processes_of(release).values())
         self._forget({(one.name, one.pid) for one in self.processes().values()})
         self._point(release, [one.name for one in every] or [name_of(release.tag)])
@@ -84,7 +90,13 @@ class Services:
 
     def failed(self, release: Release) -> Trouble | None:
         """Return what keeps a release's service from being ready, None when nothing is known to."""
-        return self.trouble.get(release.tag)
+        return None if release.id in self.up else self.trouble.get(release.id)
+
+    def keep_to(self, releases: set[str]) -> None:
+        """Forget what was known of every other release: a bento that is released again begins anew."""
+        for name in self.trouble.keys() - releases:
+            del self.trouble[name]
+        self.up &= releases
 
     def _point(self, release: Release, names: list[str]) -> None:
         for name in names:
@@ -95,11 +107,11 @@ class Services:
 
     def _start(self, name: str, release: Release) -> None:
         now = self.world.clock()
-        trouble = self.trouble.get(release.tag)
+        trouble = self.trouble.get(release.id)
         if trouble is not None and now < trouble.until:
             return
         if trouble is None:
-            trouble = self.trouble[release.tag] = Trouble()
+            trouble = self.trouble[release.id] = Trouble()
         taken = {httpx.URL(one.url).port or 0 for one in self.processes().values()}
         port = self.world.free_port(self.first_port, taken)
         pointer = self.run / name / FILE
@@ -131,7 +143,7 @@ class Services:
         if not seen.warm:
             seen.warm = self.world.warm(process.url)
         if seen.warm and now - seen.since > STEADY_SECONDS:
-            self.trouble.pop(release.tag, None)
+            self.trouble.pop(release.id, None)
         return seen.warm
 
     def _end_silent(self, process: Running, release: Release, seen: Seen, now: float) -> None:
@@ -140,7 +152,7 @@ class Services:
         if late or silent:
             log.warning("%s (%d) does not answer: ended", process.name, process.pid)
             self.world.kill(process.name)
-            self.trouble.setdefault(release.tag, Trouble()).said = f"{process.name} does not answer"
+            self.trouble.setdefault(release.id, Trouble()).said = f"{process.name} does not answer"
 
     def _replace(self, every: list[Running], release: Release) -> None:
         """Start another process beside one that does not take its new pointer; the old one goes when nobody needs it."""

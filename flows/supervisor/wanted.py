@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from counterfoil.types import Release, Rollout
+from flows import steer
 from flows.place import Place
 
 
@@ -32,13 +33,15 @@ def wanted(
     active = {row["stage"]: row["id"] for row in rows if row["valid_to"] is None}
     if "champion" not in active:
         return None
-    champion = _release(place, active["champion"])
+    champion = release_of(place, active["champion"])
     challenging = active.get("canary") or active.get("shadow")
-    challenger = None if challenging is None else _release(place, challenging)
+    challenger = None if challenging is None else release_of(place, challenging)
     age = ((now or datetime.now(UTC)) - champion.valid_from).total_seconds()
     watched = rollout is not None and age < rollout.watch_seconds
     before = [row for row in rows if row["stage"] == "champion" and row["epoch"] < champion.epoch]
-    spare = _release(place, before[0]["id"]) if watched and before else None
+    spare = release_of(place, before[0]["id"]) if watched and before else None
+    if spare is not None and not steer.may_serve(place, spare):
+        spare = None  # what was rolled back is nothing to go back to
     taken = {
         champion.tag,
         *([] if challenger is None else [challenger.tag]),
@@ -53,7 +56,8 @@ def wanted(
     )
 
 
-def _release(place: Place, name: str) -> Release:
+def release_of(place: Place, name: str) -> Release:
+    """Return a release by its id."""
     found = place.catalog.get(name)
     assert isinstance(found, Release)
     return found

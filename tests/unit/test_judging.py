@@ -5,14 +5,17 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from bentos.gateway.stats import Counts, Second, Stats, Told
 from counterfoil.types import Candidate, Decision, Release, Rollout
 from flows import rollout, steer
+from flows.judge import fewer_clicks
 from flows.place import Place
 from flows.supervisor.judging import Judging, last_ruling, totals_of
 from flows.supervisor.services import Trouble
+from flows.supervisor.wanted import wanted
 from flows.verify import verify
 from tests.loop_shop import place_of, small_case
 
@@ -95,8 +98,8 @@ def test_where_nobody_counts_it_waits_until_patience_is_spent(place: Place, said
 
 def test_what_does_not_come_up_is_taken_back_and_a_champion_gives_way_to_who_answers(place: Place) -> None:
     first, now = champion(place), challenger(place)
-    trouble = Trouble(times=4, said="small:1 did not come up; see logs/service-1.log")
-    judging(place, None, trouble=lambda release: Trouble(times=3, said="soon")).once()
+    trouble = Trouble(times=5, said="small:1 did not come up; see logs/service-1.log")
+    judging(place, None, trouble=lambda release: Trouble(times=4, said="the fourth start is still on")).once()
     assert challenger(place) == now
     judging(place, None, trouble=lambda release: trouble).once()
     assert place.catalog.challenger("small") is None and champion(place) == first
@@ -128,20 +131,105 @@ def test_a_new_champion_that_fails_more_than_the_one_before_is_rolled_back(place
     assert champion(place).bento == first.bento and champion(place).epoch == fresh.epoch + 1
 
 
+def test_what_was_rolled_back_is_no_spare(place: Place) -> None:
+    rollout.advance(place, CASE, challenger(place), ("Nothing is surely worse.",))
+    rollout.advance(place, CASE, challenger(place), ("Nothing is surely worse.",))
+    table = wanted(place, "small", CASE.rollout)
+    assert table is not None and table.spare is not None
+    steer.rollback(place, "small", "Ada", "it was bad")
+    table = wanted(place, "small", CASE.rollout)
+    assert table is not None and table.spare is None
+
+
+def test_that_a_word_is_missing_is_said_once(
+    place: Place, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(rollout, "_approved", lambda *_: False)
+    said = stats(told(champion(place), counts(5000)), told(challenger(place), Counts(), counts(500)))
+    judge = judging(place, said)
+    judge.once()
+    said.releases[0].live = counts(5600)
+    for _ in range(3):
+        judge.once()
+    assert [one.getMessage().partition(" could go on")[2] != "" for one in caplog.records] == [True]
+
+
+def test_a_new_champion_is_watched_while_there_is_a_challenger_too(place: Place) -> None:
+    first, now = champion(place), challenger(place)
+    rollout.advance(place, CASE, now, ("Nothing is surely worse.",))
+    rollout.advance(place, CASE, challenger(place), ("Nothing is surely worse.",))
+    fresh = champion(place)
+    before = place.catalog.get(place.catalog.get(first.bento).candidate)  # type: ignore[attr-defined]
+    steer.promote(place, before.id, "Ada", "to compare", "shadow")
+    beside = told(challenger(place), Counts(), counts(10))
+    well = judging(place, stats(told(first, counts(9000)), told(fresh, counts(2000)), beside)).once()
+    shown = last_ruling(place.settings.run)
+    assert well is not None and shown is not None and shown["release"] == challenger(place).id
+    judging(place, stats(told(first, counts(9000)), told(fresh, counts(2000, errors=200)), beside)).once()
+    assert champion(place).bento == first.bento and champion(place).epoch > fresh.epoch
+
+
 def test_fewer_clicks_by_segments_of_receipts(place: Place) -> None:
     rollout.advance(place, CASE, challenger(place), ("Nothing is surely worse.",))
     now = challenger(place)
     said = stats(
-        told(champion(place), counts(5000), segment="a"), told(now, counts(3000), segment="b"),
+        told(champion(place), counts(5000), segment=named(NOW - 90, "a")),
+        told(now, counts(3000), segment=named(NOW - 500, "b")),
     )  # fmt: skip
-    totals = totals_of({"totals": {"a": {"impressions": 0, "clicks": 0}}})
+    totals = totals_of({"totals": {named(NOW - 90, "a"): {"impressions": 0, "clicks": 0}}})
     judge = judging(place, said, clicks=lambda: totals)
     judge.once()
     said.releases[0].live = counts(9000)
-    totals = {"a": (90_000, 3_600), "b": (30_000, 700)}
+    totals = {named(NOW - 90, "a"): (90_000, 3_600), named(NOW - 500, "b"): (30_000, 700)}
     ruling = judge.once()
     assert ruling is not None and ruling.course == "take back" and "clicked" in ruling.sentences[0]
     assert place.catalog.challenger("small") is None
+
+
+@pytest.mark.parametrize("delay", [10.0, 30.0, 120.0])
+def test_who_is_as_good_is_not_taken_back_for_clicks_that_come_late(delay: float) -> None:
+    """A thousand answers a second, 5 % of them the challenger's; each is clicked by one in twenty, some time later."""
+    falsely = sum(too_few_clicks(seed, delay) for seed in range(20))
+    assert falsely == 0, "twenty tests at alpha = 0.01 have not even one false alarm to expect"
+
+
+def too_few_clicks(seed: int, delay: float) -> bool:
+    """Say whether two minutes of a stage find fewer clicks on a challenger that is exactly as good."""
+    rng = np.random.default_rng(seed)
+
+    def flow(rate: float, begin: float) -> tuple[np.ndarray, np.ndarray, list[str]]:
+        shown = np.sort(rng.uniform(begin, 120, rng.poisson(rate * (120 - begin))))
+        clicked = np.where(rng.random(len(shown)) < 0.05, shown + rng.exponential(delay, len(shown)), np.inf)
+        firsts = shown[::4096]
+        return shown, clicked, [named(NOW + first, str(begin)) for first in firsts for _ in range(4096)]
+
+    arms = {"champion": flow(1000, -300), "canary": flow(50, 0)}
+    totals: dict[str, tuple[int, int]] = {}
+    judge = Judging(
+        place=None, case=CASE, stats=lambda: None, clicks=lambda: totals, trouble=lambda release: None,
+        answers=lambda: None,
+    )  # type: ignore[arg-type]  # fmt: skip
+    for now in range(0, 121, 5):
+        both = []
+        for stage, (shown, clicked, segments) in arms.items():
+            held: dict[str, int] = {}
+            for first in range(0, int(np.searchsorted(shown, now)), 4096):
+                within = slice(first, min(first + 4096, int(np.searchsorted(shown, now))))
+                held[segments[first]] = within.stop - within.start
+                totals[segments[first]] = (held[segments[first]], int((clicked[within] <= now).sum()))
+            live = counts(sum(held.values()))
+            both.append(
+                Told(release=stage, bento="", epoch=1, stage=stage, since=NOW, live=live, segments=held)
+            )
+        counted = judge._counted(stats(*both), both[1], both[0])
+        if fewer_clicks(counted.challenger, counted.champion, 0.01):
+            return True
+    assert counted.champion.shown > 50_000 and counted.champion.clicks, "both are compared"
+    return False
+
+
+def named(moment: float, suffix: str) -> str:
+    return f"{datetime.fromtimestamp(moment, UTC):%Y%m%dT%H%M%S}-{suffix}"
 
 
 def test_a_ruling_that_comes_late_changes_nothing(place: Place) -> None:

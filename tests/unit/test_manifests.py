@@ -88,6 +88,21 @@ def test_the_release_table_is_said_as_on_one_machine(tmp_path: Path) -> None:
     assert replicas == {name_of(FIRST.tag): 2, name_of(NEW.tag): 1}
 
 
+def test_services_see_the_rules_of_the_home_and_the_follower_deletes_what_is_left() -> None:
+    made = rendered(STAGES["canary"], SCALE, "services")
+    for one in made:
+        assert one["metadata"]["labels"]["app.kubernetes.io/component"] == "release"
+        if one["kind"] == "Deployment":
+            mounts = one["spec"]["template"]["spec"]["containers"][0]["volumeMounts"]
+            hidden = [mount for mount in mounts if mount["mountPath"] == "/var/lib/counterfoil/run"]
+            assert not hidden, "rules.json lies in that folder of the home"
+    assert not any("app.kubernetes.io/component" in one["metadata"].get("labels", {}) for one in static())
+    [role] = [one for one in static() if one["kind"] == "Role"]
+    assert all("delete" in rule["verbs"] for rule in role["rules"])
+    follow = (FOLDER / "follow.sh").read_text()
+    assert "--prune" in follow and "app.kubernetes.io/component=release" in follow
+
+
 def test_parts_are_the_whole_and_the_text_is_read_back() -> None:
     whole = rendered(STAGES["with a spare"], SCALE)
     parts = [

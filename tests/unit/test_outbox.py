@@ -108,3 +108,18 @@ def test_an_address_that_is_none_is_no_end_of_the_others(catalog: Catalog, hooks
     record(catalog, release(1, "champion"))
     box = Outbox(catalog=catalog, places=("http://[", hooks[0].url))
     assert box.deliver() == 0 and len(hooks[0].taken) == 1
+
+
+def test_one_that_is_down_for_long_holds_up_nobody_else(catalog: Catalog) -> None:
+    """More releases than are looked at in one pass."""
+    for epoch in range(1, 131):
+        record(catalog, release(epoch, "champion"))
+    got: list[str] = []
+
+    def send(url: str, body: bytes, key: str) -> str | None:
+        return "no" if "down" in url else got.append(key)
+
+    box = Outbox(catalog=catalog, places=("http://down", "http://up"), send=send)
+    for _ in range(10):
+        box.deliver()
+    assert len(got) == len(set(got)) == 130

@@ -139,6 +139,29 @@ def test_a_key_said_twice_does_it_once(place: Place) -> None:
     assert place.catalog.epoch("small") == 3
 
 
+def test_a_key_stands_for_one_verb_and_one_subject(place: Place) -> None:
+    steer.promote(place, loser(place).id, "Ada", "once", "shadow", key="monday")
+    with pytest.raises(ConflictError, match="stands for a promote already"):
+        steer.withdraw(place, "small", "Ada", "once", key="monday")
+    with pytest.raises(ConflictError, match="stands for a promote"):
+        steer.promote(place, "candidate-0000000000000000", "Ada", "another", key="monday")
+    steer.withdraw(place, "small", "Ada", "once")
+    late = steer.promote(place, loser(place).id, "Ada", "once", "shadow", key="monday")
+    assert late["again"] and late["overtaken"], "it was taken back meanwhile, which is said"
+
+
+def test_a_key_holds_where_the_gate_asks_for_people(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate = Gate(primary="ndcg@10", margin=0.002, min_units=50, noise_seeds=(1,), approvals=2)
+    use(monkeypatch, small_case(rollout=STEPS, gate=gate))
+    first = steer.promote(place, loser(place).id, "Ada", "once", "shadow", key="monday")
+    again = steer.promote(place, loser(place).id, "Ada", "once", "shadow", key="monday")
+    assert again["again"] and again["decision"] == first["decision"] and again["waits_for"] == 1
+    done = steer.approve(place, first["decision"], "Grace")
+    again = steer.promote(place, loser(place).id, "Ada", "once", "shadow", key="monday")
+    assert again["release"] == done["release"] and again["waits_for"] == 0
+    assert place.catalog.epoch("small") == 2
+
+
 def test_two_people_have_to_agree_whichever_way_leads_to_everybody(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:

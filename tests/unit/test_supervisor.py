@@ -5,7 +5,7 @@ passes. Who supervises dies before or after the Nth effect for every N.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -363,3 +363,65 @@ def test_what_cannot_be_started_is_no_end_of_the_rest(tmp_path: Path) -> None:
         sim.turn()
     assert set(sim.seen) == {FIRST.tag}
     assert "no memory" in (sim.run / TROUBLE).read_text()
+
+
+def test_a_bento_that_failed_once_begins_anew_with_its_next_release(tmp_path: Path) -> None:
+    """Its trouble goes with the release; and while a release is ready nothing is known against it."""
+    sim = sim_of(tmp_path, broken=frozenset([NEW.tag]))
+    keeper = live(sim, STAGES["canary"], 100)
+    trouble = keeper.services.failed(CANARY)
+    assert trouble is not None and trouble.times > 4
+    for _ in range(20):
+        keeper.keep(STAGES["taken back"])
+        sim.turn()
+    assert keeper.services.failed(CANARY) is None and not keeper.services.trouble
+    sim.broken = frozenset()
+    again = release(6, "b", "canary", 0.1)
+    mended = Wanted(use_case="shop", epoch=6, champion=FIRST, challenger=again)
+    pointers_of = {one.id: one for one in (FIRST, again)}
+    keeper.release = lambda name: pointers_of[name]
+    for _ in range(30):
+        keeper.keep(mended)
+        sim.turn()
+        told = keeper.services.failed(again)
+        assert told is None or told.times == 1
+    assert sim.taken is not None and sim.taken.challenger is not None
+    assert keeper.services.failed(again) is None, "it is ready, though not for a minute yet"
+
+
+def test_a_spare_that_answers_still_and_comes_back_elsewhere_is_found_there(tmp_path: Path) -> None:
+    sim = sim_of(tmp_path, broken=frozenset([NEW.tag]))
+    sim.invariant = lambda: None  # type: ignore[method-assign]
+    keeper = keeper_of(sim)
+    keeper.keep(STAGES["with a spare"])
+    old = sim.processes[name_of(FIRST.tag)].running.url
+    held = int(old.rpartition(":")[2])  # somebody else has its port by now
+    keeper.world = keeper.services.world = replace(
+        keeper.world,
+        free_port=lambda first, taken: next(p for p in range(first, 65536) if p not in {*taken, held}),
+    )
+    sim.kill(name_of(FIRST.tag))
+    for _ in range(40):
+        keeper.keep(STAGES["with a spare"])
+        sim.turn()
+    Sim.invariant(sim)
+    assert sim.taken is not None and sim.taken.champion.release == FIRST.id and sim.taken.champion.url != old
+
+
+def test_one_that_was_wanted_again_while_it_ended_is_drained_the_next_time(tmp_path: Path) -> None:
+    sim = sim_of(tmp_path)
+    keeper = live(sim, STAGES["canary"])
+    while not keeper.dismissed:
+        keeper.keep(STAGES["taken back"])
+        sim.turn()
+    again = Wanted(use_case="shop", epoch=6, champion=FIRST, challenger=release(6, "b", "canary", 0.1))
+    for _ in range(80):
+        keeper.keep(again)
+        sim.turn()
+    killed: list[str] = []
+    keeper.world = replace(keeper.world, kill=lambda name: bool(killed.append(name)))
+    last = Wanted(use_case="shop", epoch=7, champion=FIRST)
+    for _ in range(40):
+        keeper.keep(last)
+        sim.turn()
+    assert not killed and name_of(NEW.tag) not in sim.processes
