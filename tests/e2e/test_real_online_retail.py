@@ -116,6 +116,7 @@ def first_turn(until: Path, since: Path) -> November:
     """Land, turn the loop as of November, serve who won, and ask it."""
     from counterfoil.importers import open_source
     from counterfoil.landing import land
+    from flows import machine
     from flows.place import open_place
     from flows.verify import verify
 
@@ -123,7 +124,8 @@ def first_turn(until: Path, since: Path) -> November:
     landed = land(open_source("uci-online-retail", until), place.settings)
     turned, outcomes = turn(place, case, NOVEMBER)
     with served(place, turned) as url:
-        ready = httpx.get(f"{url}/readyz", timeout=30).json()
+        service = machine.status(place)["service"]["url"]  # the door says only that it is ready
+        ready = httpx.get(f"{service}/readyz", timeout=30).json()
         asked = ask(url, NOVEMBER)
     _, again = turn(place, case, NOVEMBER)
     return November(
@@ -359,7 +361,7 @@ def test_the_answer_says_why_and_by_whom(november: November) -> None:
     scores = [item["score"] for item in answer["items"]]
     assert scores == sorted(scores, reverse=True)
     reasons = [reason for item in answer["items"] for reason in item["reasons"]]
-    assert sum(reason.startswith("you bought this") for reason in reasons) >= 8
+    assert sum(reason.startswith(("you bought this", "you buy this every")) for reason in reasons) >= 8
 
 
 def test_the_stub_holds_what_was_said_and_no_name(november: November) -> None:
