@@ -5,9 +5,7 @@ Plain ASGI: it stands before BentoML's routes too. Where there is no token (nobo
 
 from pathlib import Path
 
-import orjson
-
-from bentos.guard import Application, Receive, Scope, Send
+from bentos.guard import Application, Receive, Refusal, Scope, Send, refuse
 from bentos.inner import FILE, HEALTH, TOKEN, allowed, read_token
 from counterfoil import settings
 from counterfoil.errors import ConfigError
@@ -29,9 +27,10 @@ class Door:
         try:
             token = self._wanted()
         except ConfigError as fault:
-            return await _refuse(503, "token", str(fault), send)
+            return await refuse(Refusal(503, "token", str(fault)), send, closing=False)
         if token and not allowed(_given(scope), token):
-            return await _refuse(401, "token", f"{TOKEN} is missing or wrong; ask through the gateway", send)
+            refusal = Refusal(401, "token", f"{TOKEN} is missing or wrong; ask through the gateway")
+            return await refuse(refusal, send, closing=False)
         return await self.app(scope, receive, send)
 
     def _wanted(self) -> str:
@@ -48,10 +47,3 @@ def _given(scope: Scope) -> str | None:
         if name == _TOKEN:
             return str(value.decode("latin-1"))
     return None
-
-
-async def _refuse(status: int, kind: str, message: str, send: Send) -> None:
-    content = orjson.dumps({"error": {"kind": kind, "message": message, "fields": []}})
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(content)).encode())]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": content})

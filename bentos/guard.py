@@ -4,7 +4,7 @@ Only JSON, uncompressed, at most 1 MB, at most 32 levels deep, within ten second
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -52,7 +52,7 @@ class Guard:
         try:
             body = await _body(scope, receive, self.body_seconds, flat=self.flat)
         except Refusal as refusal:
-            return await _refuse(refusal, send)
+            return await refuse(refusal, send)
         return await self.app(scope, _replay(body, receive), send)
 
 
@@ -136,12 +136,16 @@ def _replay(body: bytes, receive: Receive) -> Receive:
     return replay
 
 
-async def _refuse(refusal: Refusal, send: Send) -> None:
-    content = orjson.dumps({"error": {"kind": refusal.kind, "message": refusal.message, "fields": []}})
-    headers = [
-        (b"content-type", b"application/json"),
-        (b"content-length", str(len(content)).encode()),
-        (b"connection", b"close"),  # the rest of a refused body is not read
-    ]
+def error_body(kind: str, message: str, fields: Sequence[dict[str, str]] = ()) -> bytes:
+    """Return an error in the one shape that errors have here."""
+    return orjson.dumps({"error": {"kind": kind, "message": message, "fields": list(fields)}})
+
+
+async def refuse(refusal: Refusal, send: Send, *, closing: bool = True) -> None:
+    """Answer a request that is turned away; the rest of a refused body is not read, so the connection ends with it."""
+    content = error_body(refusal.kind, refusal.message)
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(content)).encode())]
+    if closing:
+        headers.append((b"connection", b"close"))
     await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
     await send({"type": "http.response.body", "body": content})

@@ -1,6 +1,6 @@
 """The service's contract as OpenAPI 3.1, made of the very models that check the requests."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -73,12 +73,27 @@ class FaultBody(Said):
     error: Fault
 
 
-def document(bodies: Mapping[str, tuple[type[BaseModel], str]]) -> dict[str, Any]:
-    """Return the document for routes by path, each with the model of its body and a sentence."""
-    models = [model for model, _ in bodies.values()]
+def schemas(models: Iterable[type[BaseModel]]) -> dict[str, Any]:
+    """Return the schemas by name: of these models of bodies, of an answer and of a fault."""
     inputs = [(model, "validation") for model in models]
     outputs = [(model, "serialization") for model in (AnswerBody, FaultBody)]
-    _, schemas = models_json_schema([*inputs, *outputs], ref_template=REF)  # type: ignore[list-item]
+    _, found = models_json_schema([*inputs, *outputs], ref_template=REF)  # type: ignore[list-item]
+    named: dict[str, Any] = found["$defs"]
+    return named
+
+
+def content_of(model: type[BaseModel]) -> dict[str, Any]:
+    """Return the content of a body or a reply that is JSON of this model."""
+    return {"application/json": {"schema": {"$ref": REF.format(model=model.__name__)}}}
+
+
+def faults(statuses: Iterable[str], says: Mapping[str, str]) -> dict[str, Any]:
+    """Return the replies of these statuses, each an error in its one shape."""
+    return {status: {"description": says[status], "content": content_of(FaultBody)} for status in statuses}
+
+
+def document(bodies: Mapping[str, tuple[type[BaseModel], str]]) -> dict[str, Any]:
+    """Return the document for routes by path, each with the model of its body and a sentence."""
     return {
         "openapi": "3.1.0",
         "info": {"title": "Counterfoil: answers", "version": VERSION},
@@ -94,13 +109,13 @@ def document(bodies: Mapping[str, tuple[type[BaseModel], str]]) -> dict[str, Any
                     "security": [{"token": []}],
                     "responses": {
                         "200": {"description": "counts", "content": {"text/plain": TEXT}},
-                        **_refused("400", "401", "408", "413", "415", "503"),
+                        **faults(("400", "401", "408", "413", "415", "503"), REFUSALS),
                     },
                 }
             },
         },
         "components": {
-            "schemas": schemas["$defs"],
+            "schemas": schemas(model for model, _ in bodies.values()),
             "securitySchemes": {"token": {"type": "apiKey", "in": "header", "name": TOKEN}},
         },
     }
@@ -116,14 +131,14 @@ def _asking(model: type[BaseModel], says: str) -> dict[str, Any]:
         "summary": says,
         "security": [{"token": []}],
         "parameters": [{"name": name, "in": "header", "required": False, **TEXT} for name in wanted],
-        "requestBody": {"required": True, "content": _json(model.__name__)},
+        "requestBody": {"required": True, "content": content_of(model)},
         "responses": {
             "200": {
                 "description": "an answer, recorded",
                 "headers": dict.fromkeys(told, TEXT),
-                "content": _json(AnswerBody.__name__),
+                "content": content_of(AnswerBody),
             },
-            **_refused(*errors, says=errors),
+            **faults(errors, errors),
         },
     }
 
@@ -135,16 +150,6 @@ def _telling(says: str, schema: dict[str, Any] | None, *, locked: bool = False) 
         **({"security": [{"token": []}]} if locked else {}),
         "responses": {
             "200": {"description": says, **content},
-            **_refused("400", *(["401"] if locked else []), "408", "413", "415", "503"),
+            **faults(("400", *(["401"] if locked else []), "408", "413", "415", "503"), REFUSALS),
         },
     }
-
-
-def _refused(*statuses: str, says: Mapping[str, str] = REFUSALS) -> dict[str, Any]:
-    return {
-        status: {"description": says[status], "content": _json(FaultBody.__name__)} for status in statuses
-    }
-
-
-def _json(name: str) -> dict[str, Any]:
-    return {"application/json": {"schema": {"$ref": REF.format(model=name)}}}

@@ -20,6 +20,7 @@ from starlette.responses import Response
 
 from bentos import inner
 from bentos.caller import CHAMPION, Caller
+from bentos.guard import error_body
 from bentos.metrics import Meter
 from bentos.release import Pointer, Released
 from counterfoil.errors import InputError, UnavailableError, UnknownError
@@ -218,6 +219,6 @@ def response_body(receipt: Receipt, titles: tuple[str, ...]) -> bytes:
 
 def failure(status: int, kind: str, message: str, fields: list[dict[str, str]] | None = None) -> Response:
     """Return an error in the one shape that errors have here."""
-    content = orjson.dumps({"error": {"kind": kind, "message": message, "fields": fields or []}})
+    content = error_body(kind, message, fields or ())
     headers = {"Retry-After": "1"} if status == 503 else None
     return Response(content, status, headers, "application/json")

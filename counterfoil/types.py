@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal, Protocol
 from counterfoil import canonical
 
 ASIDE: dict[str, bool] = {"aside": True}
+NOBODY = "nobody"  # whom a receipt names that was asked for nobody in particular
 
 EventKind = Literal[
     "view", "search", "impression", "click", "favourite", "cart", "purchase", "rating", "message", "treatment"

@@ -1,12 +1,11 @@
 """Answers that no model made: copied by the gateway from an earlier answer, and held against the receipt of that one."""
 
+from bentos.gateway.last_good import MARK
 from counterfoil.errors import CounterfoilError
 from counterfoil.receipts import Receipts
 from counterfoil.types import Receipt
 from flows.draw import Replayed
 from flows.sameness import SAME
-
-MARK = "last_good"  # the feature under which a receipt names what it was copied from
 
 
 def is_copied(stub: Receipt) -> bool:

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
+from bentos.gateway.stats import quantile_of
 from counterfoil.types import Rollout, Stage
 
 PRIOR = 0.5  # of the mixture, both sides: Jeffreys'
@@ -280,12 +281,7 @@ def _doubts(rollout: Rollout, challenger: Arm, champion: Arm, bounds_ms: Sequenc
 
 
 def _quantile(latency: Mapping[int, int], quantile: float, bounds_ms: Sequence[float]) -> float:
-    wanted, below = quantile * sum(latency.values()), 0
-    for place in sorted(latency):
-        below += latency[place]
-        if below >= wanted:
-            return bounds_ms[min(place, len(bounds_ms) - 1)]
-    return 0.0
+    return quantile_of(latency, quantile, bounds_ms) or 0.0
 
 
 def _passed(rollout: Rollout, seconds: float, counted: Counted, bounds_ms: Sequence[float]) -> str:

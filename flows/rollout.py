@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from counterfoil import canonical
 from counterfoil.errors import ConflictError
-from counterfoil.types import Bento, Candidate, Decision, Evaluation, Release, Rollout, Stage, UseCase
+from counterfoil.types import Bento, Candidate, Decision, Release, Rollout, Stage, UseCase
 from flows import champion as champions
 from flows import steer
 from flows.place import Place, code_version
@@ -29,7 +29,7 @@ def advance(place: Place, case: UseCase, challenger: Release, sentences: tuple[s
     None where its gate waits for people whose word nobody of them gave before.
     """
     assert case.rollout is not None
-    before = _decision(place, challenger)
+    before = steer.noun_of(place, challenger.decision, Decision)
     if not _approved(place, case, challenger):
         return None
     stage, share = following(case.rollout, challenger)
@@ -46,7 +46,7 @@ def advance(place: Place, case: UseCase, challenger: Release, sentences: tuple[s
 
 def take_back(place: Place, case: UseCase, challenger: Release, sentences: tuple[str, ...]) -> Release:
     """Take a challenger back, and keep its bento and its model from being released by the next turn."""
-    before = _decision(place, challenger)
+    before = steer.noun_of(place, challenger.decision, Decision)
     said = f"{MONITOR} takes {challenger.tag} back from {challenger.stage} at {challenger.share:.2%}."
     decision = replace(
         before, verb="reject", winner=None, sentences=_said(said, sentences), approved_by=MONITOR,
@@ -59,10 +59,12 @@ def roll_back(
     place: Place, case: UseCase, champion: Release, to: Release, sentences: tuple[str, ...]
 ) -> Release:
     """Let the champion before serve again; the one that is left is kept from being released by the next turn."""
-    before, left = _decision(place, to), _bento(place, champion)
+    before, left = steer.noun_of(place, to.decision, Decision), steer.noun_of(place, champion.bento, Bento)
     beaten = champions.to_beat(place, case.name, {before.winner or ""})
     said = f"{MONITOR} rolls back from {champion.id} to {to.id}."
-    evaluation = _evaluation(place, _candidate(place, _bento(place, to)))
+    evaluation = steer.measured(
+        place, steer.noun_of(place, steer.noun_of(place, to.bento, Bento).candidate, Candidate)
+    )
     decision = replace(
         before, champion=beaten, evaluations=(evaluation.id,), comparisons=(), sentences=_said(said, sentences),
         approved_by=MONITOR, stage="champion", share=1.0, code_version=code_version(),
@@ -86,9 +88,9 @@ def _switch(
     active = (place.catalog.champion(case.name), place.catalog.challenger(case.name))
     if judged.id not in {one.id for one in active if one is not None}:
         raise ConflictError(f"{judged.id} does not answer any more, so nothing is done about it")
-    bento = _bento(place, of)
-    candidate = _candidate(place, bento)
-    evaluation = _evaluation(place, candidate)
+    bento = steer.noun_of(place, of.bento, Bento)
+    candidate = steer.noun_of(place, bento.candidate, Candidate)
+    evaluation = steer.measured(place, candidate)
     behind = steer.behind(place, evaluation, candidate, decision.champion, bento)
     others = [place.catalog.get(name) for name in decision.evaluations if name != evaluation.id]
     keeps = None
@@ -105,7 +107,7 @@ def _approved(place: Place, case: UseCase, challenger: Release) -> bool:
         return True
     releases = [place.catalog.get(row["id"]) for row in place.catalog.releases(case.name)]
     decisions = [
-        _decision(place, one)
+        steer.noun_of(place, one.decision, Decision)
         for one in releases
         if isinstance(one, Release) and one.bento == challenger.bento and one.stage != "retired"
     ]
@@ -114,25 +116,3 @@ def _approved(place: Place, case: UseCase, challenger: Release) -> bool:
 
 def _said(first: str, sentences: tuple[str, ...]) -> tuple[str, ...]:
     return (f"{canonical.utc_text(datetime.now(UTC))}: {first}", *sentences)
-
-
-def _decision(place: Place, release: Release) -> Decision:
-    found = place.catalog.get(release.decision)
-    assert isinstance(found, Decision)
-    return found
-
-
-def _bento(place: Place, release: Release) -> Bento:
-    found = place.catalog.get(release.bento)
-    assert isinstance(found, Bento)
-    return found
-
-
-def _candidate(place: Place, bento: Bento) -> Candidate:
-    found = place.catalog.get(bento.candidate)
-    assert isinstance(found, Candidate)
-    return found
-
-
-def _evaluation(place: Place, candidate: Candidate) -> Evaluation:
-    return steer.measured(place, candidate)

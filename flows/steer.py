@@ -3,7 +3,7 @@
 import getpass
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from counterfoil import canonical, terminal
 from counterfoil.catalog.erased import erased
@@ -27,6 +27,8 @@ from flows.quarantine import hold, require_free
 from flows.running import only_run
 from flows.steps import Steps, recorder, steps
 from flows.use_cases import use_case
+
+NounType = TypeVar("NounType", bound=Noun)
 
 STAGES = {
     "champion": "serves",
@@ -56,7 +58,7 @@ def approve(
     `case` is its use case, where it is none of those that are registered. InputError when the decision promotes nobody,
     ConflictError when the same person approved it before.
     """
-    decision = _of(place, decision_id, Decision)
+    decision = noun_of(place, decision_id, Decision)
     if decision.verb != "promote":
         raise InputError(
             f"{decision.id} says {decision.verb}, so there is nothing to approve; `counterfoil promote CANDIDATE` goes against it"
@@ -92,7 +94,7 @@ def promote(
     again = _first(place, key, "promote", candidate_id)
     if again is not None:
         return again
-    candidate = _of(place, candidate_id, Candidate)
+    candidate = noun_of(place, candidate_id, Candidate)
     case = use_case(candidate.use_case)
     _require_stage(stage, share)
     with only_run(place, case.name):
@@ -147,18 +149,18 @@ def _rolled_back(
     if serving is None:
         raise UnknownError(f"nothing serves for {case.name}, so there is nothing to roll back")
     earlier = _earlier(place, serving, to)
-    bento = _of(place, earlier.bento, Bento)
+    bento = noun_of(place, earlier.bento, Bento)
     if not verbs.packaged(place, bento):
         raise InputError(
             f"{bento.tag} is not on this machine any more; `counterfoil promote {bento.candidate}` packages it anew"
         )
-    candidate = _of(place, bento.candidate, Candidate)
+    candidate = noun_of(place, bento.candidate, Candidate)
     said = f"{by} rolls back from {serving.id} to {earlier.id}: {_reason(reason)}"
     evaluation = measured(place, candidate)
     decision, nouns = _decide(
         place, case, evaluation, candidate, bento, by, (said, _figure(case, evaluation)), "champion"
     )
-    kept = keep(_of(place, serving.bento, Bento), candidate, f"rolled back by {by}: {reason}", by)
+    kept = keep(noun_of(place, serving.bento, Bento), candidate, f"rolled back by {by}: {reason}", by)
     decision, release = switch(place, case, decision, nouns, bento, after=after, keeps=kept, key=key)
     return _steered(place, case, decision, release, quarantine=kept.id)
 
@@ -186,8 +188,8 @@ def _withdrawn(
         raise UnknownError(
             f"{case.name} has no challenger, so there is none to take back; `counterfoil rollback` is for the champion"
         )
-    bento = _of(place, challenger.bento, Bento)
-    candidate = _of(place, bento.candidate, Candidate)
+    bento = noun_of(place, challenger.bento, Bento)
+    candidate = noun_of(place, bento.candidate, Candidate)
     evaluation = measured(place, candidate)
     champion = champions.serving(place, case.name)
     now = datetime.now(UTC)
@@ -232,9 +234,9 @@ def behind(
     place: Place, evaluation: Evaluation, candidate: Candidate, champion: str | None, bento: Bento | None
 ) -> tuple[Noun, ...]:
     """Return the nouns that a decision about a candidate rests on."""
-    found: list[Noun] = [_of(place, evaluation.dataset, Dataset), evaluation, candidate]
+    found: list[Noun] = [noun_of(place, evaluation.dataset, Dataset), evaluation, candidate]
     if champion is not None and champion != candidate.id:
-        found.append(_of(place, champion, Candidate))
+        found.append(noun_of(place, champion, Candidate))
     return (*found, *([] if bento is None else [bento]))
 
 
@@ -261,7 +263,7 @@ def _require_news(
     if champions.serving(place, case.name) == candidate.id and same:
         raise InputError(f"{candidate.id} serves already")
     challenger = place.catalog.challenger(case.name)
-    if challenger is None or _of(place, challenger.bento, Bento).candidate != candidate.id:
+    if challenger is None or noun_of(place, challenger.bento, Bento).candidate != candidate.id:
         return
     if stage == challenger.stage and share in (None, challenger.share):
         raise InputError(f"{candidate.id} is the {stage} already, with {challenger.share:.2%} of the people")
@@ -270,7 +272,7 @@ def _require_news(
 def _packaged(place: Place, evaluation: Evaluation, candidate: Candidate) -> Bento | None:
     """Return the challenger's bento, or None where one is to be packaged."""
     challenger = place.catalog.challenger(candidate.use_case)
-    bento = None if challenger is None else _of(place, challenger.bento, Bento)
+    bento = None if challenger is None else noun_of(place, challenger.bento, Bento)
     return bento if bento is not None and bento.candidate == candidate.id else None
 
 
@@ -307,7 +309,7 @@ def _first(place: Place, key: str | None, verb: str, subject: str) -> dict[str, 
     nouns = [place.catalog.get(name) for name in ids]
     release = next((noun for noun in nouns if isinstance(noun, Release)), None)
     decided = next((noun.id for noun in nouns if isinstance(noun, Decision)), None)
-    decision = _of(place, (decided if release is None else release.decision) or "", Decision)
+    decision = noun_of(place, (decided if release is None else release.decision) or "", Decision)
     kept = next((noun.id for noun in nouns if isinstance(noun, Quarantine)), None)
     by_hand = "promote" if kept is None else "rollback"
     did = "withdraw" if decision.stage == "retired" else by_hand
@@ -318,7 +320,7 @@ def _first(place: Place, key: str | None, verb: str, subject: str) -> dict[str, 
     case = use_case(decision.use_case)
     more: dict[str, Any] = {} if kept is None else {"quarantine": kept}
     if release is None:  # the gate asked for people; the last one's word may have released it since
-        release = next((_of(place, name, Release) for name in _releases_of(place, decision)), None)
+        release = next((noun_of(place, name, Release) for name in _releases_of(place, decision)), None)
         more["waits_for"] = champions.waits_for(place, case, decision)
     return _steered(place, case, decision, release, again=True, **more)
 
@@ -340,7 +342,7 @@ def _release(
     place: Place, case: UseCase, taken: Steps, decision: Decision, key: str | None = None
 ) -> Release:
     bento = _packaged_by(place, decision) or taken.package(
-        case, _of(place, decision.dataset, Dataset), decision
+        case, noun_of(place, decision.dataset, Dataset), decision
     )
     release: Release = taken.release(case, decision, bento, asked=_asked(key))
     return release
@@ -348,7 +350,7 @@ def _release(
 
 def _packaged_by(place: Place, decision: Decision) -> Bento | None:
     """Return the challenger's bento where the decision is about it: a stage more, and no package."""
-    winner = _of(place, decision.winner or "", Candidate)
+    winner = noun_of(place, decision.winner or "", Candidate)
     return _packaged(place, measured(place, winner), winner)
 
 
@@ -374,9 +376,9 @@ def measured(place: Place, candidate: Candidate) -> Evaluation:
 
 def _earlier(place: Place, serving: Release, to: str | None) -> Release:
     if to is not None:
-        return _of(place, to, Release)
+        return noun_of(place, to, Release)
     for row in place.catalog.releases(serving.use_case):
-        release = _of(place, row["id"], Release)
+        release = noun_of(place, row["id"], Release)
         served = release.stage == "champion" and release.epoch < serving.epoch
         if served and release.bento != serving.bento and may_serve(place, release):
             return release
@@ -387,7 +389,7 @@ def _earlier(place: Place, serving: Release, to: str | None) -> Release:
 
 def may_serve(place: Place, release: Release) -> bool:
     """Say whether an earlier release may come back: not what was rolled back itself, nor who learned from somebody forgotten."""
-    bento = _of(place, release.bento, Bento)
+    bento = noun_of(place, release.bento, Bento)
     return hold(place, bento) is None and erased(place.catalog).learned(bento.candidate) is None
 
 
@@ -403,8 +405,9 @@ def _reason(reason: str) -> str:
     return text
 
 
-def _of(place: Place, noun_id: str, cls: type[Any]) -> Any:
-    noun: Noun = place.catalog.get(noun_id)
+def noun_of(place: Place, noun_id: str, cls: type[NounType]) -> NounType:
+    """Return a noun of the catalog that is of this kind. InputError when it is of another, UnknownError when there is none."""
+    noun = place.catalog.get(noun_id)
     if not isinstance(noun, cls):
         raise InputError(f"{noun_id} is a {noun.kind}, not a {cls.kind}; list them with `counterfoil models`")
     return noun

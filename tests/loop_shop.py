@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from counterfoil.contracts import EVENT, ITEM, PERSON
 from counterfoil.settings import Settings
-from counterfoil.types import FeatureSpec, Gate, UseCase
+from counterfoil.types import FeatureSpec, Gate, Release, UseCase
 from flows.place import Place
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
@@ -129,3 +129,17 @@ def _purchase(person: int, item: int, time: datetime, line: int, dearer: float) 
         "quantity": 1.0,
         "price": dearer * (1.0 + item / 4),
     }
+
+
+def champion_of(place: Place, name: str = "small") -> Release:
+    """Return who serves; there is somebody."""
+    found = place.catalog.champion(name)
+    assert found is not None
+    return found
+
+
+def challenger_of(place: Place, name: str = "small") -> Release:
+    """Return who is in shadow, or a canary; there is somebody."""
+    found = place.catalog.challenger(name)
+    assert found is not None
+    return found

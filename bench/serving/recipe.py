@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from counterfoil import canonical
 from counterfoil.catalog import Made
-from counterfoil.types import Attempt, Candidate, Dataset, FamilyConfig, FeatureSpec, Gate, UseCase
+from counterfoil.types import Attempt, Dataset, FamilyConfig, FeatureSpec, Gate, UseCase
 from flows import verbs
 from flows.cost import measured
-from flows.place import Place, code_version
+from flows.place import Place
 from flows.pure import emptied
+from flows.verbs.learning import kept
 from models.families.popularity import PopularityConfig
 from models.families.sasrec import SasRecConfig
 from models.families.twostage import TwoStageConfig
@@ -66,21 +66,7 @@ def fit(
         two_stages(place.opened(dataset.address, dataset.sha256), config, seed, place.settings.threads).save(
             folder
         )
-    stored = place.store.put(folder)
-    candidate = Candidate(
-        use_case=use_case,
-        family=config.family,
-        config=canonical.plain(config),
-        seed=seed,
-        dataset=dataset.id,
-        address=stored.address,
-        sha256=stored.sha256,
-        code_version=code_version(),
-        fit_seconds=cost.seconds,
-        peak_bytes=cost.peak_bytes,
-        artefact_bytes=stored.bytes,
-    )
-    return Made(nouns=(candidate,), stored=(stored,))
+    return kept(place, use_case, dataset, config, seed, folder, cost)
 
 
 def two_stages(dataset: Path, config: TwoStageConfig, seed: int, threads: int) -> Any:

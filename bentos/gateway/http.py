@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from bentos.guard import Refusal
+from bentos.guard import Refusal, error_body
 
 Header = tuple[bytes, bytes]
 STATUS = {status.value: b"HTTP/1.1 %d %b\r\n" % (status, status.phrase.encode()) for status in HTTPStatus}
@@ -68,8 +68,7 @@ def failure(
 ) -> Reply:
     """Return an error in the one shape that errors have here; a 503 says when to ask again."""
     again: list[Header] = [(b"retry-after", b"1")] if status == 503 else []
-    content = {"error": {"kind": kind, "message": message, "fields": list(fields)}}
-    return told(content, status, [*again, *headers])
+    return Reply(status, [JSON, *again, *headers], error_body(kind, message, fields))
 
 
 def written(reply: Reply, date: bytes, *, keep: bool, head: bool = False) -> bytes:

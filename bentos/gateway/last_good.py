@@ -41,6 +41,7 @@ RETRY_SECONDS = 1.0
 ASK_SECONDS = 2.0
 RECORD_SECONDS = 0.1  # that writing a receipt has at least, when the time is over
 SOURCE = "last good"
+MARK = "last_good"  # the feature under which a receipt names what it was copied from
 ROUTES: dict[str, Route] = {f"/{route}": route for route in BODIES}
 SAYS = "the service is away: answered from the list that was last good for nobody in particular"
 DEGRADED: Header = (inner.DEGRADED.encode(), b"1")
@@ -150,7 +151,7 @@ class LastGood:
                 for item in chosen
             ),
             rules=(),
-            features={"last_good": {"receipt": good.receipt, "at": good.at}},
+            features={MARK: {"receipt": good.receipt, "at": good.at}},
             feature_time=None,
             degraded=(SAYS,),
             nonce=asked.nonce,

@@ -4,12 +4,11 @@ from functools import cache
 from typing import Any
 
 import orjson
-from pydantic.json_schema import models_json_schema
 
 from bentos.collector import openapi as collector
 from bentos.gateway.admission import PLACES, Place
 from bentos.guard import MAX_BYTES
-from bentos.openapi import REF, AnswerBody, FaultBody
+from bentos.openapi import REF, AnswerBody, content_of, faults, schemas
 from bentos.recommend.request import BODIES
 
 QUESTIONS = {f"/{route}": body for route, body in BODIES.items()}
@@ -41,9 +40,6 @@ OPEN = ("400", "408", "413", "431", "503")  # errors of routes that take neither
 @cache
 def document() -> bytes:
     """Return the document's bytes."""
-    inputs = [(model, "validation") for model in QUESTIONS.values()]
-    outputs = [(model, "serialization") for model in (AnswerBody, FaultBody)]
-    _, schemas = models_json_schema([*inputs, *outputs], ref_template=REF)  # type: ignore[list-item]
     shown = [place for place in PLACES.values() if place.scope != "admin"]
     return orjson.dumps(
         {
@@ -55,7 +51,7 @@ def document() -> bytes:
             },
             "paths": {place.path: {place.method.lower(): _operation(place)} for place in shown},
             "components": {
-                "schemas": schemas["$defs"],
+                "schemas": schemas(QUESTIONS.values()),
                 "securitySchemes": {
                     "bearer": {"type": "http", "scheme": "bearer"},
                     "key": {"type": "apiKey", "in": "header", "name": "X-Api-Key"},
@@ -76,9 +72,9 @@ def _operation(place: Place) -> dict[str, Any]:
         return {
             **taken,
             **security,
-            "responses": {**_errors(tuple(ERRORS)), "200": taken["responses"]["200"]},
+            "responses": {**faults(ERRORS, ERRORS), "200": taken["responses"]["200"]},
         }
-    body = {"required": True, "content": _json(QUESTIONS[place.path].__name__)}
+    body = {"required": True, "content": content_of(QUESTIONS[place.path])}
     answer = {"$ref": REF.format(model=AnswerBody.__name__)}
     return {**_named(place, _responses(answer, tuple(ERRORS))), **security, "requestBody": body}
 
@@ -90,14 +86,4 @@ def _named(place: Place, responses: dict[str, Any]) -> dict[str, Any]:
 
 def _responses(answer: dict[str, Any], errors: tuple[str, ...]) -> dict[str, Any]:
     content = {"application/json": {"schema": answer}}
-    return {"200": {"description": "as asked", "content": content}, **_errors(errors)}
-
-
-def _errors(statuses: tuple[str, ...]) -> dict[str, Any]:
-    return {
-        status: {"description": ERRORS[status], "content": _json(FaultBody.__name__)} for status in statuses
-    }
-
-
-def _json(name: str) -> dict[str, Any]:
-    return {"application/json": {"schema": {"$ref": REF.format(model=name)}}}
+    return {"200": {"description": "as asked", "content": content}, **faults(errors, ERRORS)}

@@ -4,7 +4,7 @@ Whoever judges a challenger reads it by `read`; how it is counted is in `tally.p
 """
 
 import bisect
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -52,15 +52,17 @@ class Counts:
 
         The error is below one step of the histogram, 10%; beyond the last edge it is that edge.
         """
-        total = sum(self.latency.values())
-        if not total:
-            return None
-        wanted, seen = q * total, 0
-        for bucket in sorted(self.latency):
-            seen += self.latency[bucket]
-            if seen >= wanted:
-                break
-        return BOUNDS_MS[min(bucket, len(BOUNDS_MS) - 1)]
+        return quantile_of(self.latency, q)
+
+
+def quantile_of(latency: Mapping[int, int], q: float, bounds_ms: Sequence[float] = BOUNDS_MS) -> float | None:
+    """Return the upper edge in ms of the bucket below which a share `q` of a histogram lies; None of an empty one."""
+    wanted, seen = q * sum(latency.values()), 0
+    for bucket in sorted(latency):
+        seen += latency[bucket]
+        if seen >= wanted:
+            return bounds_ms[min(bucket, len(bounds_ms) - 1)]
+    return None
 
 
 _NUMBERS = tuple(name for name in Counts.__slots__ if name != "latency")

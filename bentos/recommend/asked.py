@@ -9,8 +9,8 @@ from typing import Any
 from bentos.recommend.request import Caps, Filters, Request, Route
 from counterfoil import canonical
 from counterfoil.pseudonym import of_session, pseudonym
+from counterfoil.types import NOBODY
 
-NOBODY = "nobody"  # who asks without a name, as receipts have it
 NONCE_BYTES = 16
 
 

@@ -16,8 +16,8 @@ from counterfoil import canonical
 from counterfoil.errors import IntegrityError
 from counterfoil.receipts import sealed
 from counterfoil.receipts.store import Receipts, payloads
+from counterfoil.types import NOBODY
 
-NOBODY = "nobody"  # whom an answer names that was asked for nobody in particular
 BATCH = 8_192
 NEVER_US = (-(2**62), 2**62)  # before and after any moment
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

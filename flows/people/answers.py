@@ -14,13 +14,13 @@ from counterfoil import segment
 from counterfoil.errors import ConflictError, UnavailableError
 from counterfoil.processes import Processes
 from counterfoil.receipts import Receipts, sealed
+from counterfoil.types import NOBODY
 from flows import machine, sealing
 from flows.away import segment_name
 from flows.people.who import Who
 from flows.place import Place
 
 GATEWAY = "gateway"
-NOBODY = "nobody"  # as the service calls who did not say who they are
 
 
 def rows(place: Place, who: Who) -> Iterator[dict[str, Any]]:

@@ -17,6 +17,7 @@ from counterfoil.types import (
     UseCase,
     Verdict,
 )
+from flows.cost import Cost
 from flows.place import Place, code_version
 from flows.pure import evaluate_into, fit_into
 
@@ -75,6 +76,13 @@ def fit(
     cost = fit_into(
         place.opened(dataset.address, dataset.sha256), config, seed, place.settings.threads, folder
     )
+    return kept(place, use_case, dataset, config, seed, folder, cost)
+
+
+def kept(
+    place: Place, use_case: str, dataset: Dataset, config: FamilyConfig, seed: int, folder: Path, cost: Cost
+) -> Made:
+    """Store the artefact that a fit left in a folder, as the candidate of that config and seed."""
     stored = place.store.put(folder)
     candidate = Candidate(
         use_case=use_case,

@@ -1,8 +1,6 @@
 """The collector fuzzed by its own OpenAPI document: no 5xx, no hang, and what the document allows is taken."""
 
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,10 +11,14 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from schemathesis import GenerationMode
 
 from bentos import inner
+from tests import fuzzing
 from tests.collector_process import Running, collector
 
 # What JSON Schema does not say: bounds of times, what a kind of event requires, and that one of two fields is there.
 UNSAID = re.compile(r"time is|this kind of event needs|is missing")
+
+
+NOT_HERE = "ignored_auth,positive_data_acceptance,negative_data_rejection"
 
 
 @pytest.fixture(scope="module")
@@ -26,30 +28,9 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 
 def fuzz(running: Running, examples: int, folder: Path) -> None:
-    url, token = str(running.client.base_url), running.client.headers[inner.TOKEN]
-    line = [sys.executable, "-m", "schemathesis.cli", "--no-color", "run", f"{url}/openapi.json"]
-    line += [
-        "-H",
-        f"{inner.TOKEN}: {token}",
-        "--phases",
-        "coverage,fuzzing",
-        "-n",
-        str(examples),
-        "--seed",
-        "1",
-    ]
-    line += [
-        "--max-response-time",
-        "2",
-        "--request-timeout",
-        "10",
-        "--warnings",
-        "off",
-        "--continue-on-failure",
-    ]
-    line += ["--exclude-checks", "ignored_auth,positive_data_acceptance,negative_data_rejection"]
-    done = subprocess.run(line, cwd=folder, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+    client = running.client
+    headers = {inner.TOKEN: client.headers[inner.TOKEN]}
+    fuzzing.fuzz(str(client.base_url).rstrip("/"), examples, folder, NOT_HERE, headers=headers)
     assert "Traceback" not in (running.home / "collector.log").read_text()
 
 

@@ -1,8 +1,5 @@
 """The gateway fuzzed by its own OpenAPI document, before the real service of a small bento: no 5xx, no hang, no growth."""
 
-import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +10,7 @@ import schemathesis
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from schemathesis import GenerationMode
 
+from tests import fuzzing
 from tests.gateway_shop import Shop, shop
 
 # What JSON schema cannot say: 10.0 is an integer to it and none to us, and it compares no two fields.
@@ -38,24 +36,8 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
 
 
 def fuzz(running: Shop, examples: int, folder: Path) -> None:
-    """Run schemathesis; it ends with something else than 0 when a check fails, and over two seconds are a failure."""
     for paths, left_out in (("^/events", f"{NOT_HERE},{BY_ROW}"), ("^/[^e]", NOT_HERE)):
-        line = [sys.executable, "-m", "schemathesis.cli", "--no-color", "run", f"{running.url}/openapi.json"]
-        line += [
-            "--phases",
-            "coverage,fuzzing",
-            "-n",
-            str(examples),
-            "--seed",
-            "1",
-            "--exclude-checks",
-            left_out,
-        ]
-        line += ["--max-response-time", "2", "--request-timeout", "10", "--warnings", "off"]
-        line += ["--continue-on-failure", "--include-path-regex", paths]
-        done = subprocess.run(line, cwd=folder, capture_output=True, text=True)
-        assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
-        assert re.search(r"Tested: [1-9]", done.stdout)
+        fuzzing.fuzz(running.url, examples, folder, left_out, paths=paths)
     assert "Traceback" not in running.log()
 
 

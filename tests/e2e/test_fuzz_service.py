@@ -1,9 +1,6 @@
 """A service fuzzed by its own OpenAPI document, over HTTP: no 5xx, no hang, nothing answered that the document does not say."""
 
-import re
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -16,7 +13,7 @@ from bentos import inner
 from bentos.recommend.app import begin, create
 from bentos.recommend.person import People
 from bentos.release import Released
-from tests import bento_shop
+from tests import bento_shop, fuzzing
 from tests.bento_shop import MemoryOnline
 
 # Valid questions may be refused for what a schema cannot say: the lowest price above the highest, moments out of range.
@@ -48,21 +45,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str
 
 def fuzz(service: tuple[str, str], examples: int, folder: Path) -> None:
     url, token = service
-    line = [sys.executable, "-m", "schemathesis.cli", "--no-color", "run", f"{url}/openapi.json"]
-    line += ["--header", f"{inner.TOKEN}: {token}"]
-    line += ["--phases", "coverage,fuzzing", "-n", str(examples), "--seed", "1", "--exclude-checks", NOT_HERE]
-    line += [
-        "--max-response-time",
-        "2",
-        "--request-timeout",
-        "10",
-        "--warnings",
-        "off",
-        "--continue-on-failure",
-    ]
-    done = subprocess.run(line, cwd=folder, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
-    assert re.search(r"Tested: [1-9]", done.stdout)
+    fuzzing.fuzz(url, examples, folder, NOT_HERE, headers={inner.TOKEN: token})
 
 
 def test_nothing_valid_or_invalid_breaks_it(

@@ -17,6 +17,8 @@ from flows.supervisor.judging import Judging, last_ruling, totals_of
 from flows.supervisor.services import Trouble
 from flows.supervisor.wanted import wanted
 from flows.verify import verify
+from tests.loop_shop import challenger_of as challenger
+from tests.loop_shop import champion_of as champion
 from tests.loop_shop import place_of, small_case
 
 CASE = small_case(rollout=Rollout(shares=(0.1,), stage_seconds=60, stage_requests=100, patience_seconds=3600))
@@ -57,18 +59,6 @@ def judging(place: Place, said: Stats | None, **changes: object) -> Judging:
         "answers": lambda: champion(place).id,
     }  # fmt: skip
     return Judging(place=place, case=CASE, **{**values, **changes})  # type: ignore[arg-type]
-
-
-def champion(place: Place) -> Release:
-    found = place.catalog.champion("small")
-    assert found is not None
-    return found
-
-
-def challenger(place: Place) -> Release:
-    found = place.catalog.challenger("small")
-    assert found is not None
-    return found
 
 
 def test_a_challenger_goes_on_when_it_was_counted_long_enough_and_its_ruling_is_told(place: Place) -> None:

@@ -15,6 +15,8 @@ from flows.supervisor.wanted import wanted
 from flows.verify import verify
 from models.families.popularity import PopularityConfig
 from tests.loop_shop import END, land_shop, place_of, ran, small_case, turn, write_shop
+from tests.loop_shop import challenger_of as challenger
+from tests.loop_shop import champion_of as champion
 
 STEPS = Rollout(shares=(0.01, 0.5))
 CASE = small_case(rollout=STEPS)
@@ -41,18 +43,6 @@ def loser(place: Place) -> Candidate:
 def decision(place: Place, release: Release) -> Decision:
     found = place.catalog.get(release.decision)
     assert isinstance(found, Decision)
-    return found
-
-
-def challenger(place: Place) -> Release:
-    found = place.catalog.challenger("small")
-    assert found is not None
-    return found
-
-
-def champion(place: Place) -> Release:
-    found = place.catalog.champion("small")
-    assert found is not None
     return found
 
 
