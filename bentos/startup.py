@@ -76,11 +76,23 @@ def settle() -> None:
 
     Who replays calls it too: sums over several threads could come out in another order.
     """
-    threadpool_limits(1)  # rows for one person: threads cost more than they bring
+    alone()
     gc.collect()
     gc.freeze()  # what is loaded stays; the collector need not walk it again
     gc.set_threshold(GARBAGE)
     gc.enable()
+
+
+def alone() -> None:
+    """Let this thread compute alone: for the rows of one person, threads cost more than they bring.
+
+    And those of a process that was forked are not there: it would wait for them for ever.
+    """
+    threadpool_limits(1)
+    if "torch" in sys.modules:  # its mathematics is linked in, where nobody else sees it
+        import torch
+
+        torch.set_num_threads(1)
 
 
 def start_probe(opened: Bundle) -> "subprocess.Popen[bytes]":

@@ -1,19 +1,25 @@
 """The serving process: the application of a bento, run with the code in that bento, under uvicorn."""
 
 import argparse
+import functools
 import gc
 import logging
 import sys
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 import orjson
 
 import bentos
 from bentos import release
+from bentos.answerers import Answerers, can_fork
 from bentos.recommend.app import Serving, begin, create
+from bentos.recommend.flow import Recommend
 from bentos.recommend.person import People
+from bentos.seam import Answering, InThread
 from bentos.startup import settle
+from bentos.task import compute
 from counterfoil import settings
 from counterfoil.errors import CounterfoilError, IntegrityError
 
@@ -46,9 +52,29 @@ def start(bento: Path, released: release.Released, release_file: Path | None = N
         raise IntegrityError(f"the code that runs lies in {ours}, not in {bento}; start it by `bentos.serve`")
     current = settings.load()
     people = People(lambda: OnlineFeatures(current))
-    serving = begin(bento, released, current, people, release_file=release_file)
+    return begin(
+        bento,
+        released,
+        current,
+        people,
+        release_file=release_file,
+        answering=lambda flow: answering(flow, current.answerers),
+    )
+
+
+def answering(flow: Recommend, processes: int) -> Answering:
+    """Return who computes the answers of a flow: so many processes, or (0, and where none can be forked) a thread of this one."""
     settle()
-    return serving
+    routes = flow.routes()
+    if not processes or not can_fork():
+        return InThread(routes)
+
+    def begun() -> None:
+        flow.people.again()
+        routes["recommend"](b'{"n": 10}', datetime.now(UTC))
+
+    begun()  # here too: what the first answer makes is shared by all
+    return Answerers(functools.partial(compute, routes), processes, begun)
 
 
 def run(serving: Serving, host: str, port: int) -> None:

@@ -34,6 +34,11 @@ QUIET = {
 EMBEDDED_KEY = "counterfoil-embedded-demo-key"
 
 
+def cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 class Settings(BaseSettings):
     """Everything that may differ between machines; names in the environment carry the prefix COUNTERFOIL_."""
 
@@ -64,6 +69,7 @@ class Settings(BaseSettings):
     gateway_drain_seconds: float = Field(default=10.0, ge=0, le=600)
     otlp: str | None = None
     service_port: int = Field(default=3010, ge=1, le=65535)
+    answerers: int = Field(default_factory=lambda: min(8, cores()), ge=0, le=256)
     prefect_port: int = Field(default=4200, ge=1, le=65535)
     console_port: int = Field(default=3100, ge=1, le=65535)
     console_address: str = "127.0.0.1"
@@ -164,6 +170,7 @@ MUST_BE = {
     "profile": "embedded or production",
     "threads": "a whole number, 1 or more",
     "gateway_port": "a whole number from 1 to 65535",
+    "answerers": "a whole number of processes, 0 (none: a thread answers) to 256",
     "service_port": "a whole number from 1 to 65535",
     "prefect_port": "a whole number from 1 to 65535",
     "console_port": "a whole number from 1 to 65535",

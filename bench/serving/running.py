@@ -52,9 +52,9 @@ def _cpu_seconds(own: psutil.Process) -> float:
 
 
 def rss_bytes(pid: int) -> int:
-    """Resident memory of a process and its children."""
+    """Memory of a process and its children: pages that they share are counted once (proportional set size)."""
     own = psutil.Process(pid)
-    return sum(one.memory_info().rss for one in [own, *own.children(recursive=True)])
+    return sum(one.memory_full_info().pss for one in [own, *own.children(recursive=True)])
 
 
 @contextmanager
@@ -211,7 +211,7 @@ class Nowhere:
     def new_id(self, time):
         self.number += 1
         return f"receipt-20260101T000000-00000000-{self.number}"
-    def submit(self, receipt):
+    def put(self, id, payload):
         done = Future()
         done.set_result(None)
         return done

@@ -25,7 +25,7 @@ from bentos.recommend.asked import NOBODY, received
 from bentos.recommend.asked import Question as Asking
 from bentos.recommend.request import BODIES, MAX_ITEMS, Filters, Route, parse
 from bentos.routes import Routes
-from bentos.seam import FieldFault, response_body
+from bentos.task import UNRECORDED, FieldFault, response_body
 from counterfoil import canonical
 from counterfoil.errors import UnavailableError
 from counterfoil.files import write_durably
@@ -118,8 +118,7 @@ class LastGood:
                 await asyncio.wrap_future(self.receipts.submit(receipt))
         except (UnavailableError, TimeoutError) as fault:
             log.error("an answer could not be recorded: %s", fault or "the disk is slow")
-            sentence = "the answer could not be recorded, so it is not given; ask again"
-            return failure(503, "unrecorded", sentence)
+            return failure(503, "unrecorded", UNRECORDED)
         body = response_body(receipt, tuple(item["title"] for item in chosen))
         headers = [
             JSON, DEGRADED, (RECEIPT, receipt.id.encode()), (RELEASE, good.release.encode()),

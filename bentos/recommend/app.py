@@ -28,7 +28,7 @@ from bentos.recommend.person import People
 from bentos.recommend.request import BODIES
 from bentos.recommend.request import Route as Asked
 from bentos.release import Pointer, Released
-from bentos.seam import Seam, failure
+from bentos.seam import Answering, InThread, Seam, failure
 from bentos.startup import Loaded, await_probe, parse, prepare, start_probe
 from counterfoil.errors import IntegrityError
 from counterfoil.pseudonym import require_same
@@ -65,12 +65,13 @@ def begin(
     *,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     release_file: Path | None = None,
+    answering: Callable[[Recommend], Answering] = lambda flow: InThread(flow.routes()),
 ) -> Serving:
     """Check, parse and prove a bento, and make what serves it. IntegrityError when it is not what was released.
 
     ConfigError when people have other pseudonyms here than in the data that it was made from.
     `people` makes the online store's client while the child process parses: both take seconds. `release_file`, where there is
-    one, is read anew when it changes.
+    one, is read anew when it changes; `answering` says who computes the answers.
     """
     opened = open_bundle(bento)
     if opened.tag != released.bento:
@@ -84,9 +85,10 @@ def begin(
     await_probe(child, opened)
     loaded = parse(opened)
     pointer = Pointer(released, release_file)
-    seam = Seam(Receipts(settings.receipts), opened.about["use_case"], pointer, clock)
     rules = rulebook.RulesFile(settings.run / rulebook.FILE, settings.home / rulebook.KEPT)
-    return Serving(loaded=loaded, seam=seam, flow=Recommend(loaded, people, settings.pseudonym_key, rules))
+    flow = Recommend(loaded, people, settings.pseudonym_key, rules)
+    seam = Seam(Receipts(settings.receipts), opened.about["use_case"], pointer, clock, answering(flow))
+    return Serving(loaded=loaded, seam=seam, flow=flow)
 
 
 def create(start: Callable[[], Serving], run: Path | None = None) -> Starlette:
@@ -99,15 +101,17 @@ def create(start: Callable[[], Serving], run: Path | None = None) -> Starlette:
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        held.append(await asyncio.to_thread(start))
+        serving = await asyncio.to_thread(start)
+        await serving.seam.answering.open()
+        held.append(serving)
         yield
-        await asyncio.to_thread(held.pop().seam.receipts.close)
+        seam = held.pop().seam
+        seam.answering.close()
+        await asyncio.to_thread(seam.receipts.close)
 
     def answering(route: Asked) -> Route:
         async def answer(request: Request) -> Response:
-            serving = held[0]
-            caller = caller_of(request.scope["headers"])
-            return await serving.seam.answered(serving.flow.of(route), request, caller, route)
+            return await held[0].seam.answered(request, caller_of(request.scope["headers"]), route)
 
         return Route(f"/{route}", answer, methods=["POST"])
 

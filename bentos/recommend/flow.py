@@ -4,8 +4,9 @@ What an answer leaves behind is not decided here: the seam records whatever come
 """
 
 import copy
+import functools
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -21,13 +22,13 @@ from bentos.recommend.parts import FAILED
 from bentos.recommend.person import People, Person, digest
 from bentos.recommend.reasons import Reason, Reasons
 from bentos.recommend.recent import Used
-from bentos.recommend.request import Route, parse
+from bentos.recommend.request import BODIES, Route, parse
 from bentos.recommend.rulebook import NO_RULES, Rulebook, RulesFile
 from bentos.recommend.rules import Catalogue
 from bentos.recommend.steer import Steer, without_rules
-from bentos.seam import Answer
 from bentos.snapshot import Snapshot
 from bentos.startup import Loaded
+from bentos.task import Answer, Flow
 from counterfoil.errors import UnknownError
 from counterfoil.types import ReceiptItem
 
@@ -151,9 +152,9 @@ class Recommend:
         """Answer a body of POST /recommend that arrived at `now`. FieldFault when it is malformed."""
         return self.answer("recommend", body, now)
 
-    def of(self, route: Route) -> Callable[[bytes, datetime], Answer]:
-        """Return the flow of a route."""
-        return lambda body, now: self.answer(route, body, now)
+    def routes(self) -> dict[str, Flow]:
+        """Return the flow of each route."""
+        return {route: functools.partial(self.answer, route) for route in BODIES}
 
     def answer(self, route: Route, body: bytes, now: datetime) -> Answer:
         """Answer a body that arrived at `now`. FieldFault when it is malformed, UnknownError for an item that is not there."""

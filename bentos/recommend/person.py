@@ -153,6 +153,12 @@ class People:
         except UnavailableError as fault:
             log.warning("answers degrade until the online store is there: %s", fault)
 
+    def again(self) -> None:
+        """Forget the client, and make another one: what a process has forked is not to use the connections of the other."""
+        self._online, self._connecting = None, threading.Lock()
+        self._asking = ThreadPoolExecutor(4, thread_name_prefix="online-store")
+        self.warm()
+
     def find(self, pseudonym: str | None, now: datetime, session: str | None = None) -> Person:
         """Return what is known of a pseudonym at `now`, and what happened since, also in a session (by its pseudonym).
 

@@ -74,8 +74,11 @@ class Receipts:
 
     def submit(self, receipt: Receipt) -> "Future[None]":
         """Hand a receipt over for the next group; the future is done once it is durable, or holds UnavailableError."""
-        named = _parts(receipt.id)
-        payload = canonical.encode(receipt)
+        return self.put(receipt.id, canonical.encode(receipt))
+
+    def put(self, id: str, payload: bytes) -> "Future[None]":
+        """Hand the canonical JSON of the receipt of that id over, as `submit` does."""
+        named = _parts(id)
         done: Future[None] = Future()
         done.set_running_or_notify_cancel()  # nobody may take back what is being written
         with self._lock:

@@ -1,0 +1,276 @@
+"""Answering processes: forked from one that has loaded a bento, one core's worth of arithmetic each.
+
+They share what is loaded (its pages are copied when written to, and hardly any are), so that another one costs a few megabytes
+and milliseconds. Tasks wait in one queue, and whoever is free takes the next: two queues of half the length are slower than one
+(Kendall's M/D/2 beside M/D/1). An answerer that dies is replaced, and what it was at goes to another one, once: nothing of an
+answer is kept before it is whole.
+
+Copies for shadow answers, which nobody waits for, go to an answerer of their own that has the processor only when nobody else
+wants it (SCHED_IDLE, sched(7)).
+
+Frames on a socket pair, both ways: a length of four bytes, then MessagePack.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import NoReturn, cast
+
+import msgspec
+
+from bentos.task import Made, Task, refused
+
+log = logging.getLogger(__name__)
+COMPUTE_SECONDS = 10.0  # for which an answerer may compute one answer
+BEGIN_SECONDS = 60.0
+TRIES = 2  # answerers that one task may take along
+YOUNG_SECONDS = 2.0  # who dies younger than this is replaced later
+LENGTH = 4
+QUIET = "shadow"  # the arm whose answers nobody waits for
+_encode = msgspec.msgpack.Encoder().encode
+_task = msgspec.msgpack.Decoder(Task).decode
+_made = msgspec.msgpack.Decoder(Made).decode
+Compute = Callable[[Task], Made]
+
+
+def can_fork() -> bool:
+    """Say whether this platform forks a process with threads and native libraries in it safely: Linux does."""
+    return sys.platform == "linux"
+
+
+@dataclass(slots=True, eq=False)
+class Waiting:
+    """A task in its frame, and who waits for what comes of it; `taken` counts the answerers that died over it."""
+
+    frame: bytes
+    done: "asyncio.Future[Made]"
+    taken: int = 0
+
+
+class Seat(asyncio.Protocol):
+    """One answerer, seen from the process that serves: its process id, its socket, and the task that it is at."""
+
+    transport: asyncio.Transport
+
+    def __init__(self, answerers: "Answerers", *, quiet: bool) -> None:
+        self.answerers, self.quiet = answerers, quiet
+        self.pid, self.socket = 0, cast(socket.socket, None)
+        self.at: Waiting | None = None
+        self.ready: asyncio.Future[None] | None = None
+        self.born = 0.0
+        self.connecting: asyncio.Task[None] | None = None
+        self._got = bytearray()
+        self._late: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the socket."""
+        self.transport, self._got = cast(asyncio.Transport, transport), bytearray()
+
+    def ask(self, waiting: Waiting) -> None:
+        """Send a task."""
+        self.at = waiting
+        self._late = asyncio.get_running_loop().call_later(COMPUTE_SECONDS, self.kill)
+        self.transport.write(waiting.frame)
+
+    def data_received(self, data: bytes) -> None:
+        """Take a piece of what was made."""
+        self._got += data
+        if len(self._got) < LENGTH:
+            return
+        end = LENGTH + int.from_bytes(self._got[:LENGTH], "big")
+        if len(self._got) < end:
+            return
+        frame, self._got = bytes(self._got[LENGTH:end]), self._got[end:]
+        if self._late is not None:
+            self._late.cancel()
+        waiting, self.at = self.at, None
+        if waiting is None:  # its first word: it is ready
+            if self.ready is not None and not self.ready.done():
+                self.ready.set_result(None)
+        elif not waiting.done.done():
+            waiting.done.set_result(_made(frame))
+        self.answerers.free(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """It ended."""
+        if self._late is not None:
+            self._late.cancel()
+        self.answerers.lost(self)
+
+    def kill(self) -> None:
+        """End an answerer that takes too long."""
+        log.error("an answerer (%d) took longer than %g s: ended", self.pid, COMPUTE_SECONDS)
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+
+
+@dataclass
+class Line:
+    """Tasks that wait, and the answerers that are free to take them."""
+
+    waiting: deque[Waiting] = field(default_factory=deque)
+    free: list[Seat] = field(default_factory=list)
+
+
+class Answerers:
+    """Answering processes behind one queue, and one more for what nobody waits for.
+
+    They are forked when this is made, which is to be before there is an event loop; `open` connects them to the loop. `begin`
+    runs first in each of them: what must not be shared, such as connections, is made there anew.
+    """
+
+    def __init__(self, compute: Compute, count: int, begin: Callable[[], None]) -> None:
+        self.compute, self.begin = compute, begin
+        self.seats = [Seat(self, quiet=False) for _ in range(count)] + [Seat(self, quiet=True)]
+        self._lines = {False: Line(), True: Line()}
+        self._closing = False
+        for seat in self.seats:
+            self._fork(seat)
+
+    async def open(self) -> None:
+        """Connect all of them, and wait until each has begun. TimeoutError when one does not."""
+        async with asyncio.timeout(BEGIN_SECONDS):
+            for seat in self.seats:
+                await self._connect(seat)
+            await asyncio.gather(*(seat.ready for seat in self.seats if seat.ready is not None))
+
+    async def make(self, task: Task) -> Made:
+        """Return the answer to a task, in its turn."""
+        waiting = Waiting(_framed(_encode(task)), asyncio.get_running_loop().create_future())
+        line = self._lines[task.arm == QUIET]
+        line.waiting.append(waiting)
+        self._serve(line)
+        return await waiting.done
+
+    def close(self) -> None:
+        """Let all of them end; whoever still waits is told so."""
+        self._closing = True
+        for waiting in (one for line in self._lines.values() for one in line.waiting):
+            if not waiting.done.done():
+                waiting.done.set_result(refused(503, "busy", "the service ends; ask again shortly"))
+        for seat in self.seats:
+            if seat.ready is not None:
+                seat.transport.close()
+            else:
+                seat.socket.close()
+            _reap(seat.pid)
+
+    def free(self, seat: Seat) -> None:
+        """Give an answerer that has nothing to do the next task."""
+        line = self._lines[seat.quiet]
+        line.free.append(seat)
+        self._serve(line)
+
+    def lost(self, seat: Seat) -> None:
+        """Replace an answerer that ended, and give what it was at to another one, or up."""
+        line = self._lines[seat.quiet]
+        if seat in line.free:
+            line.free.remove(seat)
+        waiting, seat.at = seat.at, None
+        if waiting is not None and not waiting.done.done():
+            waiting.taken += 1
+            if waiting.taken < TRIES and not self._closing:
+                line.waiting.appendleft(waiting)
+            else:
+                waiting.done.set_result(
+                    refused(500, "fault", "the service failed on this request; its log says why")
+                )
+        if self._closing:
+            return
+        log.error("an answerer (%d) ended: another one takes its place", seat.pid)
+        _reap(seat.pid)
+        young = time.monotonic() - seat.born < YOUNG_SECONDS
+        asyncio.get_running_loop().call_later(YOUNG_SECONDS if young else 0.0, self._again, seat)
+        self._serve(line)
+
+    def _again(self, seat: Seat) -> None:
+        if self._closing:
+            return
+        try:
+            self._fork(seat)
+        except OSError as fault:  # no memory, or too many processes
+            log.error("no answerer can be started: %s", fault)
+            asyncio.get_running_loop().call_later(YOUNG_SECONDS, self._again, seat)
+            return
+        seat.connecting = asyncio.get_running_loop().create_task(self._connect(seat))
+
+    def _serve(self, line: Line) -> None:
+        while line.waiting and line.free:
+            waiting = line.waiting.popleft()
+            if not waiting.done.done():  # else its caller is gone
+                line.free.pop().ask(waiting)
+
+    async def _connect(self, seat: Seat) -> None:
+        loop = asyncio.get_running_loop()
+        seat.ready = loop.create_future()
+        await loop.create_unix_connection(lambda: seat, sock=seat.socket)
+
+    def _fork(self, seat: Seat) -> None:
+        ours, theirs = socket.socketpair()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        pid = os.fork()
+        if pid == 0:
+            _become(theirs, self.compute, self.begin, quiet=seat.quiet)
+        theirs.close()
+        ours.setblocking(False)
+        seat.pid, seat.socket, seat.born, seat.ready = pid, ours, time.monotonic(), None
+
+
+def _become(own: socket.socket, compute: Compute, begin: Callable[[], None], *, quiet: bool) -> NoReturn:
+    """Be an answerer until whoever serves is gone. Nothing of the process that this was comes to its end here."""
+    status = 1
+    try:
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all; who serves ends, and then this
+        descriptor = own.fileno()
+        os.closerange(3, descriptor)  # connections of callers and of other answerers are not held open here
+        os.closerange(descriptor + 1, os.sysconf("SC_OPEN_MAX"))
+        if quiet:
+            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+        begin()
+        own.sendall(_framed(b""))
+        while (frame := _received(own)) is not None:
+            own.sendall(_framed(_encode(compute(_task(frame)))))
+        status = 0
+    except (BrokenPipeError, ConnectionResetError):
+        status = 0
+    except BaseException:
+        log.exception("an answerer failed")
+    finally:
+        os._exit(status)
+
+
+def _received(own: socket.socket) -> bytes | None:
+    """Return the next frame, None when there will be none."""
+    got = own.recv(1 << 18)
+    if not got:
+        return None
+    while len(got) < LENGTH or len(got) < LENGTH + int.from_bytes(got[:LENGTH], "big"):
+        more = own.recv(1 << 20)
+        if not more:
+            return None
+        got += more
+    return got[LENGTH:]
+
+
+def _framed(content: bytes) -> bytes:
+    return len(content).to_bytes(LENGTH, "big") + content
+
+
+def _reap(pid: int) -> None:
+    """Take note of the end of a child, or end it."""
+    with suppress(ChildProcessError, ProcessLookupError):
+        gone, _ = os.waitpid(pid, os.WNOHANG)
+        if not gone:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)

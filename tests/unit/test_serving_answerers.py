@@ -1,0 +1,189 @@
+"""Answering processes: one queue, deaths that nobody notices, copies that wait for a quiet moment. Real forks, small work."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bentos import answerers as module
+from bentos.answerers import Answerers, can_fork
+from bentos.task import Made, Task
+
+pytestmark = pytest.mark.skipif(not can_fork(), reason="no process is forked on this platform")
+NOW = datetime(2026, 3, 1, 12, 30, 15, 123456, tzinfo=UTC)
+
+
+def task(body: bytes = b"", **changes: Any) -> Task:
+    parts = {"route": "recommend", "body": body, "time": NOW, "receipt": "r", "use_case": "u"}
+    return Task(**{**parts, "release": "release-1", "epoch": 1, "bento": "b:1", **changes})
+
+
+def told(task: Task) -> Made:
+    """Tell who answers, do as the body says, and hand back what came."""
+    if task.body == b"die":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if task.body.startswith(b"die once "):
+        mark = Path(task.body[9:].decode())
+        if not mark.exists():
+            mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+    if task.body.startswith(b"sleep "):
+        time.sleep(float(task.body[6:]))
+    policy = os.sched_getscheduler(0)
+    return Made(status=200, body=b"%d %d" % (os.getpid(), policy), payload=task.time.isoformat().encode())
+
+
+def run(
+    work: Callable[[Answerers], Awaitable[None]], count: int = 2, begin: Callable[[], None] = lambda: None
+) -> None:
+    made = Answerers(told, count, begin)
+
+    async def whole() -> None:
+        await made.open()
+        try:
+            await work(made)
+        finally:
+            made.close()
+
+    asyncio.run(whole())
+
+
+def test_tasks_cross_the_border_whole_and_are_shared_out() -> None:
+    async def work(made: Answerers) -> None:
+        large = b"x" * 3_000_000
+        one, two, three = await asyncio.gather(
+            made.make(task(b"sleep 0.2")), made.make(task(b"sleep 0.2")), made.make(task(large))
+        )
+        assert one.payload == NOW.isoformat().encode()
+        pids = {int(made.body.split()[0]) for made in (one, two)}
+        assert len(pids) == 2 and os.getpid() not in pids
+        assert int(three.body.split()[0]) in pids
+
+    run(work)
+
+
+def test_whoever_is_free_takes_the_next() -> None:
+    async def work(made: Answerers) -> None:
+        long = asyncio.create_task(made.make(task(b"sleep 1")))
+        await asyncio.sleep(0.05)
+        began = time.monotonic()
+        found = await asyncio.gather(*(made.make(task(b"sleep 0.01")) for _ in range(10)))
+        assert time.monotonic() - began < 0.9, "somebody waited behind the long one"
+        assert len({one.body for one in found}) == 1 and (await long).body != found[0].body
+
+    run(work)
+
+
+def test_copies_have_a_process_of_their_own_that_yields() -> None:
+    async def work(made: Answerers) -> None:
+        shown, copy = await made.make(task()), await made.make(task(arm="shadow"))
+        assert shown.body.split()[1] == b"%d" % os.SCHED_OTHER
+        assert copy.body.split()[1] == b"%d" % os.SCHED_IDLE
+        await asyncio.gather(
+            *(made.make(task(b"sleep 0.3", arm="shadow")) for _ in range(2)), made.make(task())
+        )
+
+    run(work, count=1)
+
+
+def test_an_answerer_that_is_killed_is_replaced_and_nobody_notices() -> None:
+    async def work(made: Answerers) -> None:
+        asking = [asyncio.create_task(made.make(task(b"sleep 0.05"))) for _ in range(40)]
+        for seat in made.seats[:2]:  # then there is none at all, until they are replaced
+            await asyncio.sleep(0.15)
+            os.kill(seat.pid, signal.SIGKILL)
+        found = await asyncio.gather(*asking)
+        assert [one.status for one in found] == [200] * 40
+        await asyncio.sleep(module.YOUNG_SECONDS + 0.3)
+        both = await asyncio.gather(*(made.make(task(b"sleep 0.1")) for _ in range(2)))
+        assert len({one.body for one in both}) == 2, "the dead one was not replaced"
+
+    run(work)
+
+
+def test_a_task_that_kills_is_tried_once_more_and_then_given_up(tmp_path: Path) -> None:
+    async def work(made: Answerers) -> None:
+        again = await made.make(task(b"die once " + str(tmp_path / "mark").encode()))
+        assert again.status == 200
+        poison = await made.make(task(b"die"))
+        assert poison.status == 500 and b"fault" in poison.body
+        assert (await made.make(task())).status == 200
+
+    run(work, count=3)
+
+
+def test_one_that_takes_too_long_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "COMPUTE_SECONDS", 0.3)
+
+    async def work(made: Answerers) -> None:
+        began = time.monotonic()
+        assert (await made.make(task(b"sleep 30"))).status == 500
+        assert time.monotonic() - began < 10
+        assert (await made.make(task())).status == 200
+
+    run(work)
+
+
+def test_who_goes_away_is_not_answered(tmp_path: Path) -> None:
+    async def work(made: Answerers) -> None:
+        long = asyncio.create_task(made.make(task(b"sleep 0.3")))
+        gone = asyncio.create_task(made.make(task(b"die once " + str(tmp_path / "mark").encode())))
+        await asyncio.sleep(0.05)
+        gone.cancel()
+        await long
+        assert (await made.make(task())).status == 200
+        assert not (tmp_path / "mark").exists(), "what nobody waits for was computed"
+
+    run(work, count=1)
+
+
+def test_one_that_cannot_begin_is_not_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "BEGIN_SECONDS", 0.5)
+
+    def begin() -> None:
+        raise RuntimeError("the store is gone")
+
+    async def work(made: Answerers) -> None:
+        raise AssertionError("it was ready")
+
+    with pytest.raises(TimeoutError):
+        run(work, begin=begin)
+
+
+ORPHANS = """
+import asyncio, os, sys, time
+from bentos.answerers import Answerers
+made = Answerers(lambda task: None, 2, lambda: None)
+async def main():
+    await made.open()
+    print(*(seat.pid for seat in made.seats), flush=True)
+    os.kill(os.getpid(), 9)
+asyncio.run(main())
+"""
+
+
+def test_answerers_end_with_who_serves() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", ORPHANS], capture_output=True, text=True, check=False, timeout=60
+    )
+    pids = [int(pid) for pid in done.stdout.split()]
+    assert len(pids) == 3, done.stderr
+    until = time.monotonic() + 5
+    while any(map(_lives, pids)) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not any(map(_lives, pids)), "an answerer outlives the process that it answers for"
+
+
+def _lives(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
