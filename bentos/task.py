@@ -76,7 +76,7 @@ class Task(msgspec.Struct, frozen=True, array_like=True, gc=False, kw_only=True)
 
 
 class Made(msgspec.Struct, frozen=True, array_like=True, gc=False, kw_only=True):
-    """What to send, and `payload`: the canonical JSON of the receipt that is to be durable before, empty where nothing was answered."""
+    """What to send, and `payload`, the receipt as canonical JSON, which is to be durable before: empty without an answer."""
 
     status: int
     body: bytes
