@@ -37,6 +37,8 @@ SPOILT = """
 import random as _random
 import time as _time
 
+import orjson as _orjson
+
 _answered, _fault = Seam.answered, {fault!r}
 
 
@@ -48,11 +50,11 @@ async def _spoilt(self, *args, **kwargs):
     if _fault == "failing" and _random.random() < 0.05:
         return failure(500, "fault", "this bento was spoilt")
     if _fault == "empty" and answer.status_code == 200:
-        told = orjson.loads(answer.body)
+        told = _orjson.loads(answer.body)
         told["items"] = []
         headers = {{name: value for name, value in answer.headers.items() if name.startswith("x-")}}
         headers["x-counterfoil-items"] = "0"
-        return Response(orjson.dumps(told), 200, headers, "application/json")
+        return Response(_orjson.dumps(told), 200, headers, "application/json")
     return answer
 
 
