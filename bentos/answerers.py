@@ -2,8 +2,8 @@
 
 They share what is loaded (its pages are copied when written to, and hardly any are), so that another one costs a few megabytes
 and milliseconds. Tasks wait in one queue, and whoever is free takes the next: two queues of half the length are slower than one
-(Kendall's M/D/2 beside M/D/1). An answerer that dies is replaced, and what it was at goes to another one, once: nothing of an
-answer is kept before it is whole.
+(Kendall's M/D/2 beside M/D/1). An answerer that dies is replaced, and what it was at goes to another one, once: at worst an
+answer that nobody got has a receipt.
 
 Copies for shadow answers, which nobody waits for, go to an answerer of their own that has the processor only when nobody else
 wants it (SCHED_IDLE, sched(7)).
@@ -30,7 +30,7 @@ from bentos.task import Made, Task, refused
 
 log = logging.getLogger(__name__)
 COMPUTE_SECONDS = 10.0  # for which an answerer may compute one answer
-BEGIN_SECONDS = 60.0
+BEGIN_SECONDS, END_SECONDS = 60.0, 5.0
 TRIES = 2  # answerers that one task may take along
 YOUNG_SECONDS = 2.0  # who dies younger than this is replaced later
 LENGTH = 4
@@ -124,11 +124,17 @@ class Answerers:
     """Answering processes behind one queue, and one more for what nobody waits for.
 
     They are forked when this is made, which is to be before there is an event loop; `open` connects them to the loop. `begin`
-    runs first in each of them: what must not be shared, such as connections, is made there anew.
+    runs first in each of them: what must not be shared, such as connections, is made there anew; `end` runs last.
     """
 
-    def __init__(self, compute: Compute, count: int, begin: Callable[[], None]) -> None:
-        self.compute, self.begin = compute, begin
+    def __init__(
+        self,
+        compute: Compute,
+        count: int,
+        begin: Callable[[], None] = lambda: None,
+        end: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.compute, self.begin, self.end = compute, begin, end
         self.seats = [Seat(self, quiet=False) for _ in range(count)] + [Seat(self, quiet=True)]
         self._lines = {False: Line(), True: Line()}
         self._closing = False
@@ -150,7 +156,7 @@ class Answerers:
         self._serve(line)
         return await waiting.done
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Let all of them end; whoever still waits is told so."""
         self._closing = True
         for waiting in (one for line in self._lines.values() for one in line.waiting):
@@ -158,10 +164,11 @@ class Answerers:
                 waiting.done.set_result(refused(503, "busy", "the service ends; ask again shortly"))
         for seat in self.seats:
             if seat.ready is not None:
-                seat.transport.close()
+                seat.transport.abort()
             else:
                 seat.socket.close()
-            _reap(seat.pid)
+        for seat in self.seats:
+            await asyncio.to_thread(_reap, seat.pid, END_SECONDS)
 
     def free(self, seat: Seat) -> None:
         """Give an answerer that has nothing to do the next task."""
@@ -219,35 +226,36 @@ class Answerers:
         sys.stderr.flush()
         pid = os.fork()
         if pid == 0:
-            _become(theirs, self.compute, self.begin, quiet=seat.quiet)
+            self._become(theirs, quiet=seat.quiet)
         theirs.close()
         ours.setblocking(False)
         seat.pid, seat.socket, seat.born, seat.ready = pid, ours, time.monotonic(), None
 
-
-def _become(own: socket.socket, compute: Compute, begin: Callable[[], None], *, quiet: bool) -> NoReturn:
-    """Be an answerer until whoever serves is gone. Nothing of the process that this was comes to its end here."""
-    status = 1
-    try:
-        signal.set_wakeup_fd(-1)
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all; who serves ends, and then this
-        descriptor = own.fileno()
-        os.closerange(3, descriptor)  # connections of callers and of other answerers are not held open here
-        os.closerange(descriptor + 1, os.sysconf("SC_OPEN_MAX"))
-        if quiet:
-            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-        begin()
-        own.sendall(_framed(b""))
-        while (frame := _received(own)) is not None:
-            own.sendall(_framed(_encode(compute(_task(frame)))))
-        status = 0
-    except (BrokenPipeError, ConnectionResetError):
-        status = 0
-    except BaseException:
-        log.exception("an answerer failed")
-    finally:
-        os._exit(status)
+    def _become(self, own: socket.socket, *, quiet: bool) -> NoReturn:
+        """Be an answerer until whoever serves is gone. Nothing of the process that this was comes to its end here."""
+        status = 1
+        try:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all; who serves ends, and then this
+            descriptor = own.fileno()
+            # connections of callers and of other answerers are not held open here
+            os.closerange(3, descriptor)
+            os.closerange(descriptor + 1, os.sysconf("SC_OPEN_MAX"))
+            if quiet:
+                os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+            self.begin()
+            own.sendall(_framed(b""))
+            while (frame := _received(own)) is not None:
+                own.sendall(_framed(_encode(self.compute(_task(frame)))))
+            self.end()
+            status = 0
+        except (BrokenPipeError, ConnectionResetError):
+            status = 0
+        except BaseException:
+            log.exception("an answerer failed")
+        finally:
+            os._exit(status)
 
 
 def _received(own: socket.socket) -> bytes | None:
@@ -267,10 +275,12 @@ def _framed(content: bytes) -> bytes:
     return len(content).to_bytes(LENGTH, "big") + content
 
 
-def _reap(pid: int) -> None:
-    """Take note of the end of a child, or end it."""
+def _reap(pid: int, patience: float = 0.0) -> None:
+    """Take note of the end of a child; one that has not come to it within `patience` seconds is killed."""
+    until = time.monotonic() + patience
     with suppress(ChildProcessError, ProcessLookupError):
-        gone, _ = os.waitpid(pid, os.WNOHANG)
+        while not (gone := os.waitpid(pid, os.WNOHANG)[0]) and time.monotonic() < until:
+            time.sleep(0.01)
         if not gone:
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)

@@ -25,7 +25,7 @@ from bentos.recommend.asked import NOBODY, received
 from bentos.recommend.asked import Question as Asking
 from bentos.recommend.request import BODIES, MAX_ITEMS, Filters, Route, parse
 from bentos.routes import Routes
-from bentos.task import UNRECORDED, FieldFault, response_body
+from bentos.seam import UNRECORDED, FieldFault, response_body
 from counterfoil import canonical
 from counterfoil.errors import UnavailableError
 from counterfoil.files import write_durably

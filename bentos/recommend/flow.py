@@ -26,9 +26,9 @@ from bentos.recommend.request import BODIES, Route, parse
 from bentos.recommend.rulebook import NO_RULES, Rulebook, RulesFile
 from bentos.recommend.rules import Catalogue
 from bentos.recommend.steer import Steer, without_rules
+from bentos.seam import Answer, Flow
 from bentos.snapshot import Snapshot
 from bentos.startup import Loaded
-from bentos.task import Answer, Flow
 from counterfoil.errors import UnknownError
 from counterfoil.types import ReceiptItem
 

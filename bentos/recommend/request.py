@@ -11,7 +11,7 @@ from pydantic import (
     ValidationError,
 )
 
-from bentos.task import FieldFault
+from bentos.seam import FieldFault
 from counterfoil.contracts import EVENT, ITEM
 from counterfoil.contracts.shop import FIRST_TIME, LAST_TIME
 

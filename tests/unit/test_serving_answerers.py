@@ -22,7 +22,7 @@ NOW = datetime(2026, 3, 1, 12, 30, 15, 123456, tzinfo=UTC)
 
 
 def task(body: bytes = b"", **changes: Any) -> Task:
-    parts = {"route": "recommend", "body": body, "time": NOW, "receipt": "r", "use_case": "u"}
+    parts = {"route": "recommend", "body": body, "time": NOW}
     return Task(**{**parts, "release": "release-1", "epoch": 1, "bento": "b:1", **changes})
 
 
@@ -38,7 +38,7 @@ def told(task: Task) -> Made:
     if task.body.startswith(b"sleep "):
         time.sleep(float(task.body[6:]))
     policy = os.sched_getscheduler(0)
-    return Made(status=200, body=b"%d %d" % (os.getpid(), policy), payload=task.time.isoformat().encode())
+    return Made(status=200, body=b"%d %d" % (os.getpid(), policy), receipt=task.time.isoformat())
 
 
 def run(
@@ -51,7 +51,7 @@ def run(
         try:
             await work(made)
         finally:
-            made.close()
+            await made.close()
 
     asyncio.run(whole())
 
@@ -62,7 +62,7 @@ def test_tasks_cross_the_border_whole_and_are_shared_out() -> None:
         one, two, three = await asyncio.gather(
             made.make(task(b"sleep 0.2")), made.make(task(b"sleep 0.2")), made.make(task(large))
         )
-        assert one.payload == NOW.isoformat().encode()
+        assert one.receipt == NOW.isoformat()
         pids = {int(made.body.split()[0]) for made in (one, two)}
         assert len(pids) == 2 and os.getpid() not in pids
         assert int(three.body.split()[0]) in pids
