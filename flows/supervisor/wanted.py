@@ -37,7 +37,9 @@ def wanted(
     challenging = active.get("canary") or active.get("shadow")
     challenger = None if challenging is None else release_of(place, challenging)
     age = ((now or datetime.now(UTC)) - champion.valid_from).total_seconds()
-    watched = rollout is not None and age < rollout.watch_seconds
+    watched = (
+        age < (rollout or Rollout()).watch_seconds
+    )  # a rollback by hand is not to wait for a start either
     before = [row for row in rows if row["stage"] == "champion" and row["epoch"] < champion.epoch]
     spare = release_of(place, before[0]["id"]) if watched and before else None
     if spare is not None and not steer.may_serve(place, spare):
