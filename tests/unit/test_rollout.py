@@ -12,6 +12,7 @@ from counterfoil.errors import ConflictError, GateError, InputError, UnknownErro
 from counterfoil.types import Candidate, Decision, Gate, Quarantine, Release, Rollout, UseCase
 from flows import rollout, steer
 from flows.place import Place
+from flows.quarantine import end, in_force
 from flows.supervisor.wanted import Wanted, wanted
 from flows.verify import verify
 from models.families.popularity import PopularityConfig
@@ -207,6 +208,8 @@ def test_what_is_wanted_is_one_short_question_while_nothing_changed(place: Place
     steer.withdraw(place, "small", "Ada", "not now")
     third = look(second, later)
     assert third is not None and third.challenger is None and third.epoch == second.epoch + 1
+    [kept] = in_force(place)
+    end(place, kept.id, "mended", "Ada")
     steer.promote(place, loser(place).id, "Ada", "at once", "champion")
     fourth = look(third)
     assert fourth is not None and fourth.spare is not None and fourth.champion != third.champion
