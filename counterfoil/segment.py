@@ -7,6 +7,9 @@ to what nobody was told is kept, and is passed over. A wrong checksum anywhere e
 
 A line may be packed, `crc32 ~number deflated`: squeezed by the first line as its dictionary (RFC 1950 and 1951), since records of
 one process are much alike. The checksum is over the number, the record as it was, and the deflated bytes.
+
+Between two flushes may stand a mark, `crc32 #count`: so many records lay on the disk before it was written. Whoever finds fewer
+in front of it misses some that were acknowledged. Segments of earlier versions have none.
 """
 
 import errno
@@ -25,7 +28,7 @@ from counterfoil.files import sync
 CRC_DIGITS = 8
 ROOM = 1 << 16  # bytes that are written ahead
 TORN = bytes(16)  # in a line: it was never whole; one byte that was altered looks otherwise
-PACKED = b"~"  # no JSON begins so
+PACKED, MARK = b"~", b"#"  # no JSON begins so
 SECTOR = 512  # bytes that a disk has or has not
 LEAST = 1024  # bytes of a record that is worth packing
 LEVEL, MEMORY, RAW = 6, 9, -15
@@ -38,6 +41,11 @@ SEALED = ".parquet"  # how the file of a segment that is done with ends
 def line(payload: bytes) -> bytes:
     """Return the payload, which holds no line break, as a line with its checksum."""
     return b"%08x %b\n" % (zlib.crc32(payload), payload)
+
+
+def mark(count: int) -> bytes:
+    """Return the line that says how many records the disk has in front of it."""
+    return line(b"%b%d" % (MARK, count))
 
 
 class Packer:
@@ -165,12 +173,15 @@ class Ahead:
     """
 
     def __init__(self, descriptor: int) -> None:
-        self.descriptor, self._at, self._end = descriptor, 0, 0
+        self.descriptor, self._at, self._end, self._count = descriptor, 0, 0, 0
         flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)
         fcntl.fcntl(descriptor, fcntl.F_SETFL, flags & ~os.O_APPEND)  # it is written at places
 
     def append(self, lines: bytes) -> None:
-        """Write whole lines and return once the disk has them."""
+        """Write whole lines, after a mark of how many the disk has by now, and return once it has these."""
+        count = lines.count(BREAK)
+        if self._count:
+            lines = mark(self._count) + lines
         if self._at + len(lines) > self._end:
             room = bytes(len(lines) + ROOM)
             _write_at(self.descriptor, room, self._at)
@@ -178,6 +189,7 @@ class Ahead:
         _write_at(self.descriptor, lines, self._at)
         os.fdatasync(self.descriptor)
         self._at += len(lines)
+        self._count += count
 
     @property
     def empty(self) -> bool:
@@ -185,9 +197,10 @@ class Ahead:
         return self._at == 0
 
     def close(self) -> None:
-        """Cut off what was written ahead, or was not written whole, and close."""
-        with suppress(OSError):  # zeros that stay are no harm
+        """Cut off what was written ahead, or was not written whole, set a last mark, and close."""
+        with suppress(OSError):  # zeros that stay are no harm, nor is half a mark
             os.ftruncate(self.descriptor, self._at)
+            _write_at(self.descriptor, mark(self._count) if self._count else b"", self._at)
         os.close(self.descriptor)
 
 
@@ -243,23 +256,70 @@ def lines_with(path: Path, needle: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def whole_lines(path: Path, start: int = 0) -> Iterator[tuple[int, int, bytes]]:
-    """Yield (line number, place behind it, text without its break) of every whole line from a place on.
+    """Yield (line number, place behind it, text without its break) of every whole line from a place on, but for marks.
 
     What was torn when power went is passed over; where that is the segment's first line, the packed ones as well: they were
-    written in the same flush, so nobody was told of them either, and nothing can be made of them.
+    written in the same flush, so nobody was told of them either, and nothing can be made of them. IntegrityError at a mark that
+    knows better: what is missing in front of it had been acknowledged.
     """
-    at, packable = start, True
+    at, held = start, 0
+    torn: list[tuple[int, bytes]] = []
     with path.open("rb") as file:
+        headless = start > 0 and _torn(file.readline(), 0)
         file.seek(start)
         for number, text in enumerate(file, start=1):
             if not text.endswith(BREAK):
                 return
-            torn = _torn(text, at)
-            at += len(text)
-            if torn and number == 1 and start == 0:
-                packable = False
-            elif not torn and (packable or not text[CRC_DIGITS + 1 :].startswith(PACKED)):
+            begun, at, kind = at, at + len(text), text[CRC_DIGITS + 1 : CRC_DIGITS + 2]
+            if _torn(text, begun):
+                torn.append((begun, text))
+                headless = headless or begun == 0
+            elif kind == MARK:
+                said = _marked(text[:-1], path, number)
+                if headless or (start == 0 and said != held):
+                    if not _written_since(file.fileno(), torn):
+                        raise _lost(path)
+                    headless, held, torn = False, said, []
+            elif kind != PACKED or not headless:
+                held += 1
                 yield number, at, text[:-1]
+
+
+def _marked(text: bytes, path: Path, number: int) -> int:
+    said = payload_of(text, path, number)[len(MARK) :]
+    if not said.isdigit():
+        raise IntegrityError(
+            f"{path} line {number} is no mark: it was altered; restore the file from a backup"
+        )
+    return int(said)
+
+
+def _written_since(descriptor: int, torn: list[tuple[int, bytes]]) -> bool:
+    """Say whether what looked torn was being written while it was read, which looks alike."""
+    return any(os.pread(descriptor, len(text), at) != text for at, text in torn)
+
+
+def _lost(path: Path) -> IntegrityError:
+    """Return the word for records that the segment's marks know of and that are not there: how many, and where they were."""
+    held = known = there = at = last = 0
+    torn: list[int] = []
+    with path.open("rb") as file:
+        for number, text in enumerate(file, start=1):
+            kind = text[CRC_DIGITS + 1 : CRC_DIGITS + 2]
+            if _torn(text, at):
+                torn.append(number)
+            elif kind == MARK:
+                known, there, last = _marked(text.removesuffix(BREAK), path, number), held, number
+            else:
+                held += kind != PACKED or 1 not in torn
+            at += len(text)
+    lines = [number for number in torn if number < last]
+    where = f"; torn: line {', '.join(map(str, lines[:5]))}{' and more' * (len(lines) > 5)}" if lines else ""
+    packed = ", and by the first line the others were packed" if 1 in lines else ""
+    return IntegrityError(
+        f"{path} has lost what was acknowledged: the disk had {known:,} records before line {last}, and {there:,} of them can be"
+        f" read{where}{packed}; restore the file from a backup"
+    )
 
 
 def _torn(text: bytes, at: int) -> bool:

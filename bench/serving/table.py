@@ -69,10 +69,15 @@ def _verdicts(told: Mapping[str, Any]) -> str:
     half = bento["loads"].get("0.5", {}).get("ms", {})
     rows = [
         ("answer, p50 of the floor's sum", bento["ratio"], BOUNDS["ratio"], "less"),
-        ("p99 at half load, of p50", half.get("p99", 0.0) / bento["ms"]["p50"], BOUNDS["tail"], "less"),
+        (
+            "p99 at half load, of p50",
+            half["p99"] / bento["ms"]["p50"] if half else None,
+            BOUNDS["tail"],
+            "less",
+        ),
         ("throughput of what the floor allows", bento["share_of_floor"], BOUNDS["throughput"], "more"),
-        ("receipt, share of p50", told["receipt"].get("share", 0.0), BOUNDS["receipt"], "less"),
-        ("receipt, bytes", told["receipt"]["bytes"] or 0.0, BOUNDS["receipt_bytes"], "less"),
+        ("receipt, share of p50", told["receipt"].get("share"), BOUNDS["receipt"], "less"),
+        ("receipt, bytes", told["receipt"]["bytes"], BOUNDS["receipt_bytes"], "less"),
     ]
     if "gateway" in told:
         rows.append(("gateway, ms more at p50", told["gateway"]["extra_ms"], BOUNDS["extra_ms"], "less"))
@@ -100,7 +105,8 @@ def events(told: Mapping[str, Any]) -> str:
     seen = told["visible"]
     if seen["ms"]:
         lines.append(_row("until an answer knows", seen["ms"]))
-    lines.append(verdict("visible within a second, missed", seen["missed"], 0, "less"))
+    asked = bool(seen["ms"]) or seen["missed"] > 0
+    lines.append(verdict("visible within a second, missed", seen["missed"] if asked else None, 0, "less"))
     return "".join(lines)
 
 
@@ -118,7 +124,7 @@ def switch(told: Mapping[str, Any]) -> str:
         f"  longest gap between answers {found['gap_ms']:.0f} ms\n",
         verdict("commands done", sum(one["ok"] for one in found["commands"]), found["wanted"], "more"),
         verdict("failed requests at switches", found["failed"], 0, "less"),
-        verdict("people who stay with one arm", found["sticky"] or 0.0, 1.0, "more"),
+        verdict("people who stay with one arm", found["sticky"], 1.0, "more"),
         _row("without a shadow", shadow["without_ms"]),
         _row("with a shadow of everything", shadow["with_ms"]),
         verdict("shadow, ms more at p95", shadow["extra_p95_ms"], 1.0, "less"),
@@ -142,8 +148,10 @@ def soak(told: Mapping[str, Any]) -> str:
     return "".join(lines)
 
 
-def verdict(name: str, value: float, bound: float, better: str) -> str:
-    """Return a line that says whether a bound holds."""
+def verdict(name: str, value: float | None, bound: float, better: str) -> str:
+    """Return a line that says whether a bound holds, or, for a value of None, that nobody measured it."""
+    if value is None:
+        return f"       {name:<52} {'not measured':>10}  bound {bound:g}\n"
     held = value <= bound if better == "less" else value >= bound
     return f"{'held  ' if held else 'BROKEN'} {name:<52} {value:10.3f}  bound {bound:g}\n"
 

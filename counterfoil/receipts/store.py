@@ -115,6 +115,8 @@ class Receipts:
         if payload is None:
             if person := sealed.erased(closed, int(parts["number"])):
                 raise Erased(id, person)
+            if path.is_file():
+                segment.count(path)  # IntegrityError where something that was acknowledged is lost
             raise UnknownError(
                 f"no receipt {id} in {self.folder}; take the id from an answer of this installation"
             )

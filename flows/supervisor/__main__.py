@@ -70,7 +70,7 @@ def one_pass(
 ) -> Wanted | None:
     """Make one pass; whatever fails is said and tried again. While the catalog is down, what was known last is kept up."""
     try:
-        known = wanted(place, use_case, rollout) or known
+        known = wanted(place, use_case, rollout, known=known) or known
     except CounterfoilError as fault:
         log.warning("the release table cannot be read: %s", fault)
     try:

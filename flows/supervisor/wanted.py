@@ -26,9 +26,20 @@ class Wanted:
 
 
 def wanted(
-    place: Place, use_case: str, rollout: Rollout | None, now: datetime | None = None
+    place: Place,
+    use_case: str,
+    rollout: Rollout | None,
+    now: datetime | None = None,
+    known: Wanted | None = None,
 ) -> Wanted | None:
-    """Read the release table. None while nobody was ever released."""
+    """Read the release table. None while nobody was ever released.
+
+    `known` is what was read last: while the epoch is the same and time changes nothing either, it is the answer again, for one
+    short question.
+    """
+    now = now or datetime.now(UTC)
+    if known is not None and _still(place, known, rollout, now):
+        return known
     rows = place.catalog.releases(use_case)
     active = {row["stage"]: row["id"] for row in rows if row["valid_to"] is None}
     if "champion" not in active:
@@ -36,10 +47,7 @@ def wanted(
     champion = release_of(place, active["champion"])
     challenging = active.get("canary") or active.get("shadow")
     challenger = None if challenging is None else release_of(place, challenging)
-    age = ((now or datetime.now(UTC)) - champion.valid_from).total_seconds()
-    watched = (
-        age < (rollout or Rollout()).watch_seconds
-    )  # a rollback by hand is not to wait for a start either
+    watched = _watched(champion, rollout, now)
     before = [row for row in rows if row["stage"] == "champion" and row["epoch"] < champion.epoch]
     spare = release_of(place, before[0]["id"]) if watched and before else None
     if spare is not None and not steer.may_serve(place, spare):
@@ -56,6 +64,18 @@ def wanted(
         spare=spare if spare is not None and spare.tag not in taken else None,
         mirror=(rollout or Rollout()).mirror,
     )
+
+
+def _watched(champion: Release, rollout: Rollout | None, now: datetime) -> bool:
+    """Say whether a champion is so new that the one before it is kept ready: a rollback is not to wait for a start."""
+    return (now - champion.valid_from).total_seconds() < (rollout or Rollout()).watch_seconds
+
+
+def _still(place: Place, known: Wanted, rollout: Rollout | None, now: datetime) -> bool:
+    """Say whether nothing can have changed since: every change of who answers has an epoch; a spare goes by time as well."""
+    if known.spare is not None or _watched(known.champion, rollout, now):
+        return False
+    return place.catalog.epoch(known.use_case) == known.epoch
 
 
 def release_of(place: Place, name: str) -> Release:

@@ -47,6 +47,20 @@ def test_a_bound_holds_or_is_broken(value: float, better: str, said: str) -> Non
     assert table.verdict("it", value, 1.5, better).startswith(said)
 
 
+def test_what_nobody_measured_is_neither_held_nor_broken() -> None:
+    for better in ("less", "more"):
+        line = table.verdict("it", None, 1.0, better)
+        assert "not measured" in line and "held" not in line and "BROKEN" not in line
+    ms = {"p50": 1.0, "p95": 2.0, "p99": 3.0}
+    found = {"asked": 9, "commands": [], "ms": ms, "gap_ms": 1.0, "wanted": 0, "failed": 0, "sticky": None}
+    shadow = {"without_ms": ms, "with_ms": ms, "extra_p95_ms": 0.5}
+    told = {"switch": found, "shadow": shadow, "rate": 1.0, "most": 2.0, "bad": {}}
+    [line] = [line for line in table.switch(told).splitlines() if "people who stay" in line]
+    assert "not measured" in line
+    assert "held " in table.switch({**told, "switch": {**found, "sticky": 1.0}})
+    assert "BROKEN people who stay" in table.switch({**told, "switch": {**found, "sticky": 0.0}})
+
+
 def test_the_page_has_a_plot_of_latency_by_load() -> None:
     loads = {
         f"{share}": {"asked_rate": 100.0 * share, "ms": {"p50": 1.0 + share, "p99": 2.0 + share}}

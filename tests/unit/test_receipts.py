@@ -1,3 +1,4 @@
+import io
 import os
 import resource
 import signal
@@ -277,6 +278,8 @@ def test_receipts_of_a_segment_are_packed_by_its_first_and_come_back_as_they_wer
         receipts.write(one)
     [path] = tmp_path.glob("*/*.jsonl")
     *lines, ahead = path.read_bytes().split(b"\n")
+    assert [line[9:] for line in lines if line[9:10] == b"#"] == [b"#%d" % number for number in range(1, 200)]
+    lines = [line for line in lines if line[9:10] != b"#"]
     assert len(lines) == 200
     assert sum(map(len, lines[1:])) < len(lines[0]) * len(lines[1:]) / 4
     assert set(ahead) == {0}
@@ -370,19 +373,116 @@ def test_a_receipt_is_not_found_by_an_id_that_another_one_speaks_of(tmp_path: Pa
     assert receipts.find(ids[1]) == receipt(ids[1])
 
 
-def test_a_first_line_that_was_torn_takes_along_what_was_packed_by_it(tmp_path: Path) -> None:
+def test_a_first_line_that_was_torn_takes_along_what_was_packed_by_it_in_the_same_flush(
+    tmp_path: Path,
+) -> None:
     receipts = Receipts(tmp_path)
-    written = [wide(receipts.new_id(NOON), "a") for _ in range(3)]
-    for one in written:
-        receipts.write(one)
-    receipts.close()
-    [path] = tmp_path.glob("*/*.jsonl")
-    whole = path.read_bytes()
-    path.write_bytes(bytes(512) + whole[512:])
+    written = [canonical.encode(wide(receipts.new_id(NOON), "a")) for _ in range(3)]
+    name = receipts.new_id(NOON).removeprefix("receipt-").rpartition("-")[0]
+    path = tmp_path / "2026-04-12" / f"{name}.jsonl"
+    ahead, packer = segment.Ahead(segment.create(path)), segment.Packer(written[0])
+    ahead.append(segment.line(written[0]) + packer.line(written[1], 2) + packer.line(written[2], 3))
+    os.close(ahead.descriptor)  # power goes: nobody was told of any of them
+    path.write_bytes(bytes(512) + path.read_bytes()[512:])
     assert list(segment.payloads(path)) == [] and segment.count(path) == 0
     assert newest(receipts, 3) == []
     with pytest.raises(UnknownError):
-        receipts.find(written[2].id)
+        receipts.find(f"receipt-{name}-3")
+
+
+# marks of what was acknowledged
+
+
+def acknowledged(tmp_path: Path, count: int = 6) -> tuple[Receipts, list[Receipt], Path]:
+    """Return receipts that were acknowledged one by one, and the file of their open segment."""
+    receipts = Receipts(tmp_path)
+    written = [wide(receipts.new_id(NOON), f"{number}") for number in range(count)]
+    for one in written:
+        receipts.write(one)
+    [path] = tmp_path.glob("*/*.jsonl")
+    return receipts, written, path
+
+
+def zeroed(path: Path, start: int, size: int) -> None:
+    with path.open("r+b") as file:
+        file.seek(start)
+        file.write(bytes(size))
+
+
+def test_a_first_line_that_the_disk_lost_later_is_one_error_that_names_all_that_goes_with_it(
+    tmp_path: Path,
+) -> None:
+    receipts, written, path = acknowledged(tmp_path)
+    zeroed(path, 0, 512)
+    lost = "before line 10, and 0 of them can be read; torn: line 1, and by the first line the others were packed"
+    for read in (
+        lambda: list(receipts.all()),
+        receipts.count,
+        lambda: newest(receipts, 3),
+        lambda: receipts.find(written[4].id),
+    ):
+        with pytest.raises(IntegrityError, match=lost):
+            read()
+
+
+@pytest.mark.parametrize("part", [0.0, 0.3, 0.6, 0.9])
+def test_a_sector_lost_within_what_was_acknowledged_is_told(tmp_path: Path, part: float) -> None:
+    receipts, written, path = acknowledged(tmp_path, 60)
+    written_bytes = len(path.read_bytes().rstrip(b"\0"))
+    zeroed(path, int(part * written_bytes) // segment.SECTOR * segment.SECTOR, segment.SECTOR)
+    with pytest.raises(
+        IntegrityError, match=r"the disk had 59 records before line \d+, and \d+ of them can be"
+    ):
+        list(receipts.all())
+    said = []
+    for one in written:
+        try:
+            assert receipts.find(one.id) == one
+        except IntegrityError as fault:
+            said.append(str(fault))
+    assert said and all("has lost what was acknowledged" in one for one in said)
+
+
+def test_the_last_of_a_segment_that_was_closed_is_counted_too(tmp_path: Path) -> None:
+    receipts, _, path = acknowledged(tmp_path)
+    receipts.close()
+    last = path.read_bytes().rindex(b"\n", 0, -20)
+    zeroed(path, last - 40, 24)
+    with pytest.raises(IntegrityError, match="the disk had 6 records before line 12, and 5 of them"):
+        receipts.count()
+
+
+@pytest.mark.parametrize("other", [b"", b"twice"])
+def test_a_line_that_was_taken_out_or_put_in_is_told(tmp_path: Path, other: bytes) -> None:
+    receipts, _, path = acknowledged(tmp_path)
+    lines = path.read_bytes().split(b"\n")
+    lines[2:3] = [lines[2], lines[2]] if other else []
+    path.write_bytes(b"\n".join(lines))
+    with pytest.raises(IntegrityError, match="has lost what was acknowledged"):
+        list(receipts.all())
+
+
+def test_a_mark_that_was_altered_is_named(tmp_path: Path) -> None:
+    receipts, _, path = acknowledged(tmp_path)
+    path.write_bytes(path.read_bytes().replace(b" #3\n", b" #2\n"))
+    with pytest.raises(IntegrityError, match="line 6 has the wrong checksum"):
+        list(receipts.all())
+    path.write_bytes(segment.line(b"{}") + segment.line(b"#x"))
+    with pytest.raises(IntegrityError, match="line 2 is no mark"):
+        segment.count(path)
+
+
+def test_what_is_written_while_somebody_reads_is_no_loss(tmp_path: Path) -> None:
+    """Whoever reads slowly has a piece of the file from before, with zeros ahead, and the next piece from after."""
+    receipts, written, path = acknowledged(tmp_path)
+    slow = segment.payloads(path)
+    seen = [next(slow)]
+    for _ in range(200):
+        receipts.write(wide(receipts.new_id(NOON), "later"))
+    seen += list(slow)
+    assert path.stat().st_size > 4 * io.DEFAULT_BUFFER_SIZE  # or all of it was in the first piece
+    assert 6 <= len(seen) < 206 == receipts.count()
+    assert seen[:6] == [canonical.encode(one) for one in written]
 
 
 @pytest.mark.parametrize("zeros", [1, 9, 15])

@@ -6,12 +6,14 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import event
 
 from counterfoil.errors import ConflictError, GateError, InputError, UnknownError
 from counterfoil.types import Candidate, Decision, Gate, Quarantine, Release, Rollout, UseCase
 from flows import rollout, steer
 from flows.place import Place
-from flows.supervisor.wanted import wanted
+from flows.quarantine import end, in_force
+from flows.supervisor.wanted import Wanted, wanted
 from flows.verify import verify
 from models.families.popularity import PopularityConfig
 from tests.loop_shop import END, land_shop, place_of, ran, small_case, turn, write_shop
@@ -184,6 +186,36 @@ def test_the_champion_before_is_kept_ready_for_a_while_unless_it_challenges_agai
     assert again is not None and again.challenger is not None and again.challenger.tag == first.tag
     assert again.spare is None, "one process stands for one release"
     assert wanted(place, "another", STEPS) is None
+
+
+def test_what_is_wanted_is_one_short_question_while_nothing_changed(place: Place) -> None:
+    asked: list[str] = []
+    event.listen(place.catalog.reader, "before_cursor_execute", lambda *said: asked.append(said[2]))
+
+    def look(known: Wanted | None, seconds: float = 0.0) -> Wanted | None:
+        moment = champion(place).valid_from + timedelta(seconds=seconds)
+        asked.clear()
+        return wanted(place, "small", STEPS, moment, known)
+
+    later = STEPS.watch_seconds + 1
+    first = look(None, later)
+    assert first is not None and len(asked) > 2
+    assert look(first, later) is first
+    assert asked[:1] == ["BEGIN"] and len(asked) == 2 and "max(" in asked[1]
+    steer.promote(place, loser(place).id, "Ada", "beside", "shadow")
+    second = look(first, later)
+    assert second is not None and second.challenger is not None and second.epoch == first.epoch + 1
+    steer.withdraw(place, "small", "Ada", "not now")
+    third = look(second, later)
+    assert third is not None and third.challenger is None and third.epoch == second.epoch + 1
+    [kept] = in_force(place)
+    end(place, kept.id, "mended", "Ada")
+    steer.promote(place, loser(place).id, "Ada", "at once", "champion")
+    fourth = look(third)
+    assert fourth is not None and fourth.spare is not None and fourth.champion != third.champion
+    aged = look(fourth, later)
+    assert aged is not None and aged.spare is None, "a spare goes by time, without an epoch"
+    assert look(aged, later) is aged
 
 
 def test_the_monitor_lets_nobody_through_whom_no_second_person_approved(
