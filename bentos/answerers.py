@@ -6,7 +6,8 @@ and milliseconds. Tasks wait in one queue, and whoever is free takes the next: t
 answer that nobody got has a receipt.
 
 Copies for shadow answers, which nobody waits for, go to an answerer of their own that has the processor only when nobody else
-wants it (SCHED_IDLE, sched(7)).
+wants it (SCHED_IDLE, sched(7)). How long a copy waited for that is told with it, since it says nothing of who answers: in line,
+and for the processor (run_delay of /proc/PID/schedstat).
 
 Frames on a socket pair, both ways: a length of four bytes, then MessagePack.
 """
@@ -22,6 +23,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import NoReturn, cast
 
 import msgspec
@@ -32,6 +34,7 @@ log = logging.getLogger(__name__)
 COMPUTE_SECONDS = 10.0  # for which an answerer may compute one answer
 BEGIN_SECONDS, END_SECONDS = 60.0, 5.0
 TRIES = 2  # answerers that one task may take along
+MARGIN_SECONDS = 0.05  # before nobody waits for a copy any more, in which is said why there is none
 YOUNG_SECONDS = 2.0  # who dies younger than this is replaced later
 LENGTH = 4
 QUIET = "shadow"  # the arm whose answers nobody waits for
@@ -48,11 +51,25 @@ def can_fork() -> bool:
 
 @dataclass(slots=True, eq=False)
 class Waiting:
-    """A task in its frame, and who waits for what comes of it; `taken` counts the answerers that died over it."""
+    """A task in its frame, and who waits for what comes of it; `taken` counts the answerers that died over it.
+
+    `came` and `asked` are moments (monotonic seconds): of the task, and of its turn, when its answerer had been without a
+    processor for `starved` seconds in all.
+    """
 
     frame: bytes
     done: "asyncio.Future[Made]"
+    came: float
     taken: int = 0
+    seat: "Seat | None" = None
+    asked: float = 0.0
+    starved: float = 0.0
+
+    def waited(self) -> float:
+        """Return for how many seconds nothing could be done for it."""
+        if self.seat is None:
+            return time.monotonic() - self.came
+        return self.asked - self.came + starved(self.seat.pid) - self.starved
 
 
 class Seat(asyncio.Protocol):
@@ -76,8 +93,10 @@ class Seat(asyncio.Protocol):
 
     def ask(self, waiting: Waiting) -> None:
         """Send a task."""
-        self.at = waiting
-        self._late = asyncio.get_running_loop().call_later(COMPUTE_SECONDS, self.kill)
+        self.at, waiting.seat, waiting.asked = waiting, self, time.monotonic()
+        if self.quiet:
+            waiting.starved = starved(self.pid)
+        self._late = asyncio.get_running_loop().call_later(COMPUTE_SECONDS, self._overdue, waiting)
         self.transport.write(waiting.frame)
 
     def data_received(self, data: bytes) -> None:
@@ -105,8 +124,12 @@ class Seat(asyncio.Protocol):
             self._late.cancel()
         self.answerers.lost(self)
 
-    def kill(self) -> None:
-        """End an answerer that takes too long."""
+    def _overdue(self, waiting: Waiting) -> None:
+        """End an answerer that takes too long, not counting the time that it had no processor for."""
+        worked = time.monotonic() - waiting.came - (waiting.waited() if self.quiet else 0.0)
+        if worked < COMPUTE_SECONDS / 2:
+            self._late = asyncio.get_running_loop().call_later(COMPUTE_SECONDS, self._overdue, waiting)
+            return
         log.error("an answerer (%d) took longer than %g s: ended", self.pid, COMPUTE_SECONDS)
         with suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGKILL)
@@ -150,11 +173,12 @@ class Answerers:
 
     async def make(self, task: Task) -> Made:
         """Return the answer to a task, in its turn."""
-        waiting = Waiting(_framed(_encode(task)), asyncio.get_running_loop().create_future())
+        done: asyncio.Future[Made] = asyncio.get_running_loop().create_future()
+        waiting = Waiting(_framed(_encode(task)), done, time.monotonic())
         line = self._lines[task.arm == QUIET]
         line.waiting.append(waiting)
         self._serve(line)
-        return await waiting.done
+        return await (_copied(waiting, task) if task.arm == QUIET else done)
 
     async def close(self) -> None:
         """Let all of them end; whoever still waits is told so."""
@@ -242,9 +266,9 @@ class Answerers:
             # connections of callers and of other answerers are not held open here
             os.closerange(3, descriptor)
             os.closerange(descriptor + 1, os.sysconf("SC_OPEN_MAX"))
+            self.begin()
             if quiet:
                 os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-            self.begin()
             own.sendall(_framed(b""))
             while (frame := _received(own)) is not None:
                 own.sendall(_framed(_encode(self.compute(_task(frame)))))
@@ -256,6 +280,29 @@ class Answerers:
             log.exception("an answerer failed")
         finally:
             os._exit(status)
+
+
+async def _copied(waiting: Waiting, task: Task) -> Made:
+    """Return what comes of a copy, and how long it waited; where that is why it is not there in time, 503."""
+    left = None if task.until is None else task.until - time.monotonic() - MARGIN_SECONDS
+    try:
+        async with asyncio.timeout(left):
+            made = await waiting.done
+    except TimeoutError:
+        waited = waiting.waited()
+        late = time.monotonic() - waiting.came - waited > waited
+        said = "it takes too long" if late else "nobody had time for this copy"
+        made = refused(504, "late", said) if late else refused(503, "busy", said)
+        return msgspec.structs.replace(made, waited_ms=1e3 * waited)
+    return msgspec.structs.replace(made, waited_ms=1e3 * waiting.waited())
+
+
+def starved(pid: int) -> float:
+    """Return how many seconds a process has been ready to run without a processor; 0 where the kernel does not say."""
+    try:
+        return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
+    except (OSError, ValueError, IndexError):
+        return 0.0
 
 
 def _received(own: socket.socket) -> bytes | None:

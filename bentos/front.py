@@ -110,9 +110,12 @@ class Front:
 
 def sent(made: Made, headers: Mapping[str, str] | None = None) -> Response:
     """Return the response that a made answer is."""
+    more = {**(headers or {})}
     if made.status == 503:
-        headers = {**(headers or {}), "Retry-After": "1"}
-    return Response(made.body, made.status, headers, "application/json")
+        more["Retry-After"] = "1"
+    if made.waited_ms:
+        more[inner.WAITED] = f"{made.waited_ms:.1f}"
+    return Response(made.body, made.status, more, "application/json")
 
 
 def failure(status: int, kind: str, message: str) -> Response:

@@ -28,7 +28,10 @@ class Task(msgspec.Struct, frozen=True, array_like=True, gc=False, kw_only=True)
 
 
 class Made(msgspec.Struct, frozen=True, array_like=True, gc=False, kw_only=True):
-    """What to send. Of an answer (status 200) also the id of its receipt, which is durable, and what is to be counted of it."""
+    """What to send. Of an answer (status 200) also the id of its receipt, which is durable, and what is to be counted of it.
+
+    `waited_ms` is for how long nothing was done for a copy.
+    """
 
     status: int
     body: bytes
@@ -36,6 +39,7 @@ class Made(msgspec.Struct, frozen=True, array_like=True, gc=False, kw_only=True)
     items: int = 0
     degraded: int = 0
     stages_ms: dict[str, float] = {}
+    waited_ms: float = 0.0
 
 
 def refused(status: int, kind: str, message: str, fields: list[dict[str, str]] | None = None) -> Made:

@@ -94,6 +94,65 @@ def test_copies_have_a_process_of_their_own_that_yields() -> None:
     run(work, count=1)
 
 
+HOG = """
+import os, sys, time
+os.sched_setaffinity(0, {int(sys.argv[1])})
+end = time.time() + 8
+while time.time() < end:
+    pass
+"""
+
+
+def worked(task: Task) -> Made:
+    """Work for 20 ms of the processor's time, unless the body says to sleep."""
+    if task.body.startswith(b"sleep "):
+        time.sleep(float(task.body[6:]))
+    until = time.thread_time() + 0.02
+    while time.thread_time() < until:
+        pass
+    return Made(status=200, body=b"")
+
+
+def test_how_long_a_copy_waited_is_no_fault_of_who_answers() -> None:
+    """With every core busy a copy gets the processor hardly at all: it is given up as such, or its wait is told."""
+    cores = sorted(os.sched_getaffinity(0))
+    made = Answerers(worked, 1)
+
+    async def work() -> None:
+        await made.open()
+        hogs = [subprocess.Popen([sys.executable, "-c", HOG, str(core)]) for core in cores]
+        try:
+            await asyncio.sleep(0.5)
+            for _ in range(4):
+                began = time.monotonic()
+                copy = await made.make(task(arm="shadow", until=began + 0.6))
+                took = time.monotonic() - began
+                assert took < 1.5
+                if copy.status == 200:
+                    assert took - copy.waited_ms / 1e3 < 0.2, "the wait for the processor is not told"
+                else:
+                    assert copy.status == 503 and copy.waited_ms > 250
+        finally:
+            for hog in hogs:
+                hog.kill()
+                hog.wait()
+            await made.close()
+
+    asyncio.run(work())
+
+
+def test_a_copy_that_takes_too_long_by_itself_is_late() -> None:
+    made = Answerers(worked, 1)
+
+    async def work() -> None:
+        await made.open()
+        copy = await made.make(task(b"sleep 1", arm="shadow", until=time.monotonic() + 0.4))
+        assert copy.status == 504 and copy.waited_ms < 200
+        await made.close()
+
+    asyncio.run(work())
+
+
 def test_an_answerer_that_is_killed_is_replaced_and_nobody_notices() -> None:
     async def work(made: Answerers) -> None:
         asking = [asyncio.create_task(made.make(task(b"sleep 0.05"))) for _ in range(40)]
