@@ -121,7 +121,7 @@ def _every(block: Block, x_LD: np.ndarray) -> np.ndarray:
 
 
 def _final(block: Block, x_LD: np.ndarray) -> np.ndarray:
-    """Return what a block makes of the last position, [D]: its query and value matrices meet sums over positions, not each one."""
+    """Return what a block makes of the last position, [D]: keys and values of single positions are never computed."""
     length, width = x_LD.shape
     heads, most = len(block.lag_HM), (block.lag_HM.shape[1] + 1) // 2
     unit_LD = _unit(x_LD)
