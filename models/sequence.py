@@ -230,8 +230,8 @@ def load(
 
 def _check(config: "SequenceConfig", weights: Weights) -> None:
     """ValueError when what lies beside the encoder is not what the config says."""
-    items = len(weights.get(BIAS, ()))
-    shapes: dict[str, tuple[int, ...]] = {EMBEDDING: (items, config.width), BIAS: (items,)}
+    items: tuple[int, ...] = weights[EMBEDDING].shape[:1] if EMBEDDING in weights else ()
+    shapes: dict[str, tuple[int, ...]] = {EMBEDDING: (*items, config.width), BIAS: items}
     if config.repeats:
         shapes |= {DECAY: (config.given_length,), GAIN: (1, config.width), OFFSET: (1,)}
     artefact.check_shapes({name: of for name, of in weights.items() if not name.startswith(ENCODER)}, shapes)

@@ -121,7 +121,7 @@ def _every(block: Block, x_LD: np.ndarray) -> np.ndarray:
 
 
 def _final(block: Block, x_LD: np.ndarray) -> np.ndarray:
-    """Return what a block makes of the last position, [D]: of the others only what its query weighs, without their keys."""
+    """Return what a block makes of the last position, [D]: keys and values of single positions are never computed."""
     length, width = x_LD.shape
     heads, most = len(block.lag_HM), (block.lag_HM.shape[1] + 1) // 2
     unit_LD = _unit(x_LD)

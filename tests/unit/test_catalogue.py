@@ -154,7 +154,9 @@ def test_a_bento_asks_its_model_with_what_the_catalogue_says(tmp_path: Path) -> 
     snapshot.write(data, tmp_path / "data")
     items = snapshot.read(tmp_path / "data", bento_shop.AS_OF_US)
     golden.check(tmp_path / "golden", listener, items.item_IF, items.content, data.about, bento_shop.AS_OF_US)
-    packaged, served = (said(asked.content) for asked in listener.asked if asked.content)
-    assert packaged == served
+    told = [said(asked.content) for asked in listener.asked if asked.content]
+    assert [asked.people for asked in listener.asked] == [1] * 2 * (golden.PEOPLE + 1)  # as requests ask
+    packaged, served = told[: golden.PEOPLE + 1], told[-1]
+    assert all(one == served for one in packaged)
     assert served["title"][:4] == ["BREAD", "BUTTER", "COFFEE", ""]
     assert served["category"][2] == "food > drinks"
