@@ -13,6 +13,7 @@ from counterfoil.errors import CounterfoilError
 from counterfoil.types import Rollout, UseCase
 from flows import machine
 from flows.place import Place, open_place
+from flows.supervisor import sweeping
 from flows.supervisor.keeper import Keeper
 from flows.supervisor.making import case_of, judging_of, keeper_of
 from flows.supervisor.outbox import Outbox
@@ -54,6 +55,7 @@ def watch(place: Place, use_case: str, over: threading.Event, case: UseCase | No
         keeper = keeper_of(place)
         outbox = Outbox(catalog=place.catalog, places=place.settings.release_places)
         threading.Thread(target=outbox.run, args=(over,), daemon=True).start()
+        threading.Thread(target=sweeping.run, args=(place.settings, over), daemon=True).start()
         case = case or case_of(use_case)
         rollout = None if case is None else case.rollout
         if case is not None:
