@@ -75,7 +75,9 @@ def plain(found: Health) -> dict[str, Any]:
 def _of(place: Place, client: httpx.Client, running: Mapping[str, Running], name: str) -> Health:
     process = running.get(name)
     if process is None:
-        return Health(name=name, state="missing", says=f"{name} does not run; `counterfoil up` starts it.")
+        return Health(
+            name=name, state="missing", says=f"The {name} does not run; `counterfoil up` starts it."
+        )
     looks: dict[str, Look] = {
         machine.SUPERVISOR: _supervisor,
         GATEWAY: _gateway,
@@ -84,7 +86,7 @@ def _of(place: Place, client: httpx.Client, running: Mapping[str, Running], name
     try:
         state, says, told = looks.get(name, _service)(place, client, process)
     except (httpx.HTTPError, ValueError, OSError) as fault:
-        state, says, told = "silent", f"{name} does not answer ({type(fault).__name__}).", {}
+        state, says, told = "silent", f"The {_kind(name)} does not answer ({type(fault).__name__}).", {}
     except CounterfoilError as fault:
         state, says, told = "unready", str(fault), {}
     return Health(
@@ -97,6 +99,10 @@ def _of(place: Place, client: httpx.Client, running: Mapping[str, Running], name
         answerers=machine.answerers(process) if name.startswith(machine.PREFIX) else None,
         told=told,
     )
+
+
+def _kind(name: str) -> str:
+    return "service" if name.startswith(machine.PREFIX) else name
 
 
 def _supervisor(place: Place, client: httpx.Client, process: Running) -> Looked:

@@ -14,12 +14,17 @@ import pytest
 
 from bentos import inner
 from counterfoil import collected
+from counterfoil.console.app import create
+from counterfoil.console.desk import desk_of
+from counterfoil.processes import Processes, Running
 from counterfoil.pseudonym import fingerprint
 from counterfoil.settings import Settings
 from flows import doctor, machine
 from flows.health import Health, health
 from flows.place import Place, place_of
 from flows.supervisor.keeper import PULSE, TROUBLE
+from tests.console_shop import Console
+from tests.gateway_shop import shop
 from tests.unit.test_processes import free_port
 
 SECONDS = 40.0
@@ -79,6 +84,22 @@ def test_events_that_came_in_are_counted(served: Place) -> None:
     assert found["collector"].told["events"] == 1 and found["collector"].told["a_second"] > 0
 
 
+def test_the_console_shows_what_runs(served: Place) -> None:
+    found = until(served, ready)
+    desk = desk_of(served)
+    console = Console(desk, create(desk), {"viewer": desk.accounts.add_key("viewer", "viewer")})
+    told = {one["name"]: one for one in console.machine("viewer").get("/now.json").json()["processes"]}
+    assert list(told) == list(found)
+    assert told["collector"]["port"] == httpx.URL(found["collector"].url or "").port
+    assert (told["supervisor"]["port"], told["gateway"]["state"]) == (None, "unready")
+    page = console.machine("viewer").get("/now", headers={"accept": "text/html"}).text
+    section = page[page.index('id="processes"') :]
+    assert section.count('<span class="dot good"></span>ready') == 2
+    assert section.count('<span class="dot bad"></span>unready') == 1 and "no routes are known yet" in section
+    assert f'<td class="n">{told["collector"]["port"]}</td>' in section
+    assert "1 event came in since it began" in section
+
+
 @pytest.mark.parametrize("name", ["collector", "gateway"])
 def test_a_process_that_hangs_is_silent_and_holds_nobody_up(served: Place, name: str) -> None:
     pid = until(served, ready)[name].pid
@@ -88,7 +109,7 @@ def test_a_process_that_hangs_is_silent_and_holds_nobody_up(served: Place, name:
         found = of(served)
         assert found[name].state == "silent" and time.monotonic() - began < 5
         state, said = says(served, "serving")
-        assert state == "wrong" and f"{name} is silent: {name} does not answer" in said
+        assert state == "wrong" and f"{name} is silent: The {name} does not answer" in said
     finally:
         os.kill(pid or 0, signal.SIGCONT)
     until(served, ready)
@@ -118,6 +139,31 @@ def test_a_supervisor_that_makes_no_passes_is_silent_and_what_it_should_keep_up_
         os.kill(pid, signal.SIGCONT)
     found = until(served, ready)
     assert found["supervisor"].state == "ready" and found["gateway"].pid != gateway
+
+
+def test_what_a_gateway_counted_of_each_release_is_told_by_the_second(tmp_path: Path) -> None:
+    with shop(tmp_path / "home") as made:
+        made.service("old")
+        made.service("new")
+        made.release(2, made.route("old"), made.route("new", "canary", epoch=2, share=0.5))
+        made.gateway()
+        made.behave("new", status=500)
+        for number in range(60):
+            httpx.post(f"{made.url}/recommend", json={"person": f"person {number}", "n": 2})
+        process = made.processes["gateway"]
+        place = place_of(Settings(home=made.home))
+        running = Running(name="gateway", pid=process.pid, created=psutil.Process(process.pid).create_time(),
+                          url=made.url, detail="public door", log="")  # fmt: skip
+        Processes(made.home)._write({"gateway": running})
+        gateway = of(place)["gateway"]
+    assert gateway.state == "ready"
+    told = {one["release"]: one for one in gateway.told["releases"]}
+    old, new = told["release-old"], told["release-new"]
+    assert (old["stage"], new["stage"]) == ("champion", "canary")
+    # what the challenger fails at, the champion answers: both have seen it
+    assert new["requests"] == new["errors"] > 10 and old["requests"] >= 60 - new["requests"]
+    assert old["errors"] == 0 and old["p95_ms"] > 0
+    assert old["a_second"] * 60 + new["a_second"] * 60 >= 60
 
 
 def test_events_that_wait_for_longer_than_a_day_are_told(tmp_path: Path) -> None:
