@@ -22,6 +22,7 @@ from counterfoil.importers import open_source
 from counterfoil.landing import Landed, land
 from counterfoil.landing.progress import Progress, silent
 from counterfoil.processes import Processes
+from counterfoil.sweep import sweep
 from counterfoil.terminal import Stages
 from flows.place import Place, open_place
 
@@ -149,6 +150,7 @@ def erase(place: Place, person: str, sessions: Sequence[str]) -> None:
     ConflictError when a process that this home did not start writes to one of them.
     """
     tell_collector(place, "/-/close")
+    sweep(place.settings.events, age_seconds=0)  # an erasure that was killed here leaves half a file
     theirs = _theirs(person, sessions)
     for path in collected.segments(place.settings.events):
         lines = path.read_bytes().splitlines(keepends=True)

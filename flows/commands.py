@@ -341,8 +341,11 @@ def show_schedule(done: dict[str, Any]) -> None:
 
 def show_status(state: dict[str, Any]) -> None:
     """Show processes and champion."""
-    rows = [[p["name"], str(p["pid"]), p["url"], p["serves"], p["log"]] for p in state["processes"]]
-    terminal.table("Processes", ["name", "pid", "url", "serves", "log"], rows)
+    rows = [
+        [p["name"], str(p["pid"]), p["url"], p["serves"], str(p.get("answerers", "")), p["log"]]
+        for p in state["processes"]
+    ]
+    terminal.table("Processes", ["name", "pid", "url", "serves", "answerers", "log"], rows)
     champion = state["champion"]
     terminal.OUT.print(
         f"champion: {champion['release']} ({champion['bento']}, epoch {champion['epoch']})"

@@ -1,20 +1,25 @@
 """What is configured, what is reachable, and what is wrong on this installation."""
 
 import shutil
+import stat
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from bentos import inner
 from bentos.gateway.admission import LOOPBACK
-from counterfoil import terminal
+from counterfoil import collected, terminal
 from counterfoil.errors import CounterfoilError
 from counterfoil.processes import Processes
 from counterfoil.settings import EMBEDDED_KEY
-from flows import witness
+from flows import machine, witness
+from flows.health import health
 from flows.place import Place, code_version, open_place
 from flows.standards import openlineage
 from flows.standards.courier import named
+from flows.supervisor.keeper import GATEWAY
 
 DISK_BYTES = 5_000_000_000
 
@@ -124,6 +129,67 @@ def _processes(place: Place) -> tuple[str, str]:
     ) or "nothing runs here; `counterfoil up` starts it"
 
 
+def _serving(place: Place) -> tuple[str, str]:
+    found = health(place)
+    if not found:
+        return "ok", "nothing serves here"
+    ill = [one for one in found if one.state != "ready"]
+    if not ill:
+        return "ok", f"{', '.join(one.name for one in found)} answer"
+    # before there is a champion the gateway has nobody to ask
+    waits = [(one.name, one.state) for one in ill] == [(GATEWAY, "unready")] and (
+        place.catalog.champion(machine.USE_CASE) is None
+    )
+    return "note" if waits else "wrong", " ".join(f"{one.name} is {one.state}: {one.says}" for one in ill)
+
+
+def _releases(place: Place) -> tuple[str, str]:
+    """Say whether who answers here is who the release table says, and what does not come up."""
+    if machine.SUPERVISOR not in Processes(place.settings.home).running():
+        return "ok", "no supervisor runs here"
+    said = [f"{name}: {says}" for name, says in machine.trouble(place).items()]
+    if said:
+        return "wrong", "; ".join(said)
+    late = machine.behind(place, machine.USE_CASE)
+    if late is not None:
+        return "note", f"{late.id} does not answer yet"
+    return "ok", "what was released comes up"
+
+
+def _events(place: Place) -> tuple[str, str]:
+    waiting = collected.segments(place.settings.events)
+    late = [path for path in waiting if _begun(path) < datetime.now(UTC) - timedelta(days=1)]
+    if late:
+        return (
+            "wrong",
+            f"{len(late)} segments of events wait to land for longer than a day, the oldest since"
+            f" {_begun(late[0]):%Y-%m-%d %H:%M} UTC; `counterfoil data collect` lands them and says what is in their way",
+        )
+    size = sum(path.stat().st_size for path in waiting)
+    return "ok", f"{len(waiting)} segments ({size:,} bytes) of events wait to land"
+
+
+def _begun(path: Path) -> datetime:
+    """Return when a segment of events was begun, by its name; by its file where the name is somebody else's."""
+    try:
+        return datetime.strptime(path.name.partition("-")[0], "%Y%m%dT%H%M%S%f").replace(tzinfo=UTC)
+    except ValueError:
+        return datetime.fromtimestamp(path.stat().st_mtime, UTC)
+
+
+def _secrets(place: Place) -> tuple[str, str]:
+    run = place.settings.run
+    kept = {run: 0o700, run / inner.FILE: 0o600}
+    open_to = [
+        f"{path} has mode {mode:04o}, and others may get at it: `chmod {wanted:o} {path}`"
+        for path, wanted in kept.items()
+        if path.exists() and (mode := stat.S_IMODE(path.stat().st_mode)) & ~wanted
+    ]
+    if open_to:
+        return "wrong", "; ".join(open_to)
+    return "ok", f"the token in {run} is for this account alone" if run.exists() else "no token was made yet"
+
+
 def _openlineage(place: Place) -> tuple[str, str]:
     line = openlineage.line_of(place.settings)
     behind = {named(to): line.courier.behind(to) for to in line.courier.places}
@@ -146,6 +212,10 @@ CHECKS: dict[str, Callable[[Place], tuple[str, str]]] = {
     "champion": _champion,
     "gateway": _gateway,
     "processes": _processes,
+    "serving": _serving,
+    "releases": _releases,
+    "events": _events,
+    "secrets": _secrets,
 }
 
 

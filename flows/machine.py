@@ -1,5 +1,6 @@
 """What `up` starts on this machine: Prefect server and worker, the supervisor of all that answers, the console."""
 
+import os
 import subprocess
 import sys
 import time
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+import psutil
 from filelock import FileLock, Timeout
 
 from bentos import inner
@@ -16,7 +18,7 @@ from bentos import routes as routes_file
 from bentos.release import FILE, read
 from bentos.routes import Routes
 from counterfoil import settings
-from counterfoil.errors import ConfigError, ConflictError, UnavailableError
+from counterfoil.errors import ConfigError, ConflictError, CounterfoilError, UnavailableError
 from counterfoil.processes import Processes, Running
 from counterfoil.terminal import Stages
 from counterfoil.types import Release
@@ -165,6 +167,24 @@ def services(place: Place) -> list[tuple[Running, Release]]:
     return found
 
 
+def answerers(process: Running) -> int:
+    """Return how many processes answer in a service, but for the one that has the processor when nobody wants it."""
+    try:
+        service = psutil.Process(process.pid)
+        # forked, not begun anew: what they were called with is what it was
+        forked = [one for one in service.children() if one.cmdline() == service.cmdline()]
+    except (psutil.Error, OSError):
+        return 0
+    return sum(not _idle(one.pid) for one in forked)
+
+
+def _idle(pid: int) -> bool:
+    try:
+        return os.sched_getscheduler(pid) == os.SCHED_IDLE
+    except (AttributeError, OSError):  # not on this platform, or it has ended
+        return False
+
+
 def inside(place: Place) -> dict[str, str]:
     """Return the header by which a service lets in who does not come through the gateway."""
     return {inner.TOKEN: inner.make_token(place.settings.run)}
@@ -213,17 +233,17 @@ def down(place: Place) -> dict[str, bool]:
 
 def status(place: Place) -> dict[str, Any]:
     """Return what runs here and where, who is champion, and who challenges."""
+    from flows.supervisor.judging import last_ruling
+
     running = Processes(place.settings.home).running()
     champion, challenger = place.catalog.champion(USE_CASE), place.catalog.challenger(USE_CASE)
     routes = routed(place)
     urls = {one.url for one in running.values()}
     here = routes is not None and routes.champion.url in urls
     return {
-        "processes": [
-            {"name": p.name, "pid": p.pid, "url": p.url, "serves": p.detail, "log": p.log}
-            for p in running.values()
-        ],
+        "processes": [_process(place, one) for one in running.values()],
         "trouble": trouble(place),
+        "ruling": last_ruling(place.settings.run),
         "champion": None if champion is None else _told(champion),
         "challenger": None if challenger is None else _told(challenger),
         "answers": None
@@ -238,6 +258,18 @@ def status(place: Place) -> dict[str, Any]:
         "service": {"url": routes.champion.url if routes is not None and here else None},
         "console": {"url": running["console"].url if "console" in running else None},
     }
+
+
+def _process(place: Place, one: Running) -> dict[str, Any]:
+    """Return what there is to say of a process; of a service also as which release it answers, and by how many processes."""
+    told = {"name": one.name, "pid": one.pid, "url": one.url, "serves": one.detail, "log": one.log}
+    if not one.name.startswith(PREFIX):
+        return told
+    try:
+        release: str | None = read(place.settings.run / one.name / FILE).release
+    except CounterfoilError:
+        release = None
+    return {**told, "release": release, "answerers": answerers(one)}
 
 
 def _told(release: Release) -> dict[str, Any]:

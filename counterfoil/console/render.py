@@ -71,7 +71,7 @@ def _pages() -> Environment:
         undefined=StrictUndefined,
     )
     said = (
-        words.is_id,
+        words.is_id, words.plain,
         words.short, words.when, words.ago, words.number, words.signed, words.percent, words.size, words.kind_of,
         words.kind_words, words.counted, words.span,
     )  # fmt: skip

@@ -83,6 +83,11 @@ def number(value: float | int | None) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:,.4f}"
 
 
+def plain(value: float | None) -> str:
+    """Return a figure with as many places as it has, two at most; a dash for nothing."""
+    return "–" if value is None else f"{value:,.2f}".rstrip("0").rstrip(".")
+
+
 def signed(value: float | None) -> str:
     """Return a difference with its sign, four places."""
     return "–" if value is None else f"{value:+.4f}"

@@ -14,6 +14,7 @@ from counterfoil import segment
 from counterfoil.errors import ConflictError, UnavailableError
 from counterfoil.processes import Processes
 from counterfoil.receipts import Receipts, sealed
+from counterfoil.sweep import sweep
 from counterfoil.types import NOBODY
 from flows import machine, sealing
 from flows.away import segment_name
@@ -47,8 +48,7 @@ def remove(place: Place, who: Who, commitment: str) -> None:
     ConflictError when a process that this home did not start writes to one of them.
     """
     receipts = _all(place)
-    for half in place.settings.receipts.glob(f"*/*{sealed.SUFFIX}.new"):
-        half.unlink()
+    sweep(place.settings.receipts, age_seconds=0)  # a sealing that was killed leaves half a file
     theirs = {
         path.stem for path in receipts.open_segments() if _beside(path) or any(True for _ in _open(path, who))
     }

@@ -13,14 +13,14 @@ from counterfoil.errors import CounterfoilError
 from counterfoil.types import Rollout, UseCase
 from flows import machine
 from flows.place import Place, open_place
-from flows.supervisor.keeper import Keeper
+from flows.supervisor import sweeping
+from flows.supervisor.keeper import PULSE, Keeper
 from flows.supervisor.making import case_of, judging_of, keeper_of
 from flows.supervisor.outbox import Outbox
 from flows.supervisor.wanted import Wanted, wanted
 
 log = logging.getLogger(__name__)
 EVERY_SECONDS = 0.5
-LOCK = "supervisor.lock"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -50,10 +50,11 @@ def watch(place: Place, use_case: str, over: threading.Event, case: UseCase | No
     Timeout when another supervisor watches over this home already.
     """
     place.settings.run.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with FileLock(place.settings.run / LOCK, timeout=1):
+    with FileLock(place.settings.run / PULSE, timeout=1):
         keeper = keeper_of(place)
         outbox = Outbox(catalog=place.catalog, places=place.settings.release_places)
         threading.Thread(target=outbox.run, args=(over,), daemon=True).start()
+        threading.Thread(target=sweeping.run, args=(place.settings, over), daemon=True).start()
         case = case or case_of(use_case)
         rollout = None if case is None else case.rollout
         if case is not None:
@@ -62,6 +63,7 @@ def watch(place: Place, use_case: str, over: threading.Event, case: UseCase | No
         known: Wanted | None = None
         while not over.is_set():
             known = one_pass(place, keeper, use_case, rollout, known)
+            (place.settings.run / PULSE).touch()
             over.wait(EVERY_SECONDS)
 
 

@@ -27,6 +27,7 @@ from flows.supervisor.world import World
 
 log = logging.getLogger(__name__)
 TROUBLE = "trouble.json"
+PULSE = "supervisor.lock"  # held by who supervises, and touched at the end of each pass
 GATEWAY, COLLECTOR = "gateway", "collector"
 DRAIN_SECONDS = 2.0  # after the gateway has left a service; its end waits for requests that still run
 END_SECONDS = 20.0  # in which a dismissed service ends by itself

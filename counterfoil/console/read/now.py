@@ -1,4 +1,4 @@
-"""The page Now: what serves, at what share, since when; how the service is, what was decided last, what waits for people."""
+"""The page Now: what serves, at what share, since when; how all that serves is; what was decided last, what waits for people."""
 
 from datetime import datetime
 from typing import Any
@@ -20,15 +20,19 @@ def now(place: Place, at: datetime) -> dict[str, Any]:
     last = {decision.use_case: decision for decision in reversed(decisions)}
     ruling = last_ruling(place.settings.run)
     names = sorted({*last, *(one.release.use_case for one in serving)})
+    processes = outside.processes(place)
+    asked = _asked(processes)
     return {
         "at": at,
         "health": outside.health(place),
+        "processes": processes,
+        "answers": outside.answers(place),
         "trouble": machine.trouble(place),
         "next_runs": outside.next_runs(place, at),
         "use_cases": [
             {
                 "name": name,
-                "serving": [_serving(place, one) for one in serving if one.release.use_case == name],
+                "serving": [_serving(place, one, asked) for one in serving if one.release.use_case == name],
                 "challenged": place.catalog.challenger(name) is not None,
                 "ruling": _ruling(place, name, ruling),
                 "last_decision": _decided(last.get(name)),
@@ -40,7 +44,12 @@ def now(place: Place, at: datetime) -> dict[str, Any]:
     }
 
 
-def _serving(place: Place, one: Serving) -> dict[str, Any]:
+def _asked(processes: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return by release what the gateway counted within the last minute."""
+    return {row["release"]: row for one in processes for row in one["told"].get("releases", ())}
+
+
+def _serving(place: Place, one: Serving, asked: dict[str, dict[str, Any]]) -> dict[str, Any]:
     release = one.release
     bento = place.catalog.get(release.bento)
     assert isinstance(bento, Bento)
@@ -57,14 +66,27 @@ def _serving(place: Place, one: Serving) -> dict[str, Any]:
         "candidate": candidate.id,
         "family": candidate.family,
         "decision": release.decision,
+        "asked": asked.get(release.id),
     }
 
 
 def _ruling(place: Place, name: str, ruling: dict[str, Any] | None) -> dict[str, Any] | None:
-    """Return what the judge said last of what answers for a use case now."""
-    answering = (place.catalog.champion(name), place.catalog.challenger(name))
-    known = {one.id for one in answering if one is not None}
-    return ruling if ruling is not None and ruling["release"] in known else None
+    """Return what the judge said last of what answers for a use case now, or of what it took back last.
+
+    `answers` says whether that is still asked.
+    """
+    if ruling is None:
+        return None
+    rows = place.catalog.releases(name)
+    row = next((row for row in rows if row["id"] == ruling["release"]), None)
+    if row is None or (row["valid_to"] is not None and not _taken_back(row, rows, ruling)):
+        return None
+    return {**ruling, "answers": row["valid_to"] is None}
+
+
+def _taken_back(row: dict[str, Any], rows: list[dict[str, Any]], ruling: dict[str, Any]) -> bool:
+    """Say whether the newest change of who answers ended what the judge took back."""
+    return bool(ruling["course"] == "take back" and row["epoch"] == rows[0]["epoch"] - 1)
 
 
 def _decided(decision: Decision | None) -> dict[str, Any] | None:

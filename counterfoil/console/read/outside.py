@@ -11,7 +11,10 @@ import httpx
 from counterfoil.errors import CounterfoilError
 from counterfoil.processes import Processes, Running
 from flows import machine
+from flows.health import health as all_health
+from flows.health import plain
 from flows.place import Place
+from flows.supervisor.keeper import GATEWAY
 
 SECONDS = 0.8
 PREFECT = "prefect-server"
@@ -47,6 +50,41 @@ def health(place: Place) -> dict[str, Any]:
         "items": told.get("items"),
         "items_as_of": told.get("items_as_of"),
         "says": f"The service at {service.url} is ready.",
+    }
+
+
+def processes(place: Place) -> list[dict[str, Any]]:
+    """Return every process that serves here with its health; of the gateway what was asked of each release, of the collector
+    what came in. Nothing where none runs, or where what runs cannot be read: `health` says that.
+    """
+    try:
+        return [_with_port(plain(one)) for one in all_health(place)]
+    except CounterfoilError:
+        return []
+
+
+def _with_port(told: dict[str, Any]) -> dict[str, Any]:
+    return {**told, "port": None if told["url"] is None else httpx.URL(told["url"]).port}
+
+
+def answers(place: Place) -> dict[str, Any] | None:
+    """Return who answers by the gateway's routes: champion, challenger with its stage and share; None where no gateway runs."""
+    routes = machine.routed(place)
+    if routes is None or GATEWAY not in Processes(place.settings.home).running():
+        return None
+    challenger = routes.challenger
+    return {
+        "use_case": routes.use_case,
+        "epoch": routes.epoch,
+        "champion": routes.champion.release,
+        "challenger": None
+        if challenger is None
+        else {
+            "release": challenger.release,
+            "stage": challenger.stage,
+            "share": challenger.share,
+            "mirror": challenger.mirror,
+        },
     }
 
 
