@@ -5,6 +5,7 @@ import time
 from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
 import orjson
 
 from bench.serving import floor, seen, shop, whole
@@ -15,6 +16,7 @@ from counterfoil.errors import UnavailableError
 BATCH, BATCHES_AT_ONCE, SINGLES_AT_ONCE = 500, 4, 32
 PROMISED = {"batches": (BATCH, 20_000), "singles": (1, 2_000)}  # events in a body, and events a second
 OPEN_CONNECTIONS = 64
+MIXED = 5
 NUMBER = "#" * DIGITS
 SEEN_TIMES, COLLECTOR_SECONDS = 30, 60.0
 
@@ -57,15 +59,22 @@ def _await_collector(held: whole.Whole) -> None:
     raise UnavailableError("the collector takes no events; look into its log")
 
 
+def _mixed(people: range, times: int) -> list[int]:
+    """Return everybody so many times, in another order each time: who comes together does not come together again."""
+    draw = np.random.default_rng(0)
+    return np.concatenate([draw.permutation(people) for _ in range(times)]).tolist()
+
+
 def _plan(home: Home, held: whole.Whole, batch: int, **changes: Any) -> Plan:
     """Return a load that speaks of everybody in turn, but for those whose answers are looked at meanwhile."""
     mark, now = secrets.token_hex(4), datetime.now(UTC).isoformat().replace("+00:00", "Z")
-    people = range(min(floor.ASKED, home.size.people // 2), home.size.people)
+    others = range(min(floor.ASKED, home.size.people // 2), home.size.people)
+    people = _mixed(others, MIXED if batch > 1 else 1)
     bodies = []
     for first in range(0, len(people), batch):
         rows = [
             {
-                "id": f"{mark}-{NUMBER}-{number}",
+                "id": f"{mark}-{NUMBER}-{row}",
                 "time": now,
                 "person": shop.person_id(number),
                 "kind": "view",
@@ -73,7 +82,7 @@ def _plan(home: Home, held: whole.Whole, batch: int, **changes: Any) -> Plan:
                 "session": f"s{number}",
                 "channel": "web",
             }
-            for number in (people[row % len(people)] for row in range(first, first + batch))
+            for row, number in enumerate(people[first : first + batch])
         ]
         bodies.append(orjson.dumps({"events": rows} if batch > 1 else rows[0]).decode())
     values: dict[str, Any] = {
