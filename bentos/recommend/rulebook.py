@@ -90,7 +90,7 @@ class Scope(Rule):
 
 
 class Exclude(Scope):
-    """Items that are in no answer: hidden, recalled, or (with `from`) not to be had any longer."""
+    """Items that are in no answer: recalled, not in season, or gone from a day on."""
 
 
 class Boost(Scope):

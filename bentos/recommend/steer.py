@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bentos.recommend.request import Caps
-from bentos.recommend.rerank import BRAND, SHELF
+from bentos.recommend.rerank import BRAND, SELLER, SHELF
 from bentos.recommend.rulebook import NO_RULES, Boost, Exclude, Pin, Rule, Rulebook, Scope
 from bentos.snapshot import Snapshot
 
@@ -95,7 +95,11 @@ class Steer:
     def caps(self, asked: Caps) -> dict[int, int]:
         """Return the caps by the row of the codes: those that the request asks for, else those of the rules."""
         ruled = self.rules.caps
-        found = {SHELF: asked.category or ruled.category, BRAND: asked.brand or ruled.brand}
+        found = {
+            SHELF: asked.category or ruled.category,
+            BRAND: asked.brand or ruled.brand,
+            SELLER: asked.seller or ruled.seller,
+        }
         return {row: most for row, most in found.items() if most is not None}
 
     def diversity(self, asked: float | None, usual: float) -> float:

@@ -40,7 +40,8 @@ def us(text: str) -> int:
         ({"boosts": [{**BOOST, "from": "2026-06-01"}]}, "boosts.0.from"),
         ({"pins": [{"name": "x", "item": "a", "place": 0}]}, "pins.0.place"),
         ({"explore": {"rate": 0.9}}, "explore.rate"),
-        ({"caps": {"seller": 2}}, "caps.seller"),
+        ({"caps": {"seller": 0}}, "caps.seller"),
+        ({"caps": {"shop": 2}}, "caps.shop"),
         ({"excludes": [{"name": "x", "items": ["a"], "routes": ["home"]}]}, "excludes.0.routes.0"),
     ],
 )
