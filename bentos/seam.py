@@ -23,12 +23,13 @@ from counterfoil.types import Receipt, ReceiptItem
 
 log = logging.getLogger(__name__)
 NONCE_BYTES = 16
+NO_ENDS: Mapping[str, str] = {}
 UNRECORDED = "the answer could not be recorded, so it is not given; ask again"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Answer:
-    """What a flow made of a request, not yet recorded. `titles` belong to `items`, one each.
+    """What a flow made of a request, not yet recorded. `titles` belong to `items`, one each; `ends` tells until when some can be had.
 
     `explored` names items that stand where they do by chance, with that chance; `nonce` is what that was drawn by.
     """
@@ -44,6 +45,7 @@ class Answer:
     stages_ms: dict[str, float]
     explored: dict[str, float] = field(default_factory=dict)
     nonce: str = ""
+    ends: Mapping[str, str] = field(default_factory=dict)
 
 
 class FieldFault(InputError):
@@ -77,7 +79,7 @@ class Seam:
         try:
             receipt = self._receipt(answer, task)
             self.receipts.write(receipt)
-            body = response_body(receipt, answer.titles)
+            body = response_body(receipt, answer.titles, answer.ends)
         except (UnavailableError, ValueError, TypeError) as fault:
             log.error("an answer could not be recorded: %s", fault)
             return refused(503, "unrecorded", UNRECORDED)
@@ -123,8 +125,8 @@ def _failed(fault: Exception) -> Made:
     return refused(500, "fault", "the service failed on this request; its log says why")
 
 
-def response_body(receipt: Receipt, titles: tuple[str, ...]) -> bytes:
-    """Return what the caller gets of a recorded answer."""
+def response_body(receipt: Receipt, titles: tuple[str, ...], ends: Mapping[str, str] = NO_ENDS) -> bytes:
+    """Return what the caller gets of a recorded answer; `ends` holds until when some of its items can be had."""
     return orjson.dumps(
         {
             "items": [
@@ -134,6 +136,7 @@ def response_body(receipt: Receipt, titles: tuple[str, ...]) -> bytes:
                     "score": item.score,
                     "sources": item.sources,
                     "reasons": item.reasons,
+                    **({"until": ends[item.item]} if item.item in ends else {}),
                 }
                 for item, title in zip(receipt.items, titles, strict=True)
             ],

@@ -76,16 +76,17 @@ class Rule(Checked):
 
 
 class Scope(Rule):
-    """A rule about items, named one by one, by shelf (with all below it), or by brand."""
+    """A rule about items, named one by one, by shelf (with all below it), by brand, or by seller."""
 
     items: _names("id") = []  # type: ignore[valid-type]
     categories: _names("category") = []  # type: ignore[valid-type]
     brands: _names("brand") = []  # type: ignore[valid-type]
+    sellers: _names("seller") = []  # type: ignore[valid-type]
 
     @model_validator(mode="after")
     def _about_something(self) -> Self:
-        if not (self.items or self.categories or self.brands):
-            raise ValueError(f"{self.name}: names no items, categories or brands")
+        if not (self.items or self.categories or self.brands or self.sellers):
+            raise ValueError(f"{self.name}: names no items, categories, brands or sellers")
         return self
 
 

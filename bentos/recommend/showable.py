@@ -5,7 +5,7 @@ Worked out once per catalogue, and anew when an end has passed: an answer looks 
 
 import numpy as np
 
-from bentos.snapshot import Snapshot
+from bentos.snapshot import NO_END, Snapshot
 
 REMEMBERED = 8  # stretches between two ends; one byte per item each
 
@@ -16,7 +16,7 @@ class Showable:
     def __init__(self, items: Snapshot) -> None:
         self._hidden_I, self._end_us_I = items.hidden_I, items.end_us_I
         self._hidden = int(items.hidden_I.sum())
-        self._end_us_E = np.unique(items.end_us_I[items.end_us_I < np.iinfo(np.int64).max])  # ascending
+        self._end_us_E = np.unique(items.end_us_I[items.end_us_I < NO_END])  # ascending
         self._held: dict[int, tuple[np.ndarray | None, tuple[str, ...]]] = {}
 
     def at(self, as_of_us: int) -> tuple[np.ndarray | None, tuple[str, ...]]:

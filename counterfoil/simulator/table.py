@@ -115,8 +115,8 @@ def items(world: World) -> pa.Table:
 def _shown(world: World) -> dict[str, pa.Array]:
     """Return who sells each item, until when, and what is hidden: as the catalogue stands at the end of the past.
 
-    Drawn by hashes, apart from all other chance. What ends does so in the month after the past, so that nothing was sold after its
-    end; what is hidden was sold before.
+    Drawn by hashes, apart from all other chance. What ends does so in the month after the past, so that nothing was sold
+    after its end; what is hidden was sold before.
     """
     config, number_I = world.config, np.arange(world.config.items)
     over_us = int(config.day_start(config.days).timestamp()) * 1_000_000

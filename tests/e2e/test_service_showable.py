@@ -13,13 +13,14 @@ from starlette.testclient import TestClient
 from bentos.recommend.app import begin, create
 from bentos.recommend.person import People
 from bentos.release import Released
+from bentos.replay import replayer
+from counterfoil import canonical
 from counterfoil.receipts import Receipts
 from tests import bento_shop
 from tests.bento_shop import AS_OF, AS_OF_US, ITEMS, STAMP, MemoryOnline
 from tests.e2e.test_service_rules import Shop
 
 HIDDEN = {"butter", "filler03"}  # butter goes with nearly everything
-END = AS_OF + timedelta(days=1)
 ENDING = {"coffee", "filler04"}  # coffee is what p07 buys
 OVER = {"tea"}  # at the very moment that is asked for
 SELLERS = [f"seller {number % 3}" if number % 4 else None for number in range(len(ITEMS))]
@@ -109,6 +110,50 @@ def test_every_source_gone_leaves_them_out_too(shop: Shop, monkeypatch: pytest.M
     monkeypatch.setattr(answers, "loaded", replace(answers.loaded, model=Gone()))
     said = shop.ask(person="p07", n=100)
     assert said["degraded"] and shown(said) == {*ITEMS} - HIDDEN - OVER
+
+
+def test_a_seller_is_left_out_by_a_rule(shop: Shop) -> None:
+    shop.rule(excludes=[{"name": "no second", "sellers": ["seller 2", "nobody"]}])
+    left = shown(shop.ask(n=100))
+    assert left == {
+        item
+        for item, seller in zip(ITEMS, SELLERS, strict=True)
+        if seller != "seller 2" and item not in HIDDEN | OVER
+    }
+
+
+def test_who_is_answered_is_told_until_when(shop: Shop) -> None:
+    said = shop.ask(n=100)
+    ends = {one["item"]: one["until"] for one in said["items"] if "until" in one}
+    assert ends == dict.fromkeys(ENDING, "2026-03-02T00:00:00Z")
+
+
+def test_answers_come_out_the_same_when_made_anew(shop: Shop) -> None:
+    """By the code in the bento, in a child process: with a cap of the request, under rules, before and after an end."""
+    rules = {
+        "caps": {"seller": 2, "category": 9},
+        "boosts": [{"name": "a seller", "sellers": ["seller 1"], "factor": 3}],
+        "pins": [{"name": "gone", "item": "tea", "place": 1}],
+        "explore": {"rate": 0.5, "place": 2},
+    }
+    asked = [(route, body, days) for route, body in ASKED if "person" not in body for days in (-2, 0, 1)]
+    receipts = []
+    for ruled in (False, True):
+        if ruled:
+            shop.rule(**rules)
+        for number, (route, body, days) in enumerate(asked):
+            caps = {"caps": {"seller": 1}} if number % 2 else {}
+            said = shop.ask(route, n=6, context=at(days), **body, **caps)
+            receipts.append(Receipts(shop.settings.receipts).find(said["receipt"]))
+    with replayer(shop.serving.loaded.bundle.path) as child:
+        for receipt in receipts:
+            held = rules if receipt.features.get("rules") else None
+            anew = child.answer(canonical.plain(receipt), None, held)
+            stub = canonical.plain(receipt)
+            assert [one["item"] for one in anew["items"]] == [one["item"] for one in stub["items"]]
+            assert anew["rules"] == stub["rules"] and anew["explored"] == stub["explored"]
+    assert any(receipt.request.get("caps") == {"seller": 1} for receipt in receipts)
+    assert any("at most 2 of one seller" in receipt.rules for receipt in receipts)
 
 
 def test_sellers_are_capped_by_request_and_by_rules(shop: Shop) -> None:
