@@ -29,9 +29,10 @@ UNRECORDED = "the answer could not be recorded, so it is not given; ask again"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Answer:
-    """What a flow made of a request, not yet recorded. `titles` belong to `items`, one each; `ends` tells until when some can be had.
+    """What a flow made of a request, not yet recorded. `titles` belong to `items`, one each.
 
-    `explored` names items that stand where they do by chance, with that chance; `nonce` is what that was drawn by.
+    `explored` names items that stand where they do by chance, with that chance; `nonce` is what that was drawn by. `ends` tells
+    until when items can be had, by id, for those that have an end.
     """
 
     person: str

@@ -38,9 +38,9 @@ def order(codes_CK: np.ndarray, wanted: Wanted) -> list[int]:
     """Return which candidates make the list, in its order: at most `n`, fewer where caps leave fewer.
 
     `codes_CK` int32: aisle, shelf, brand and seller of each; 0 is unknown, and what is unknown is like nothing and not capped.
-    Places are worth 1 down to 0, times the factor. By maximal marginal relevance (Carbonell and Goldstein, SIGIR 1998) each place goes to
-    the candidate with the greatest (1 - d) x worth - d x likeness to the one before it that it is most alike. Pins come first
-    and count towards caps.
+    Places are worth 1 down to 0, times the factor. By maximal marginal relevance (Carbonell and Goldstein, SIGIR 1998) each
+    place goes to the candidate with the greatest (1 - d) x worth - d x likeness to the one before it that it is most alike.
+    Pins come first and count towards caps.
     """
     count = codes_CK.shape[1]
     if wanted.plain:
