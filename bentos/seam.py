@@ -23,6 +23,7 @@ from counterfoil.types import Receipt, ReceiptItem
 
 log = logging.getLogger(__name__)
 NONCE_BYTES = 16
+NO_ENDS: Mapping[str, str] = {}
 UNRECORDED = "the answer could not be recorded, so it is not given; ask again"
 
 
@@ -30,7 +31,8 @@ UNRECORDED = "the answer could not be recorded, so it is not given; ask again"
 class Answer:
     """What a flow made of a request, not yet recorded. `titles` belong to `items`, one each.
 
-    `explored` names items that stand where they do by chance, with that chance; `nonce` is what that was drawn by.
+    `explored` names items that stand where they do by chance, with that chance; `nonce` is what that was drawn by. `ends` tells
+    until when items can be had, by id, for those that have an end.
     """
 
     person: str
@@ -44,6 +46,7 @@ class Answer:
     stages_ms: dict[str, float]
     explored: dict[str, float] = field(default_factory=dict)
     nonce: str = ""
+    ends: Mapping[str, str] = field(default_factory=dict)
 
 
 class FieldFault(InputError):
@@ -77,7 +80,7 @@ class Seam:
         try:
             receipt = self._receipt(answer, task)
             self.receipts.write(receipt)
-            body = response_body(receipt, answer.titles)
+            body = response_body(receipt, answer.titles, answer.ends)
         except (UnavailableError, ValueError, TypeError) as fault:
             log.error("an answer could not be recorded: %s", fault)
             return refused(503, "unrecorded", UNRECORDED)
@@ -123,8 +126,8 @@ def _failed(fault: Exception) -> Made:
     return refused(500, "fault", "the service failed on this request; its log says why")
 
 
-def response_body(receipt: Receipt, titles: tuple[str, ...]) -> bytes:
-    """Return what the caller gets of a recorded answer."""
+def response_body(receipt: Receipt, titles: tuple[str, ...], ends: Mapping[str, str] = NO_ENDS) -> bytes:
+    """Return what the caller gets of a recorded answer; `ends` holds until when some of its items can be had."""
     return orjson.dumps(
         {
             "items": [
@@ -134,6 +137,7 @@ def response_body(receipt: Receipt, titles: tuple[str, ...]) -> bytes:
                     "score": item.score,
                     "sources": item.sources,
                     "reasons": item.reasons,
+                    **({"until": ends[item.item]} if item.item in ends else {}),
                 }
                 for item, title in zip(receipt.items, titles, strict=True)
             ],
