@@ -41,9 +41,9 @@ class Service:
         return sum(_cpu_seconds(psutil.Process(pid)) for pid in self.pids)
 
     @property
-    def rss_bytes(self) -> int:
-        """Resident memory of the processes and their children."""
-        return sum(rss_bytes(pid) for pid in self.pids)
+    def memory_bytes(self) -> int:
+        """Memory of the processes and their children."""
+        return sum(memory_bytes(pid) for pid in self.pids)
 
 
 def _cpu_seconds(own: psutil.Process) -> float:
@@ -51,7 +51,7 @@ def _cpu_seconds(own: psutil.Process) -> float:
     return sum(t.user + t.system for t in times) + times[0].children_user + times[0].children_system
 
 
-def rss_bytes(pid: int) -> int:
+def memory_bytes(pid: int) -> int:
     """Memory of a process and its children: pages that they share are counted once (proportional set size)."""
     own = psutil.Process(pid)
     return sum(one.memory_full_info().pss for one in [own, *own.children(recursive=True)])

@@ -60,4 +60,4 @@ def _watch(held: whole.Whole, seen: dict[str, list[tuple[float, int]]], over: th
     began = time.monotonic()
     while not over.wait(EVERY_SECONDS):
         for name, pid in held.pids.items():
-            seen.setdefault(name, []).append((round(time.monotonic() - began, 1), running.rss_bytes(pid)))
+            seen.setdefault(name, []).append((round(time.monotonic() - began, 1), running.memory_bytes(pid)))

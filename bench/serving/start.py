@@ -15,10 +15,10 @@ def measure(home: Home, times: int = TIMES) -> dict[str, Any]:
     for _ in range(times):
         with running.bento(home) as service:
             seconds.append(round(service.ready_seconds, 3))
-            memory.append(service.rss_bytes)
+            memory.append(service.memory_bytes)
     return {
         "items": home.size.items,
         "seconds": seconds,
         "median": statistics.median(seconds),
-        "rss_bytes": memory[-1],
+        "memory_bytes": memory[-1],
     }

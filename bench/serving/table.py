@@ -91,7 +91,7 @@ def start(told: Mapping[str, Any]) -> str:
         bound = 10.0 if found["items"] <= 100_000 else 30.0
         seconds = ", ".join(f"{one:.1f}" for one in found["seconds"])
         lines.append(verdict(f"ready, {name} (s: {seconds})", found["median"], bound, "less"))
-        lines.append(f"       memory {found['rss_bytes'] / 1e6:,.0f} MB\n")
+        lines.append(f"       memory {found['memory_bytes'] / 1e6:,.0f} MB\n")
     return "".join(lines)
 
 
