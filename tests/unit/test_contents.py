@@ -1,4 +1,4 @@
-"""Items that a batch brought are found in stored datasets, whichever of the two was written before a column came to be."""
+"""Items that a batch brought are found in stored datasets, also in files of before a column came to be."""
 
 from datetime import UTC, datetime
 from pathlib import Path
