@@ -154,7 +154,7 @@ class LastGood:
                 )
                 for item in chosen
             ),
-            rules=(f"none of {len(ended)} that can be had no longer",) if ended else (),
+            rules=(f"none of {len(ended)} items that can be had no longer",) if ended else (),
             features={MARK: {"receipt": good.receipt, "at": good.at, **({ENDED: ended} if ended else {})}},
             feature_time=None,
             degraded=(SAYS,),

@@ -36,10 +36,10 @@ class Showable:
         if not passed and not self._hidden:
             return None, ()
         shown_I = ~self._hidden_I
-        said = [f"none of {self._hidden} that are hidden"] if self._hidden else []
+        said = [f"none of {self._hidden} items that are hidden"] if self._hidden else []
         if passed:
             there_I = self._end_us_I > self._end_us_E[passed - 1]
             shown_I &= there_I
-            said.append(f"none of {len(there_I) - int(there_I.sum())} that can be had no longer")
+            said.append(f"none of {len(there_I) - int(there_I.sum())} items that can be had no longer")
         shown_I.flags.writeable = False
         return shown_I, tuple(said)

@@ -1,4 +1,4 @@
-"""What is hidden or can be had no longer is in no answer of any route; sellers are capped; older catalogues have neither."""
+"""What is hidden or can be had no longer is in no answer of any route; sellers are capped."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -77,13 +77,16 @@ def test_neither_is_in_any_answer_however_long(shop: Shop, route: str, body: dic
     named = {*body.get("items", ()), body.get("item")} if route in ("cart", "similar") else set()
     said = shop.ask(route, n=100, **body)
     assert shown(said) == {*ITEMS} - HIDDEN - OVER - named
-    assert said["rules"][:2] == ["none of 2 that are hidden", "none of 1 that can be had no longer"]
+    assert said["rules"][:2] == [
+        "none of 2 items that are hidden",
+        "none of 1 items that can be had no longer",
+    ]
     later = shop.ask(route, n=100, context=at(1), **body)
     assert shown(later) == {*ITEMS} - HIDDEN - OVER - ENDING - named
-    assert "none of 3 that can be had no longer" in later["rules"]
+    assert "none of 3 items that can be had no longer" in later["rules"]
     before = shop.ask(route, n=100, context=at(-1 / 86_400), **body)
     assert shown(before) == {*ITEMS} - HIDDEN - named
-    assert before["rules"][0] == "none of 2 that are hidden" and "longer" not in str(before["rules"])
+    assert before["rules"][0] == "none of 2 items that are hidden" and "longer" not in str(before["rules"])
 
 
 def test_no_rule_brings_them_back(shop: Shop) -> None:

@@ -74,8 +74,8 @@ def test_what_has_ended_since_is_left_out_and_the_copy_is_still_held_against_its
         assert shown == found[name][0]
     assert found == {
         "before": (["a", "b"], []),
-        "at the end": (["a", "c"], ["none of 1 that can be had no longer"]),
-        "after both": (["a", "d"], ["none of 2 that can be had no longer"]),
+        "at the end": (["a", "c"], ["none of 1 items that can be had no longer"]),
+        "after both": (["a", "d"], ["none of 2 items that can be had no longer"]),
     }
     assert stub.features[MARK][ENDED] == ["b", "c"]
     altered = replace(stub, features={MARK: {**stub.features[MARK], ENDED: []}})

@@ -37,8 +37,8 @@ def test_what_may_be_shown_is_what_the_rows_say_whatever_was_asked_before(
         assert (shown_I is None) == all(expected)
         assert shown_I is None or shown_I.tolist() == expected
         hidden = sum(one for one, _ in rows)
-        sentences = [f"none of {hidden} that are hidden"] * bool(hidden)
-        sentences += [f"none of {sum(ended)} that can be had no longer"] * any(ended)
+        sentences = [f"none of {hidden} items that are hidden"] * bool(hidden)
+        sentences += [f"none of {sum(ended)} items that can be had no longer"] * any(ended)
         assert list(said) == sentences
 
 
