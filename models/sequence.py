@@ -2,8 +2,8 @@
 
 score(i) = state . embedding(i) + bias(i), and for the history's own items what repeats add (models/nn/repeat.py), where repeats
 count at all. With a scale both are of one length (the embedding's 1, the state's the scale), and the bias is for empty histories
-only. One person is answered without torch where the family can read one history by arrays; many at a time, and whatever another
-family is asked, by the network (models/nn/states.py), which is made when it is first wanted.
+only. One person is answered without torch (models/transformer.py, models/recurrence.py), several at a time by the network
+(models/nn/states.py), which is made when it is first wanted.
 Shapes: P people, I items, D width, R rows with a history, L positions, N interactions, C distinct items, K list length.
 """
 
@@ -56,14 +56,14 @@ class SequenceModel:
         weights: Weights,
         curve: list[dict[str, float]],
         encoder: Encoder,
-        single: Single | None = None,
+        single: Single,
     ) -> None:
         self.config = config
         self.curve = curve
         self.embedding_ID, self.bias_I = weights[EMBEDDING], weights[BIAS]
         self._weights = weights
         self._encoder = encoder
-        self._last = self._by_network if single is None else single(config, _encoder(weights))
+        self._last = single(config, _of_encoder(weights))
 
     def recommend(self, query: Query, k: int) -> Ranking:
         """Return the `k` likeliest next items; InputError for a question that does not fit.
@@ -135,11 +135,6 @@ class SequenceModel:
         gain = self._weights[GAIN][0] @ state_D + self._weights[OFFSET][0]
         return state_D, (own_C, gain * np.log1p(mass_C))
 
-    def _by_network(self, x_LD: np.ndarray) -> np.ndarray:
-        from models.nn import states
-
-        return states.last(self.network, x_LD)
-
     def _sooner(self, query: Query, k: int, state_D: np.ndarray, extra: Extra | None) -> Ranking | None:
         """Return the answer without computing every product; None where all are needed."""
         learned = len(self.bias_I)
@@ -204,28 +199,23 @@ class SequenceModel:
             yield row_R, part, *states.encode(self.network, self.embedding_ID, part)
 
 
-def _encoder(weights: Weights) -> Weights:
+def _of_encoder(weights: Weights) -> Weights:
     """Return the encoder's own weights, by their names in it."""
     return {name.removeprefix(ENCODER): value for name, value in weights.items() if name.startswith(ENCODER)}
 
 
-def load(
-    folder: Path, kind: "type[SequenceConfig]", encoder: Encoder, single: Single | None = None
-) -> SequenceModel:
+def load(folder: Path, kind: "type[SequenceConfig]", encoder: Encoder, single: Single) -> SequenceModel:
     """Read what `save` wrote; IntegrityError when it is not that."""
     config: SequenceConfig = build(kind, artefact.read_json(folder / "config.json"), kind.family)
     curve = _curve(folder / "curve.json")
     try:
         weights = load_file(folder / FILE)
         _check(config, weights)
-        model = SequenceModel(config, weights, curve, encoder, single)
-        if single is None:
-            _ = model.network  # what it needs at the first answer is refused now
-    except (OSError, SafetensorError, ValueError, RuntimeError) as error:
+        return SequenceModel(config, weights, curve, encoder, single)
+    except (OSError, SafetensorError, ValueError) as error:
         raise IntegrityError(
             f"{FILE} cannot be read ({error}); restore the artefact by its digest"
         ) from error
-    return model
 
 
 def _check(config: "SequenceConfig", weights: Weights) -> None:

@@ -46,7 +46,7 @@ class Transformer:
         *before, final = self.blocks
         for block in before:
             x_LD = _every(block, x_LD)
-        return _unit(_final(final, x_LD)) * self.gain_D + self.shift_D
+        return unit(_final(final, x_LD)) * self.gain_D + self.shift_D
 
 
 def shapes(*, length: int, width: int, blocks: int, heads: int) -> dict[str, tuple[int, ...]]:
@@ -71,6 +71,14 @@ def read(
         gain_D=weights["norm.weight"],
         shift_D=weights["norm.bias"],
     )
+
+
+def unit(x: np.ndarray) -> np.ndarray:
+    """Return rows less their mean, over their standard deviation: a norm without gain and shift."""
+    width = x.shape[-1]
+    x = x - x.sum(axis=-1, keepdims=True) / width
+    x /= np.sqrt(np.vecdot(x, x) / width + SMALL)[..., None]
+    return x
 
 
 def _block(weights: Mapping[str, np.ndarray], prefix: str) -> Block:
@@ -107,7 +115,7 @@ def _every(block: Block, x_LD: np.ndarray) -> np.ndarray:
     """Return what a block makes of every position, [L, D]."""
     length, width = x_LD.shape
     heads, most = len(block.lag_HM), (block.lag_HM.shape[1] + 1) // 2
-    qkv_LX = _unit(x_LD) @ block.qkv_DX
+    qkv_LX = unit(x_LD) @ block.qkv_DX
     qkv_LX[:, :width] += block.query_D
     q_HLE, k_HLE, v_HLE = qkv_LX.reshape(length, 3, heads, -1).transpose(1, 2, 0, 3)
     logit_HLL = q_HLE @ k_HLE.transpose(0, 2, 1)
@@ -124,7 +132,7 @@ def _final(block: Block, x_LD: np.ndarray) -> np.ndarray:
     """Return what a block makes of the last position, [D]: keys and values of single positions are never computed."""
     length, width = x_LD.shape
     heads, most = len(block.lag_HM), (block.lag_HM.shape[1] + 1) // 2
-    unit_LD = _unit(x_LD)
+    unit_LD = unit(x_LD)
     q_H1E = (unit_LD[-1] @ block.qkv_DX[:, :width] + block.query_D).reshape(heads, 1, -1)
     k_HED, v_HED = block.qkv_DX[:, width:].reshape(width, 2, heads, -1).transpose(1, 2, 3, 0)
     logit_HL = (q_H1E @ k_HED)[:, 0] @ unit_LD.T
@@ -138,18 +146,10 @@ def _passed(block: Block, x: np.ndarray, seen: np.ndarray) -> np.ndarray:
     """Return the input with what was seen added to it, and then what the feed-forward layer makes of both."""
     x = x + block.out_D
     x += seen @ block.out_DD
-    inner = _unit(x) @ block.inner_DD
+    inner = unit(x) @ block.inner_DD
     inner += block.inner_D
     x += np.maximum(inner, 0, out=inner) @ block.outer_DD
     x += block.outer_D
-    return x
-
-
-def _unit(x: np.ndarray) -> np.ndarray:
-    """Return rows less their mean, over their standard deviation: a norm without gain and shift."""
-    width = x.shape[-1]
-    x = x - x.sum(axis=-1, keepdims=True) / width
-    x /= np.sqrt(np.vecdot(x, x) / width + SMALL)[..., None]
     return x
 
 

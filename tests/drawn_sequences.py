@@ -23,9 +23,10 @@ def transformer(items: int, seed: int = 0, spread: float = 0.3, **values: Any) -
 
 
 def recurrent(items: int, seed: int = 0, **values: Any) -> SequenceModel:
-    """Return a GRU4Rec, which is read by torch alone."""
+    """Return a GRU4Rec whose weights are drawn."""
     config = gru4rec.Gru4RecConfig(**{"length": 12, "repeats": False, "scale": 0.0, **SETTLED, **values})
-    return SequenceModel(config, drawn(config, gru4rec.encoder, items, seed, 0.3), [], gru4rec.encoder)
+    weights = drawn(config, gru4rec.encoder, items, seed, 0.3)
+    return SequenceModel(config, weights, [], gru4rec.encoder, gru4rec.single)
 
 
 def drawn(

@@ -6,7 +6,7 @@ It differs from SASRec by the encoder alone (models/nn/recurrent.py): it learns 
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from models.families.recurrent import RecurrentConfig, encoder
+from models.families.recurrent import RecurrentConfig, encoder, single
 from models.families.sequential import family
 
 
@@ -21,5 +21,6 @@ class Gru4RecConfig(RecurrentConfig):
 FAMILY = family(
     Gru4RecConfig,
     encoder,
+    single,
     "Hidasi, Karatzoglou: Recurrent neural networks with top-k gains for session-based recommendations, CIKM 2018",
 )

@@ -7,7 +7,7 @@ batches.
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from models.families.recurrent import RecurrentConfig, encoder
+from models.families.recurrent import RecurrentConfig, encoder, single
 from models.families.sequential import family
 
 
@@ -22,5 +22,6 @@ class LstmConfig(RecurrentConfig):
 FAMILY = family(
     LstmConfig,
     encoder,
+    single,
     "Hochreiter, Schmidhuber: Long short-term memory, Neural Computation 1997",
 )

@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from models import recurrence
 from models.config import Span, bounds
 from models.families.sequential import SequenceConfig
+from models.sequence import Last, Weights
 
 if TYPE_CHECKING:
     from torch import nn
@@ -24,3 +26,11 @@ def encoder(config: RecurrentConfig) -> "nn.Module":
     from models.nn.recurrent import Recurrent
 
     return Recurrent(config.cells, width=config.width, memory=config.memory, layers=config.layers)
+
+
+def single(config: RecurrentConfig, weights: Weights) -> Last:
+    """Make what reads one history without torch; ValueError when the weights are not those of the config."""
+    read = recurrence.read(
+        weights, cells=config.cells, width=config.width, memory=config.memory, layers=config.layers
+    )
+    return read.last

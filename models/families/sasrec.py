@@ -42,6 +42,6 @@ def single(config: SasRecConfig, weights: Weights) -> Last:
 FAMILY = family(
     SasRecConfig,
     encoder,
-    "Kang, McAuley: Self-attentive sequential recommendation, ICDM 2018; Petrov, Macdonald: gSASRec, RecSys 2023",
     single,
+    "Kang, McAuley: Self-attentive sequential recommendation, ICDM 2018; Petrov, Macdonald: gSASRec, RecSys 2023",
 )

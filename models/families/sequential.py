@@ -89,13 +89,10 @@ class SequenceConfig(Checked):
 def family(
     config: type[SequenceConfig],
     encoder: Encoder,
+    single: Single,
     paper: str,
-    single: Single | None = None,
 ) -> Family:
-    """Return the registry line of a family: its config, and an encoder made from a settled one.
-
-    `single` makes what reads one history without torch, where the family has that.
-    """
+    """Return the registry line of a family: its config, the encoder of a settled one, and what reads one history by arrays."""
 
     def fit(config: SequenceConfig, training: TrainingSet, seed: int) -> Model:
         """Learn from every person's sequence."""

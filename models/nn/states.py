@@ -57,14 +57,6 @@ def restored(
 
 
 @torch.inference_mode()
-def last(network: Network, x_LD: np.ndarray) -> np.ndarray:
-    """Return what the encoder knows at the last position of one sequence, float32 [D]."""
-    with one_thread():
-        state_1LD: Tensor = network.encoder(torch.from_numpy(x_LD)[None])
-    return state_1LD[0, -1].numpy()
-
-
-@torch.inference_mode()
 def encode(network: Network, embedding_ID: np.ndarray, known: Interactions) -> tuple[np.ndarray, np.ndarray]:
     """Return the last states of people with a history, float32 [R, D], and per interaction what repeats add to its item.
 

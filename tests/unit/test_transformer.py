@@ -224,11 +224,13 @@ assert "torch" in sys.modules  # many are asked by the network
 
 @pytest.fixture(scope="module")
 def assemblies(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
-    """Fit SASRec alone and in every assembly that can hold it, and save them."""
+    """Fit every family of sequences alone, and SASRec in every assembly that can hold it, and save them."""
     folder = tmp_path_factory.mktemp("assemblies")
     training = shop(people=12, items=13, visit_every_days=10).training  # members are fitted by their defaults
     configs: dict[str, dict[str, Any]] = {
         "sasrec": {},
+        "gru4rec": {"epochs": 1.0},
+        "lstm": {"epochs": 1.0},
         "twostage": {"retrievers": ["sasrec", "popularity"], "depths": [6, 6], "ranker": {"trees": 3}},
         "mlp": {"retrievers": ["sasrec", "popularity"], "depths": [6, 6], "ranker": {"epochs": 1}},
         "fusion": {"members": ["sasrec", "popularity"], "weights": [0.5, 0.5]},
@@ -241,7 +243,7 @@ def assemblies(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str
     return folder, configs
 
 
-def test_no_assembly_with_a_transformer_brings_torch_to_answer_one_person(
+def test_no_family_of_sequences_and_no_assembly_brings_torch_to_answer_one_person(
     assemblies: tuple[Path, dict[str, Any]],
 ) -> None:
     folder, configs = assemblies
