@@ -1,7 +1,8 @@
 """The log of events that were acknowledged and have not landed yet: `SEGMENT.jsonl`, named by the moment it was begun at.
 
 A segment's first line says by which key people in it are pseudonyms; every other line is an event as the contract has it, its
-person and its session by their pseudonyms. One process writes to a segment and holds it locked; what nobody holds is closed.
+person and its session by their pseudonyms, or a mark of how many lines had been acknowledged by then. One process writes to a
+segment and holds it locked; what nobody holds is closed.
 """
 
 import os

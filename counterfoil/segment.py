@@ -14,7 +14,6 @@ in front of it misses some that were acknowledged. Segments of earlier versions 
 
 import errno
 import fcntl
-import mmap
 import os
 import time
 import zlib
@@ -242,17 +241,20 @@ def find(
 
 def lines_with(path: Path, needle: bytes) -> Iterator[tuple[int, bytes]]:
     """Yield (line number, text without its break) for whole lines that hold `needle`; those that were torn are none."""
-    if not path.is_file() or path.stat().st_size == 0:
+    try:
+        view = (
+            path.read_bytes()
+        )  # not mapped: who reads a map of a file that its writer cuts off is killed by a signal
+    except FileNotFoundError:
         return
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as view:
-        at = view.find(needle)
-        while at >= 0:
-            start, stop = view.rfind(b"\n", 0, at) + 1, view.find(b"\n", at)
-            if stop < 0:
-                return
-            if not _torn(view[start:stop], start):
-                yield view[:start].count(b"\n") + 1, view[start:stop]
-            at = view.find(needle, stop)
+    at = view.find(needle)
+    while at >= 0:
+        start, stop = view.rfind(BREAK, 0, at) + 1, view.find(BREAK, at)
+        if stop < 0:
+            return
+        if not _torn(view[start:stop], start):
+            yield view.count(BREAK, 0, start) + 1, view[start:stop]
+        at = view.find(needle, stop)
 
 
 def whole_lines(path: Path, start: int = 0) -> Iterator[tuple[int, int, bytes]]:

@@ -147,20 +147,19 @@ def _seen(place: Place, person: str) -> tuple[set[str], set[str]]:
 def erase(place: Place, person: str, sessions: Sequence[str]) -> None:
     """Take those events out of the log: their segments are closed, and written anew without them.
 
-    ConflictError when a process that this home did not start writes to one of them.
+    ConflictError when a process that this home did not start writes to one of them, IntegrityError when one of them was altered.
     """
     tell_collector(place, "/-/close")
     sweep(place.settings.events, age_seconds=0)  # an erasure that was killed here leaves half a file
     theirs = _theirs(person, sessions)
     for path in collected.segments(place.settings.events):
-        lines = path.read_bytes().splitlines(keepends=True)
-        kept = [line for line in lines if not theirs.search(line)]
-        if len(kept) == len(lines):
+        if not theirs.search(path.read_bytes()):
             continue
+        kept = [line + segment.BREAK for _, _, line in segment.whole_lines(path) if not theirs.search(line)]
         with segment.done_with(path, 0) as free:
             if not free:
                 raise ConflictError(f"another process writes to {path.name}; stop it, then run this again")
-            write_durably(path, b"".join(kept))
+            write_durably(path, b"".join(kept) + segment.mark(len(kept)))
 
 
 def _theirs(person: str, sessions: Sequence[str]) -> "re.Pattern[bytes]":

@@ -5,6 +5,7 @@ import gc
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -21,7 +22,7 @@ from bentos.collector.openapi import document
 from bentos.collector.window import Window
 from bentos.guard import Guard, Message, Receive, Refusal, Scope, Send
 from counterfoil import canonical, collected
-from counterfoil.errors import UnavailableError
+from counterfoil.errors import IntegrityError, UnavailableError
 from counterfoil.pseudonym import fingerprint
 from counterfoil.settings import Settings
 
@@ -50,14 +51,19 @@ class Collector:
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         hour_ago = time.time() - HOUR
         for path in collected.segments(self.folder):
-            for event in collected.events(path):
-                self.window.keep((event["id"],))
-                if (
-                    event["kind"] in COUNTED
-                    and (at := canonical.utc_time(event["time"]).timestamp()) > hour_ago
-                ):
-                    self.clicks.note(SimpleNamespace(**{"receipt": None, "item": None, **event}), at)
+            try:
+                self._take_up(path, hour_ago)
+            except (
+                IntegrityError
+            ) as lost:  # what comes in is kept all the same; landing stops at it, and says so
+                logger.error("not all that was acknowledged can be taken up: %s", lost)
         self.feed.start()
+
+    def _take_up(self, path: Path, hour_ago: float) -> None:
+        for event in collected.events(path):
+            self.window.keep((event["id"],))
+            if event["kind"] in COUNTED and (at := canonical.utc_time(event["time"]).timestamp()) > hour_ago:
+                self.clicks.note(SimpleNamespace(**{"receipt": None, "item": None, **event}), at)
 
     async def close(self) -> None:
         """Write what waits, make it visible, and end."""

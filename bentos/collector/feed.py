@@ -19,6 +19,7 @@ import orjson
 
 from bentos.collector.log import Mark
 from counterfoil import canonical, collected, segment
+from counterfoil.errors import IntegrityError
 from feature_repo import recent
 
 log = logging.getLogger(__name__)
@@ -264,7 +265,14 @@ class Feed:
             if done is not None and path.name < done.segment:
                 continue
             start = done.offset if done is not None and path.name == done.segment else 0
-            batch: list[Told] = []
+            last = self._read_segment(path, start) or last
+        return last
+
+    def _read_segment(self, path: Path, start: int) -> Mark | None:
+        """Make visible what a segment has from a place on; of one that was altered, what comes before that."""
+        last: Mark | None = None
+        batch: list[Told] = []
+        try:
             for event, mark in told_of(path, start):
                 if until is not None and mark > until:  # that waits, or will
                     break
@@ -273,7 +281,9 @@ class Feed:
                 if len(batch) >= CHUNK:
                     self._push(batch)
                     batch = []
-            self._push(batch)
+        except IntegrityError as lost:
+            log.error("not all that was acknowledged becomes visible: %s", lost)
+        self._push(batch)
         return last
 
     def _push(self, events: list[Told]) -> None:

@@ -68,7 +68,7 @@ class Log:
         self._waiting: list[Waiting] = []
         self._bytes = 0
         self._path: Path | None = None
-        self._descriptor, self._size, self._begun = -1, 0, 0.0
+        self._descriptor, self._size, self._count, self._begun = -1, 0, 0, 0.0
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="events-log")
         self._work: asyncio.Task[None] | None = None
 
@@ -148,15 +148,16 @@ class Log:
             self._closed()
         if self._descriptor < 0:
             self._path, self._descriptor, self._size = collected.begin(self.folder, self._key, now)
-            self._begun = now.timestamp()
+            self._begun, self._count = now.timestamp(), 1
         assert self._path is not None
         if lines:
+            count, lines = lines.count(segment.BREAK), segment.mark(self._count) + lines
             try:
                 self._append(self._descriptor, lines)
             except OSError:
                 self._abandon()
                 raise
-            self._size += len(lines)
+            self._size, self._count = self._size + len(lines), self._count + count
         return Mark(self._path.name, self._size)
 
     def _abandon(self) -> None:
@@ -170,6 +171,8 @@ class Log:
     def _closed(self) -> str | None:
         if self._descriptor < 0:
             return None
+        with contextlib.suppress(OSError):  # half a mark is a torn end
+            os.write(self._descriptor, segment.mark(self._count))
         os.close(self._descriptor)
         self._descriptor = -1
         return None if self._path is None else self._path.name

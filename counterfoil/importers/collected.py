@@ -56,7 +56,8 @@ def _query(paths: tuple[Path, ...]) -> str:
     )
     whole = (
         f"SELECT substr(line, {segment.CRC_DIGITS + 2}) AS json FROM {lines}"
-        " WHERE NOT contains(line, chr(0))"  # torn when power went: the checksums were looked at before
+        " WHERE NOT contains(line, chr(0))"  # torn when power went: checksums and marks were looked at before
+        f" AND substr(line, {segment.CRC_DIGITS + 2}, 1) <> {literal(segment.MARK.decode())}"
     )
     return f"""SELECT unnest(from_json(json, {literal(shape)})) FROM ({whole})
                WHERE NOT starts_with(json, '{{"collected"')"""

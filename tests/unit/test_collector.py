@@ -24,7 +24,7 @@ from bentos.collector.window import Window
 from bentos.guard import Refusal
 from counterfoil import collected, segment
 from counterfoil.contracts import EVENT, wire
-from counterfoil.errors import UnavailableError
+from counterfoil.errors import IntegrityError, UnavailableError
 from counterfoil.importers import open_source
 from counterfoil.landing import land
 from counterfoil.pseudonym import fingerprint, of_session, pseudonym
@@ -385,8 +385,6 @@ def test_what_was_landed_before_is_dropped_by_the_landing(settings: Settings) ->
 
 
 def test_a_torn_end_is_cut_off_and_an_altered_line_is_an_error(settings: Settings) -> None:
-    from counterfoil.errors import IntegrityError
-
     async def send(collector: Collector) -> None:
         await collector.take(orjson.dumps({"events": [event(n) for n in range(5)]}))
         await collector.log.close()
@@ -415,12 +413,55 @@ def test_a_line_that_was_torn_before_others_is_passed_over_by_all_who_read(setti
     run(settings, send)
     [path] = collected.segments(settings.events)
     content = path.read_bytes()
+    content = content[: content.rindex(b"\n", 0, -1) + 1]  # without the mark that nobody came to set
     at = content.index(b'"e2"')
     path.write_bytes(content[:at] + bytes(30) + content[at + 30 :])
     assert [told.entry.split(b'"')[1] for told, _ in told_of(path, 0)] == [b"e0", b"e1", b"e3", b"e4"]
     assert [mark.offset for _, mark in told_of(path, 0)][-1] == len(content)
     assert segment.count(path) == len(list(segment.payloads(path))) == 5
     assert collecting.collect(place_of(settings.home)).landed[0].landed == 4
+
+
+def test_what_was_acknowledged_and_got_lost_is_told_and_keeps_no_collector_from_its_work(
+    settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def send(collector: Collector) -> None:
+        for number in range(5):
+            await collector.take(orjson.dumps(event(number)))
+        await collector.log.close()
+
+    run(settings, send)
+    [path] = collected.segments(settings.events)
+    lines = path.read_bytes().splitlines()
+    assert [line[9:] for line in lines if line[9:10] == b"#"] == [b"#%d" % count for count in range(1, 7)]
+    at = path.read_bytes().index(b'"e2"')
+    with path.open("r+b") as file:
+        file.seek(at)
+        file.write(bytes(30))
+    before = path.read_bytes()
+    with pytest.raises(
+        IntegrityError, match="the disk had 6 records before line 12, and 5 of them can be read"
+    ):
+        collecting.collect(place_of(settings.home))
+    [apart] = collected.segments(settings.events)
+    assert apart.read_bytes() == before, "nothing is removed"
+
+    async def more(collector: Collector) -> None:
+        collector.start()
+        assert b'"accepted":1' in (await collector.take(orjson.dumps(event(7))))[2]
+        assert b'"duplicate":1' in (await collector.take(orjson.dumps(event(0))))[2], (
+            "what can be read is known"
+        )
+        await collector.close()
+
+    caplog.clear()
+    run(settings, more)
+    said = "\n".join(caplog.messages)
+    assert (
+        "not all that was acknowledged can be taken up" in said and "has lost what was acknowledged" in said
+    )
+    [fresh] = set(collected.segments(settings.events)) - {apart}
+    assert [row["id"] for row in collected.events(fresh)] == ["e7"]
 
 
 def test_a_segment_under_another_key_is_refused(settings: Settings) -> None:

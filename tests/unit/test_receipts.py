@@ -499,3 +499,25 @@ def test_a_tear_at_a_sectors_edge_is_one_however_few_bytes_it_has(tmp_path: Path
     path.write_bytes(segment.line(b"a") + torn)  # within a sector nothing tears
     with pytest.raises(IntegrityError):
         list(segment.payloads(path))
+
+
+READER = """
+import os, sys
+from pathlib import Path
+from counterfoil import segment
+
+path = Path(sys.argv[1])
+found = segment.lines_with(path, b"a")
+assert next(found)[0] == 1
+os.truncate(path, 10)  # as its writer cuts off what was written ahead, while somebody looks for something
+assert [number for number, _ in found] in ([], list(range(2, 2001)))
+"""
+
+
+def test_a_segment_that_is_cut_off_while_somebody_looks_into_it_kills_nobody(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(segment.line(b"a" * 100) * 2000)
+    done = subprocess.run(
+        [sys.executable, "-c", READER, str(path)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, (done.returncode, done.stderr)

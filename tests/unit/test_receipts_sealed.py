@@ -165,6 +165,21 @@ def test_an_altered_line_is_not_sealed(place: Place) -> None:
     assert path.is_file() and segment.count(path) == 5
 
 
+def test_a_sector_that_the_disk_lost_is_told_by_verify_and_is_not_sealed_over(place: Place) -> None:
+    receipts = Receipts(place.settings.receipts)
+    for _ in range(5):
+        receipts.write(receipt(receipts.new_id(NOON)))
+    receipts.close()
+    [path] = place.settings.receipts.glob("*/*.jsonl")
+    whole = path.read_bytes()
+    path.write_bytes(whole[:1024] + bytes(512) + whole[1536:])
+    [said] = [fault for found in agree.receipts(place) for fault in found if "has lost what" in fault]
+    assert "the disk had 5 records before line" in said and path.name in said
+    with pytest.raises(IntegrityError, match="has lost what was acknowledged"):
+        sealing.seal(place, quiet_seconds=0)
+    assert list(place.settings.receipts.glob("*/*")) == [path]
+
+
 def test_what_was_written_to_a_moment_ago_is_left_alone(place: Place) -> None:
     answered(place, 5)
     assert sealing.seal(place) == {"segments": 0, "receipts": 0}
