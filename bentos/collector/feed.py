@@ -265,11 +265,11 @@ class Feed:
             if done is not None and path.name < done.segment:
                 continue
             start = done.offset if done is not None and path.name == done.segment else 0
-            last = self._read_segment(path, start) or last
+            last = self._read_segment(path, start, until) or last
         return last
 
-    def _read_segment(self, path: Path, start: int) -> Mark | None:
-        """Make visible what a segment has from a place on; of one that was altered, what comes before that."""
+    def _read_segment(self, path: Path, start: int, until: Mark | None) -> Mark | None:
+        """Make visible what a segment has from a place on, up to a mark; of one that was altered, what comes before that."""
         last: Mark | None = None
         batch: list[Told] = []
         try:
