@@ -147,9 +147,7 @@ def _rows(texts: Sequence[tuple[str, str, bytes]], now: datetime) -> Iterator[An
 
 
 def _newest(values: Any) -> list[bytes | None]:
-    texts = [
-        (field[0], one.string_val.encode()) for field, one in (values or {}).items() if one.string_val
-    ]
+    texts = [(field[0], one.string_val.encode()) for field, one in (values or {}).items() if one.string_val]
     return [
         max((text for letter, text in texts if letter == ring.letter), key=recent.number_of, default=None)
         for ring in recent.RINGS

@@ -22,6 +22,7 @@ from feature_repo import recent
 
 log = logging.getLogger(__name__)
 PUSH_SECONDS = 0.02
+GATHER_SECONDS = 0.15  # while much comes: events of a larger transaction share pages, and cost half
 PAUSE_SECONDS = 1.0
 WAITING = 200_000
 HELD_BYTES = 128_000_000  # of a ring's newest texts, which are not read again before they are written on
@@ -29,7 +30,7 @@ KEY_BYTES = 300  # that a key takes beside its text
 CHUNK = 10_000  # events in one transaction: of the same people's, several go into one text
 ROOM_SECONDS = 0.5  # for which the store may be given work ahead
 LATE_SECONDS = 0.8  # after which what waits is late, however little it is
-RATE, LEAST = 20_000.0, 1000  # events a second until it is measured; events of a turn that tells
+RATE, LEAST = 5_000.0, 200  # events a second until it is measured; events of a turn that tells
 SWEEP_SECONDS = 600.0
 MARK = "visible.json"
 
@@ -151,9 +152,8 @@ class Feed:
         if self._catching:
             return self._store is not None and waiting >= self._most
         since = self.behind_since
-        return waiting > self._rate * ROOM_SECONDS or (
-            since is not None and time.monotonic() - since > LATE_SECONDS
-        )
+        room = max(self._rate * ROOM_SECONDS, 2 * LEAST)  # never so little that no turn tells any more
+        return waiting > room or (since is not None and time.monotonic() - since > LATE_SECONDS)
 
     def start(self) -> None:
         """Begin with what the log has beyond what was visible last."""
@@ -197,9 +197,9 @@ class Feed:
         while True:
             self._wake.wait(SWEEP_SECONDS)
             self._wake.clear()
-            ended = self._ended
+            ended, much = self._ended, False
             try:
-                self._turn()
+                much = self._turn() >= LEAST
             except Exception as fault:  # whatever a store's client raises: the log keeps what happened
                 log.warning("what happens is not visible to answers: %s", fault)
                 self._away()
@@ -209,17 +209,20 @@ class Feed:
                 self._wake.set()
             if ended:
                 return
-            time.sleep(PUSH_SECONDS)
+            time.sleep(GATHER_SECONDS if much else PUSH_SECONDS)
 
     def _away(self) -> None:
         """Begin anew with what the log has once the store is back."""
         with self._lock:
             self._store, self._missed, self._catching, self._underway = None, True, True, 0
             self._waiting, self._moments = [], []
+            if self.behind_since is None:
+                self.behind_since = time.monotonic()
         for newest in self._newest:
             newest.clear()
 
-    def _turn(self) -> None:
+    def _turn(self) -> int:
+        """Make visible what is not; return how many events waited."""
         if self._store is None:
             self._store = self._connect()
         with self._lock:
@@ -242,6 +245,7 @@ class Feed:
             self._note(mark)
         self._done(moments, began)
         self._sweep()
+        return len(waiting)
 
     def _push_all(self, waiting: list[Told]) -> None:
         began = time.perf_counter()
@@ -250,7 +254,8 @@ class Feed:
             self._push(some)
             self._underway -= len(some)
         if len(waiting) >= LEAST:
-            self._rate += (len(waiting) / (time.perf_counter() - began) - self._rate) / 4
+            rate = len(waiting) / (time.perf_counter() - began)
+            self._rate = min(rate, self._rate + (rate - self._rate) / 4)  # slower at once, quicker by and by
 
     def _done(self, moments: list[float], began: float) -> None:
         """Say how long what is visible now has waited, and since when what came meanwhile waits."""
