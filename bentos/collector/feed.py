@@ -22,14 +22,14 @@ from feature_repo import recent
 
 log = logging.getLogger(__name__)
 PUSH_SECONDS = 0.02
-GATHER_SECONDS = 0.15  # while much comes: events of a larger transaction share pages, and cost half
+GATHER_SECONDS = 0.1  # while much comes: events of a larger transaction share pages, and cost half
 PAUSE_SECONDS = 1.0
 WAITING = 200_000
 HELD_BYTES = 128_000_000  # of a ring's newest texts, which are not read again before they are written on
 KEY_BYTES = 300  # that a key takes beside its text
 CHUNK = 10_000  # events in one transaction: of the same people's, several go into one text
-ROOM_SECONDS = 0.5  # for which the store may be given work ahead
-LATE_SECONDS = 0.8  # after which what waits is late, however little it is
+ROOM_SECONDS = 0.4  # for which the store may be given work ahead
+LATE_SECONDS = 0.6  # after which what waits is late, however little it is
 RATE, LEAST = 5_000.0, 200  # events a second until it is measured; events of a turn that tells
 SWEEP_SECONDS = 600.0
 MARK = "visible.json"
