@@ -1,6 +1,6 @@
 """The view `recent` as the collector sees it: texts read, written and taken away through Feast's online store."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -52,16 +52,12 @@ class RecentStore:
         found = self._online.online_read(self._config, self._view, [entity_key(key) for key in keys])
         return {key: _newest(values) for key, (_, values) in zip(keys, found, strict=True)}
 
-    def write(self, texts: Mapping[str, Mapping[str, bytes]]) -> None:
-        """Store texts by key and feature, in one transaction."""
+    def write(self, texts: Sequence[tuple[str, str, bytes]]) -> None:
+        """Store (key, feature, text), in one transaction."""
         self._last = now = max(datetime.now(UTC), self._last + TICK)
         if hasattr(self._online, "write_texts"):
-            plain_key, plain_value = self._plain.key, self._plain.value
-            rows = [
-                (name, field, plain_value(text))
-                for name, told in ((plain_key(key), told) for key, told in texts.items())
-                for field, text in told.items()
-            ]
+            name, value = self._plain.key, self._plain.value
+            rows = [(name(key), field, value(text)) for key, field, text in texts]
             self._online.write_texts(self._config, self._view, rows, now)
         else:
             self._online.online_write_batch(self._config, self._view, list(_rows(texts, now)), None)
@@ -140,17 +136,18 @@ def entity_key(key: str) -> "EntityKey":
     return EntityKey(join_keys=["person"], entity_values=[Value(string_val=key)])
 
 
-def _rows(texts: Mapping[str, Mapping[str, bytes]], now: datetime) -> Iterator[Any]:
+def _rows(texts: Sequence[tuple[str, str, bytes]], now: datetime) -> Iterator[Any]:
     from feast.protos.feast.types.Value_pb2 import Value
 
-    for key, told in texts.items():
-        yield entity_key(key), {field: Value(string_val=text.decode()) for field, text in told.items()}, now, now
+    by_key: dict[str, dict[str, Value]] = {}
+    for key, field, text in texts:
+        by_key.setdefault(key, {})[field] = Value(string_val=text.decode())
+    for key, told in by_key.items():
+        yield entity_key(key), told, now, now
 
 
 def _newest(values: Any) -> list[bytes | None]:
-    texts = [
-        (field[0], one.string_val.encode()) for field, one in (values or {}).items() if one.string_val
-    ]
+    texts = [(field[0], one.string_val.encode()) for field, one in (values or {}).items() if one.string_val]
     return [
         max((text for letter, text in texts if letter == ring.letter), key=recent.number_of, default=None)
         for ring in recent.RINGS

@@ -95,8 +95,8 @@ def lately(place: Place, alias: str) -> None:
     segment.append(descriptor, segment.line(json.dumps(event, separators=(",", ":")).encode()))
     os.close(descriptor)
     entry = json.dumps(["hers-late", int(NOON.timestamp() * 1e6), "click", "i001", None, visit, None, None])
-    text = recent.text(0, [entry.encode()])
-    RecentStore(place.settings).write({key: {recent.RINGS[1].field(0): text} for key in (alias, visit)})
+    text = recent.text(0, entry.encode())
+    RecentStore(place.settings).write([(key, recent.RINGS[1].field(0), text) for key in (alias, visit)])
 
 
 def raw(home: Path) -> None:

@@ -10,8 +10,7 @@ what it is given, no more may wait than it takes in ROOM_SECONDS. While the stor
 import logging
 import threading
 import time
-from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -24,14 +23,15 @@ from feature_repo import recent
 
 log = logging.getLogger(__name__)
 PUSH_SECONDS = 0.02
+GATHER_SECONDS = 0.1  # while much comes: events of a larger transaction share pages, and cost half
 PAUSE_SECONDS = 1.0
 WAITING = 200_000
-HELD_BYTES = 128_000_000  # newest texts that are not read again before they are written on
-KEY_BYTES = 400  # that a key and its places take beside its texts
+HELD_BYTES = 128_000_000  # of a ring's newest texts, which are not read again before they are written on
+KEY_BYTES = 300  # that a key takes beside its text
 CHUNK = 10_000  # events in one transaction: of the same people's, several go into one text
-ROOM_SECONDS = 0.5  # for which the store may be given work ahead
-LATE_SECONDS = 0.8  # after which what waits is late, however little it is
-RATE, LEAST = 20_000.0, 1000  # events a second until it is measured; events of a turn that tells
+ROOM_SECONDS = 0.4  # for which the store may be given work ahead
+LATE_SECONDS = 0.6  # after which what waits is late, however little it is
+RATE, LEAST = 5_000.0, 200  # events a second until it is measured; events of a turn that tells
 SWEEP_SECONDS = 600.0
 MARK = "visible.json"
 
@@ -44,8 +44,8 @@ class Store(Protocol):
     def newest(self, keys: list[str]) -> dict[str, list[bytes | None]]:
         """Return by key, per ring, the text with the highest number; None where there is none."""
 
-    def write(self, texts: dict[str, dict[str, bytes]]) -> None:
-        """Store texts by key and feature."""
+    def write(self, texts: list[tuple[str, str, bytes]]) -> None:
+        """Store (key, feature, text), in one transaction."""
 
     def forget(self, keys: list[str]) -> None:
         """Take what is stored under keys away."""
@@ -63,33 +63,43 @@ class Told(NamedTuple):
 
 
 class NewestTexts:
-    """Per ring the newest text, of the keys that were written to last; `shrink` bounds what they take in memory."""
+    """The newest text of one ring, of the keys that were written to last; `shrink` bounds what they take in memory."""
 
-    def __init__(self, most_bytes: int) -> None:
-        self._most, self._bytes = most_bytes, 0
-        self._texts: OrderedDict[str, list[Newest]] = OrderedDict()
+    def __init__(self, ring: recent.Ring, most_bytes: int) -> None:
+        self._ring, self._most, self._bytes = ring, most_bytes, 0
+        self._texts: dict[str, Newest] = {}  # who was written to last comes last
 
-    def __contains__(self, key: str) -> bool:
-        return key in self._texts
+    def strange(self, keys: Iterable[str]) -> list[str]:
+        """Return those of the keys that are not held."""
+        return [key for key in keys if key not in self._texts]
 
-    def write_on(self, key: str) -> list[Newest]:
-        """Return a key's texts, to be changed in place; it is the one that was written to last now."""
-        self._texts.move_to_end(key)
-        return self._texts[key]
-
-    def grew(self, by_bytes: int) -> None:
-        """Note that texts take more than they did."""
-        self._bytes += by_bytes
-
-    def hold(self, key: str, newest: list[Newest]) -> None:
-        """Take in a key that is not held."""
+    def hold(self, key: str, text: bytes | None) -> None:
+        """Take in a key that is not held, with its newest text as the store has it."""
+        newest = (0, 0, b"") if text is None else (recent.number_of(text), *recent.entries_of(text))
         self._texts[key] = newest
-        self._bytes += _size(newest)
+        self._bytes += KEY_BYTES + len(newest[2])
+
+    def write_on(self, fresh: dict[str, list[bytes]]) -> Iterator[tuple[str, str, bytes]]:
+        """Yield (key, feature, text) of what keys' new entries make: the newest text filled up, and those after it."""
+        texts, field = self._texts, self._ring.field
+        for key, entries in fresh.items():
+            number, count, held = texts.pop(key)
+            before = len(held)
+            entries = entries[-self._ring.most :]
+            while entries:
+                if count >= recent.EVENTS:
+                    number, count, held = number + 1, 0, b""
+                some, entries = entries[: recent.EVENTS - count], entries[recent.EVENTS - count :]
+                held = b",".join((held, *some) if held else some)
+                count += len(some)
+                yield key, field(number), recent.text(number, held)
+            texts[key] = number, count, held
+            self._bytes += len(held) - before
 
     def drop(self, key: str) -> None:
         """Let go of a key, if it is held."""
         if (newest := self._texts.pop(key, None)) is not None:
-            self._bytes -= _size(newest)
+            self._bytes -= KEY_BYTES + len(newest[2])
 
     def clear(self) -> None:
         """Let go of all."""
@@ -99,15 +109,7 @@ class NewestTexts:
     def shrink(self) -> None:
         """Let go of those that were written to longest ago, until the bound holds."""
         while self._bytes > self._most:
-            self._bytes -= _size(self._texts.popitem(last=False)[1])
-
-
-def _size(newest: list[Newest]) -> int:
-    return KEY_BYTES + sum([len(held) for _, _, held in newest])
-
-
-def _opened(text: bytes | None) -> Newest:
-    return (0, 0, b"") if text is None else (recent.number_of(text), *recent.entries_of(text))
+            self.drop(next(iter(self._texts)))
 
 
 class Feed:
@@ -124,7 +126,8 @@ class Feed:
     ) -> None:
         """`visible` is told, of events that became durable together, after how many seconds all of them were visible."""
         self.folder, self._connect, self._visible = folder, connect, visible
-        self._most, self._newest = waiting, NewestTexts(held_bytes)
+        self._most = waiting
+        self._newest = tuple(NewestTexts(ring, held_bytes) for ring in recent.RINGS)
         self._waiting: list[Told] = []
         self._moments: list[float] = []  # at which what waits was told (monotonic seconds)
         self._mark: Mark | None = None  # of the last that waits
@@ -150,9 +153,8 @@ class Feed:
         if self._catching:
             return self._store is not None and waiting >= self._most
         since = self.behind_since
-        return waiting > self._rate * ROOM_SECONDS or (
-            since is not None and time.monotonic() - since > LATE_SECONDS
-        )
+        room = max(self._rate * ROOM_SECONDS, 2 * LEAST)  # never so little that no turn tells any more
+        return waiting > room or (since is not None and time.monotonic() - since > LATE_SECONDS)
 
     def start(self) -> None:
         """Begin with what the log has beyond what was visible last."""
@@ -196,9 +198,9 @@ class Feed:
         while True:
             self._wake.wait(SWEEP_SECONDS)
             self._wake.clear()
-            ended = self._ended
+            ended, much = self._ended, False
             try:
-                self._turn()
+                much = self._turn() >= LEAST
             except Exception as fault:  # whatever a store's client raises: the log keeps what happened
                 log.warning("what happens is not visible to answers: %s", fault)
                 self._away()
@@ -208,16 +210,20 @@ class Feed:
                 self._wake.set()
             if ended:
                 return
-            time.sleep(PUSH_SECONDS)
+            time.sleep(GATHER_SECONDS if much else PUSH_SECONDS)
 
     def _away(self) -> None:
         """Begin anew with what the log has once the store is back."""
         with self._lock:
             self._store, self._missed, self._catching, self._underway = None, True, True, 0
             self._waiting, self._moments = [], []
-        self._newest.clear()
+            if self.behind_since is None:
+                self.behind_since = time.monotonic()
+        for newest in self._newest:
+            newest.clear()
 
-    def _turn(self) -> None:
+    def _turn(self) -> int:
+        """Make visible what is not; return how many events waited."""
         if self._store is None:
             self._store = self._connect()
         with self._lock:
@@ -226,8 +232,9 @@ class Feed:
             self._underway = len(waiting)
             gone = list(self._forgotten)
             began = time.monotonic()
-        for key in gone:
-            self._newest.drop(key)
+        for newest in self._newest:
+            for key in gone:
+                newest.drop(key)
         if gone:
             self._store.forget(gone)
             with self._lock:
@@ -239,6 +246,7 @@ class Feed:
             self._note(mark)
         self._done(moments, began)
         self._sweep()
+        return len(waiting)
 
     def _push_all(self, waiting: list[Told]) -> None:
         began = time.perf_counter()
@@ -247,7 +255,8 @@ class Feed:
             self._push(some)
             self._underway -= len(some)
         if len(waiting) >= LEAST:
-            self._rate += (len(waiting) / (time.perf_counter() - began) - self._rate) / 4
+            rate = len(waiting) / (time.perf_counter() - began)
+            self._rate = min(rate, self._rate + (rate - self._rate) / 4)  # slower at once, quicker by and by
 
     def _done(self, moments: list[float], began: float) -> None:
         """Say how long what is visible now has waited, and since when what came meanwhile waits."""
@@ -290,40 +299,34 @@ class Feed:
         if not events:
             return
         assert self._store is not None
-        fresh: dict[str, tuple[list[bytes], list[bytes]]] = {}
+        fresh: tuple[dict[str, list[bytes]], ...] = tuple({} for _ in recent.RINGS)
         for keys, ring, entry in events:
+            of_ring = fresh[ring]
             for key in keys:
-                if (new := fresh.get(key)) is None:
-                    new = fresh[key] = ([], [])
-                new[ring].append(entry)
-        strange = [key for key in fresh if key not in self._newest]
-        if strange:
-            for key, texts in self._store.newest(strange).items():
-                self._newest.hold(key, [_opened(text) for text in texts])
-        self._store.write({key: self._texts(key, new) for key, new in fresh.items()})
+                if key in of_ring:
+                    of_ring[key].append(entry)
+                else:
+                    of_ring[key] = [entry]
+        self._look_up([newest.strange(of_ring) for newest, of_ring in zip(self._newest, fresh, strict=True)])
+        rows = [
+            row
+            for newest, of_ring in zip(self._newest, fresh, strict=True)
+            for row in newest.write_on(of_ring)
+        ]
+        self._store.write(rows)
         self.pushed += len(events)
-        self._newest.shrink()
+        for newest in self._newest:
+            newest.shrink()
 
-    def _texts(self, key: str, new: tuple[list[bytes], list[bytes]]) -> dict[str, bytes]:
-        """Return the texts, by feature, that a key's new events make: each ring's newest text filled up, and those after it."""
-        newest, texts = self._newest.write_on(key), {}
-        for place, entries in enumerate(new):
-            if not entries:
-                continue
-            ring = recent.RINGS[place]
-            number, count, held = newest[place]
-            before = len(held)
-            entries = entries[-ring.most :]
-            while entries:
-                if count >= recent.EVENTS:
-                    number, count, held = number + 1, 0, b""
-                some, entries = entries[: recent.EVENTS - count], entries[recent.EVENTS - count :]
-                held = b",".join((held, *some) if held else some)
-                count += len(some)
-                texts[ring.field(number)] = recent.text(number, held)
-            newest[place] = number, count, held
-            self._newest.grew(len(held) - before)
-        return texts
+    def _look_up(self, strange: list[list[str]]) -> None:
+        """Hold what the store has of keys, a list for each ring."""
+        assert self._store is not None
+        if not any(strange):
+            return
+        found = self._store.newest(list(dict.fromkeys(key for keys in strange for key in keys)))
+        for place, (newest, keys) in enumerate(zip(self._newest, strange, strict=True)):
+            for key in keys:
+                newest.hold(key, found[key][place])
 
     def _noted(self) -> Mark | None:
         try:

@@ -46,7 +46,7 @@ WRONG = {
     "413": "Too many events, or bytes.",
     "415": "No plain JSON.",
     "422": "Something stands beside the list of events.",
-    "429": "Too much waits; send it again after Retry-After seconds.",
+    "429": "Too much waits, for the disk or to be known to answers; send it again after Retry-After seconds.",
     "503": "Nothing was kept; send it again after Retry-After seconds.",
 }
 

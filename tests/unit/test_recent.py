@@ -180,8 +180,8 @@ def test_what_the_row_of_the_person_has_is_left_out(settings: Settings) -> None:
         "before": as_of - timedelta(microseconds=1), "just then": as_of,
         "after": as_of + timedelta(seconds=1), "to come": as_of + timedelta(days=1),
     }  # fmt: skip
-    texts = {PLACE: recent.text(0, [at(name, moment) for name, moment in moments.items()])}
-    RecentStore(settings).write({her: texts})
+    text = recent.text(0, b",".join(at(name, moment) for name, moment in moments.items()))
+    RecentStore(settings).write([(her, PLACE, text)])
     store, asked = OnlineFeatures(settings), as_of + timedelta(seconds=5)
     view = store.person(her, asked)
     assert view.history_items == ("milk",) and view.features["baskets"] == 1.5
@@ -195,7 +195,7 @@ def test_what_the_row_of_the_person_has_is_left_out(settings: Settings) -> None:
 def test_a_session_that_was_quiet_for_half_an_hour_is_over(settings: Settings) -> None:
     visit, began = "p" + "b" * 20, now()
     entry = orjson.dumps(["e", recent.micros(began), "view", "milk", None, visit, None, None])
-    RecentStore(settings).write({visit: {PLACE: recent.text(0, [entry])}})
+    RecentStore(settings).write([(visit, PLACE, recent.text(0, entry))])
     store = OnlineFeatures(settings)
     for minutes, here in ((29, [True]), (31, [False])):
         found = store.person(None, began + timedelta(minutes=minutes), visit).recent
@@ -289,7 +289,7 @@ def test_what_is_held_is_handed_out_and_forgotten_while_the_collector_runs(
 def test_old_texts_are_swept_away(home: Path) -> None:
     settings = Settings(home=home)
     store = RecentStore(settings)
-    store.write({"p" + "a" * 20: {PLACE: b"[0]"}})
+    store.write([("p" + "a" * 20, PLACE, b"[0]")])
     assert store.sweep(recent.micros(now() - timedelta(minutes=1))) == 0
     assert store.sweep(recent.micros(now() + timedelta(minutes=1))) == 1
 
