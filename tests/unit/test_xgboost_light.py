@@ -38,5 +38,5 @@ def test_xgboost_comes_alone_and_answers_as_ever() -> None:
 
 
 def test_where_scikit_learn_is_there_already_it_stays() -> None:
-    code = "import sklearn, sys\nfrom bentos.light import import_xgboost\nimport_xgboost()\nassert sys.modules['sklearn'] is sklearn"
-    subprocess.run([sys.executable, "-c", code], check=True)
+    code = "import sklearn, sys; from bentos.light import import_xgboost; import_xgboost()"
+    subprocess.run([sys.executable, "-c", f"{code}; assert sys.modules['sklearn'] is sklearn"], check=True)
