@@ -13,12 +13,12 @@ from pathlib import Path
 
 from threadpoolctl import threadpool_limits
 
-from bentos import golden, snapshot
+from bentos import golden, light, snapshot
 from bentos.bundle import Bundle
 from bentos.snapshot import Snapshot
 from counterfoil.errors import IntegrityError
 from models import compiled
-from models.family import Model
+from models.family import Family, Model
 
 PARSE_SECONDS = 60.0
 GARBAGE = 20_000  # objects between two collections: several answers leave that many, most of which need no collector
@@ -48,9 +48,7 @@ def load(opened: Bundle, *, parse_seconds: float = PARSE_SECONDS) -> Loaded:
 
 def prepare(opened: Bundle) -> None:
     """Import what the model is made of, and compile its loops: what can be done while a child still parses."""
-    from models.families import family
-
-    family(opened.about["family"])
+    _imported(opened)
     compiled.compile_all()
 
 
@@ -60,15 +58,22 @@ def parse(opened: Bundle, *, loops: bool = True) -> Loaded:
     Loops are compiled before the golden rows are asked, so that these are answered as requests are; without `loops` they are
     answered by arrays, which takes a child seconds less.
     """
-    from models.families import family
-
     about = opened.about
     items = snapshot.read(opened.data, about["as_of_us"])
-    model = family(about["family"]).load(opened.model)
+    model = _imported(opened).load(opened.model)
     if loops:
         compiled.compile_all()
     golden.check(opened.golden, model, items.item_IF, items.content, about, about["as_of_us"])
     return Loaded(bundle=opened, model=model, snapshot=items)
+
+
+def _imported(opened: Bundle) -> Family:
+    """Return the family of the bento, and import what reads its trees where it has some."""
+    from models.families import family
+
+    if any(opened.model.rglob("*.ubj")):
+        light.import_xgboost()
+    return family(opened.about["family"])
 
 
 def settle() -> None:
