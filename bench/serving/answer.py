@@ -74,7 +74,10 @@ def measure(home: Home, effort: Effort, begin: Iterable[Begin] = EVERYTHING) -> 
             _say(f"{name} under load")
             found[name] = {**alone[name], "ratio": round(alone[name]["ms"]["p50"] / ground, 3)}
             found[name]["cpu_ratio"] = round(alone[name]["cpu_ms"] / found["floor"]["cpu_ms"], 3)
-            found[name] |= {"ready_seconds": round(service.ready_seconds, 2), "memory_bytes": service.memory_bytes}
+            found[name] |= {
+                "ready_seconds": round(service.ready_seconds, 2),
+                "memory_bytes": service.memory_bytes,
+            }
             if name != running.MUTED:
                 found[name] |= _loaded(home, effort, service, ground)
     found["receipt"] = _receipt(home, found)

@@ -50,9 +50,7 @@ def main(arguments: Sequence[str]) -> None:
 
     home = Path(arguments[0])
     parts = floor.Parts(home)
-    parts.by_graph = (
-        floor.measure(parts, 1)["retrieval"] == "graph"
-    )  # it takes what is quicker, as the floor does
+    parts.way = floor.measure(parts, 1)["retrieval"]  # it takes what is quicker, as the floor does
     rows: dict[str, object] = dict(
         zip(floor.names(orjson.loads((home / MADE).read_bytes())), parts.histories, strict=True)
     )

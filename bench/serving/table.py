@@ -27,7 +27,7 @@ def floor(told: Mapping[str, Any]) -> str:
     recall = ", ".join(f"{way} {share:.3f}" for way, share in found["recall@200"].items())
     lines = [
         f"the floor: {found['items']:,} items, {found['signals']} signals, {found['trees']} trees;"
-        f" retrieval {found['retrieval']} (recall {recall})\n",
+        f" retrieval {found['retrieval']} (recall {recall}), encoded by {found['encoded_by']}\n",
         *rows,
     ]
     lines.append(
