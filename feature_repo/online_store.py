@@ -112,8 +112,7 @@ class NewestSqliteOnlineStore(SqliteOnlineStore):
     ) -> None:
         """Write (key, feature, value), all as of one moment and serialised already, as `online_write_batch` does.
 
-        A statement has many rows: between two steps of one, whoever else computes in this process may take the interpreter
-        and keep it for milliseconds.
+        A statement has many rows: a third of the processor's time of a statement for each.
         """
         conn, at, name = self._get_conn(config), _microseconds(moment), _table(config, table)
         with conn:

@@ -26,7 +26,7 @@ def measure(home: Home, seconds: float = 10.0, seen_times: int = SEEN_TIMES) -> 
     with whole.running(home) as held:
         whole.champion_first(held, home)
         _await_collector(held)
-        asking = floor.names(home.made)
+        asking = floor.names(home.made)[: _asking(home)]
         out: dict[str, Any] = {"visible": seen.alone(held, asking[:seen_times])}
         for name, (batch, rate) in PROMISED.items():
             load = _plan(
@@ -59,6 +59,11 @@ def _await_collector(held: whole.Whole) -> None:
     raise UnavailableError("the collector takes no events; look into its log")
 
 
+def _asking(home: Home) -> int:
+    """Return how many people are kept out of the load, half of them at most: the first ones."""
+    return min(floor.ASKED, home.size.people // 2)
+
+
 def _mixed(people: range, times: int) -> list[int]:
     """Return everybody so many times, in another order each time: who comes together does not come together again."""
     draw = np.random.default_rng(0)
@@ -68,7 +73,7 @@ def _mixed(people: range, times: int) -> list[int]:
 def _plan(home: Home, held: whole.Whole, batch: int, **changes: Any) -> Plan:
     """Return a load that speaks of everybody in turn, but for those whose answers are looked at meanwhile."""
     mark, now = secrets.token_hex(4), datetime.now(UTC).isoformat().replace("+00:00", "Z")
-    others = range(min(floor.ASKED, home.size.people // 2), home.size.people)
+    others = range(_asking(home), home.size.people)
     people = _mixed(others, MIXED if batch > 1 else 1)
     bodies = []
     for first in range(0, len(people), batch):
