@@ -2,11 +2,12 @@
 
 They share what is loaded (its pages are copied when written to, and hardly any are), so that another one costs a few megabytes
 and milliseconds. Tasks wait in one queue, and whoever is free takes the next: two queues of half the length are slower than one
-(Kendall's M/D/2 beside M/D/1). An answerer that dies is replaced, and what it was at goes to another one, once: nothing of an
-answer is kept before it is whole.
+(Kendall's M/D/2 beside M/D/1). An answerer that dies is replaced, and what it was at goes to another one, once: at worst an
+answer that nobody got has a receipt.
 
 Copies for shadow answers, which nobody waits for, go to an answerer of their own that has the processor only when nobody else
-wants it (SCHED_IDLE, sched(7)).
+wants it (SCHED_IDLE, sched(7)). How long a copy waited for that is told with it, since it says nothing of who answers: in line,
+and for the processor (run_delay of /proc/PID/schedstat).
 
 Frames on a socket pair, both ways: a length of four bytes, then MessagePack.
 """
@@ -22,6 +23,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import NoReturn, cast
 
 import msgspec
@@ -30,8 +32,9 @@ from bentos.task import Made, Task, refused
 
 log = logging.getLogger(__name__)
 COMPUTE_SECONDS = 10.0  # for which an answerer may compute one answer
-BEGIN_SECONDS = 60.0
+BEGIN_SECONDS, END_SECONDS = 60.0, 5.0
 TRIES = 2  # answerers that one task may take along
+MARGIN_SECONDS = 0.05  # before nobody waits for a copy any more, in which is said why there is none
 YOUNG_SECONDS = 2.0  # who dies younger than this is replaced later
 LENGTH = 4
 QUIET = "shadow"  # the arm whose answers nobody waits for
@@ -48,11 +51,25 @@ def can_fork() -> bool:
 
 @dataclass(slots=True, eq=False)
 class Waiting:
-    """A task in its frame, and who waits for what comes of it; `taken` counts the answerers that died over it."""
+    """A task in its frame, and who waits for what comes of it; `taken` counts the answerers that died over it.
+
+    `came` and `asked` are moments (monotonic seconds): of the task, and of its turn, when its answerer had been without a
+    processor for `starved` seconds in all.
+    """
 
     frame: bytes
     done: "asyncio.Future[Made]"
+    came: float
     taken: int = 0
+    seat: "Seat | None" = None
+    asked: float = 0.0
+    starved: float = 0.0
+
+    def waited(self) -> float:
+        """Return for how many seconds nothing could be done for it."""
+        if self.seat is None:
+            return time.monotonic() - self.came
+        return self.asked - self.came + starved(self.seat.pid) - self.starved
 
 
 class Seat(asyncio.Protocol):
@@ -76,8 +93,10 @@ class Seat(asyncio.Protocol):
 
     def ask(self, waiting: Waiting) -> None:
         """Send a task."""
-        self.at = waiting
-        self._late = asyncio.get_running_loop().call_later(COMPUTE_SECONDS, self.kill)
+        self.at, waiting.seat, waiting.asked = waiting, self, time.monotonic()
+        if self.quiet:
+            waiting.starved = starved(self.pid)
+        self._late = asyncio.get_running_loop().call_later(COMPUTE_SECONDS, self._overdue, waiting)
         self.transport.write(waiting.frame)
 
     def data_received(self, data: bytes) -> None:
@@ -105,8 +124,12 @@ class Seat(asyncio.Protocol):
             self._late.cancel()
         self.answerers.lost(self)
 
-    def kill(self) -> None:
-        """End an answerer that takes too long."""
+    def _overdue(self, waiting: Waiting) -> None:
+        """End an answerer that takes too long, not counting the time that it had no processor for."""
+        worked = time.monotonic() - waiting.came - (waiting.waited() if self.quiet else 0.0)
+        if worked < COMPUTE_SECONDS / 2:
+            self._late = asyncio.get_running_loop().call_later(COMPUTE_SECONDS, self._overdue, waiting)
+            return
         log.error("an answerer (%d) took longer than %g s: ended", self.pid, COMPUTE_SECONDS)
         with suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGKILL)
@@ -124,11 +147,17 @@ class Answerers:
     """Answering processes behind one queue, and one more for what nobody waits for.
 
     They are forked when this is made, which is to be before there is an event loop; `open` connects them to the loop. `begin`
-    runs first in each of them: what must not be shared, such as connections, is made there anew.
+    runs first in each of them: what must not be shared, such as connections, is made there anew; `end` runs last.
     """
 
-    def __init__(self, compute: Compute, count: int, begin: Callable[[], None]) -> None:
-        self.compute, self.begin = compute, begin
+    def __init__(
+        self,
+        compute: Compute,
+        count: int,
+        begin: Callable[[], None] = lambda: None,
+        end: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.compute, self.begin, self.end = compute, begin, end
         self.seats = [Seat(self, quiet=False) for _ in range(count)] + [Seat(self, quiet=True)]
         self._lines = {False: Line(), True: Line()}
         self._closing = False
@@ -144,13 +173,14 @@ class Answerers:
 
     async def make(self, task: Task) -> Made:
         """Return the answer to a task, in its turn."""
-        waiting = Waiting(_framed(_encode(task)), asyncio.get_running_loop().create_future())
+        done: asyncio.Future[Made] = asyncio.get_running_loop().create_future()
+        waiting = Waiting(_framed(_encode(task)), done, time.monotonic())
         line = self._lines[task.arm == QUIET]
         line.waiting.append(waiting)
         self._serve(line)
-        return await waiting.done
+        return await (_copied(waiting, task) if task.arm == QUIET else done)
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Let all of them end; whoever still waits is told so."""
         self._closing = True
         for waiting in (one for line in self._lines.values() for one in line.waiting):
@@ -158,10 +188,11 @@ class Answerers:
                 waiting.done.set_result(refused(503, "busy", "the service ends; ask again shortly"))
         for seat in self.seats:
             if seat.ready is not None:
-                seat.transport.close()
+                seat.transport.abort()
             else:
                 seat.socket.close()
-            _reap(seat.pid)
+        for seat in self.seats:
+            await asyncio.to_thread(_reap, seat.pid, END_SECONDS)
 
     def free(self, seat: Seat) -> None:
         """Give an answerer that has nothing to do the next task."""
@@ -219,35 +250,59 @@ class Answerers:
         sys.stderr.flush()
         pid = os.fork()
         if pid == 0:
-            _become(theirs, self.compute, self.begin, quiet=seat.quiet)
+            self._become(theirs, quiet=seat.quiet)
         theirs.close()
         ours.setblocking(False)
         seat.pid, seat.socket, seat.born, seat.ready = pid, ours, time.monotonic(), None
 
+    def _become(self, own: socket.socket, *, quiet: bool) -> NoReturn:
+        """Be an answerer until whoever serves is gone. Nothing of the process that this was comes to its end here."""
+        status = 1
+        try:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all; who serves ends, and then this
+            descriptor = own.fileno()
+            # connections of callers and of other answerers are not held open here
+            os.closerange(3, descriptor)
+            os.closerange(descriptor + 1, os.sysconf("SC_OPEN_MAX"))
+            self.begin()
+            if quiet:
+                os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+            own.sendall(_framed(b""))
+            while (frame := _received(own)) is not None:
+                own.sendall(_framed(_encode(self.compute(_task(frame)))))
+            self.end()
+            status = 0
+        except (BrokenPipeError, ConnectionResetError):
+            status = 0
+        except BaseException:
+            log.exception("an answerer failed")
+        finally:
+            os._exit(status)
 
-def _become(own: socket.socket, compute: Compute, begin: Callable[[], None], *, quiet: bool) -> NoReturn:
-    """Be an answerer until whoever serves is gone. Nothing of the process that this was comes to its end here."""
-    status = 1
+
+async def _copied(waiting: Waiting, task: Task) -> Made:
+    """Return what comes of a copy, and how long it waited; where that is why it is not there in time, 503."""
+    left = None if task.until is None else task.until - time.monotonic() - MARGIN_SECONDS
     try:
-        signal.set_wakeup_fd(-1)
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all; who serves ends, and then this
-        descriptor = own.fileno()
-        os.closerange(3, descriptor)  # connections of callers and of other answerers are not held open here
-        os.closerange(descriptor + 1, os.sysconf("SC_OPEN_MAX"))
-        if quiet:
-            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-        begin()
-        own.sendall(_framed(b""))
-        while (frame := _received(own)) is not None:
-            own.sendall(_framed(_encode(compute(_task(frame)))))
-        status = 0
-    except (BrokenPipeError, ConnectionResetError):
-        status = 0
-    except BaseException:
-        log.exception("an answerer failed")
-    finally:
-        os._exit(status)
+        async with asyncio.timeout(left):
+            made = await waiting.done
+    except TimeoutError:
+        waited = waiting.waited()
+        late = time.monotonic() - waiting.came - waited > waited
+        said = "it takes too long" if late else "nobody had time for this copy"
+        made = refused(504, "late", said) if late else refused(503, "busy", said)
+        return msgspec.structs.replace(made, waited_ms=1e3 * waited)
+    return msgspec.structs.replace(made, waited_ms=1e3 * waiting.waited())
+
+
+def starved(pid: int) -> float:
+    """Return how many seconds a process has been ready to run without a processor; 0 where the kernel does not say."""
+    try:
+        return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
+    except (OSError, ValueError, IndexError):
+        return 0.0
 
 
 def _received(own: socket.socket) -> bytes | None:
@@ -267,10 +322,12 @@ def _framed(content: bytes) -> bytes:
     return len(content).to_bytes(LENGTH, "big") + content
 
 
-def _reap(pid: int) -> None:
-    """Take note of the end of a child, or end it."""
+def _reap(pid: int, patience: float = 0.0) -> None:
+    """Take note of the end of a child; one that has not come to it within `patience` seconds is killed."""
+    until = time.monotonic() + patience
     with suppress(ChildProcessError, ProcessLookupError):
-        gone, _ = os.waitpid(pid, os.WNOHANG)
+        while not (gone := os.waitpid(pid, os.WNOHANG)[0]) and time.monotonic() < until:
+            time.sleep(0.01)
         if not gone:
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)

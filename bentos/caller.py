@@ -1,4 +1,4 @@
-"""What the gateway says of a request, beside its body: the arm it is for, with which chance, and how long somebody waits."""
+"""What the gateway says of a request beside its body: the arm it is for, with which chance, and how long somebody waits."""
 
 import time
 from collections.abc import Iterable

@@ -11,7 +11,7 @@ import numpy as np
 from counterfoil.errors import IntegrityError
 from models.data import Content, Features, Interactions, Query, Ranking
 from models.dataset import DatasetFolder
-from models.family import Model
+from models.family import Model, joined
 
 PEOPLE = 5
 TOP = 10
@@ -38,11 +38,16 @@ def question(data: DatasetFolder, count: int = PEOPLE) -> Query:
     return Query(history=history, as_of_us=as_of_us, features=features.rows(people_R), content=data.content)
 
 
+def ask(model: Model, query: Query, k: int) -> Ranking:
+    """Return the answers to people who are asked for one at a time: by the way that requests go, and by no other."""
+    return joined(model.recommend(single, k) for single in query.parts(1))
+
+
 def write(data: DatasetFolder, model: Model, folder: Path) -> None:
     """Ask the model for people with short to long histories and for somebody unknown; keep questions and answers."""
     query = question(data)
     history = query.history
-    ranking = model.recommend(query, TOP)
+    ranking = ask(model, query, TOP)
     arrays = {
         "indptr": history.indptr,
         "item": history.item_N,
@@ -76,7 +81,7 @@ def check(
     expected_item_PK = np.load(folder / "answer_item.npy", allow_pickle=False)
     expected_score_PK = np.load(folder / "answer_score.npy", allow_pickle=False)
     query = _question(kept, item_IF, content, about, as_of_us)
-    ranking = model.recommend(query, expected_item_PK.shape[1])
+    ranking = ask(model, query, expected_item_PK.shape[1])
     for row in range(query.people):
         if not _agree(ranking, row, expected_item_PK[row], expected_score_PK[row]):
             raise IntegrityError(

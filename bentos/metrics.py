@@ -6,7 +6,7 @@ All of it is counted in one thread, the event loop's.
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
@@ -29,9 +29,9 @@ class Meter(Collector):
         self._registry.register(self)
 
     def answered(
-        self, route: str, stages_ms: Mapping[str, float], whole_ms: float, items: int, degraded: Sequence[str]
+        self, route: str, stages_ms: Mapping[str, float], whole_ms: float, *, items: int, degraded: int
     ) -> None:
-        """Count an answer: milliseconds per stage and in all, how many items, what it fell short of."""
+        """Count an answer: milliseconds per stage and in all, how many items, in how many ways it fell short."""
         for stage, took_ms in stages_ms.items():
             self._observe(route, stage, took_ms)
         self._observe(route, WHOLE, whole_ms)

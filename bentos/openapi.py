@@ -31,13 +31,14 @@ class Said(BaseModel):
 
 
 class AnswerItem(Said):
-    """One item of an answer. Scores compare within one answer and one source."""
+    """One item of an answer. Scores compare within one answer and one source; `until` is there where the item has an end."""
 
     item: str
     title: str
     score: float
     sources: list[str]
     reasons: list[str]
+    until: str | None = None
 
 
 class AnswerBody(Said):

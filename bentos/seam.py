@@ -1,156 +1,151 @@
 """The serving seam: every answer passes through here, and none leaves before its receipt is durable.
 
-A flow makes an `Answer` (bentos/task.py), here or in an answering process (bentos/answerers.py); the seam gives it an id, writes
-the receipt, and only then responds. An answer that cannot be recorded is a 503. No endpoint writes a receipt itself, and no
-endpoint answers around the seam.
+A flow makes an `Answer`; the seam gives it an id, writes the receipt, and only then hands on what is to be sent. An answer that
+cannot be recorded is a 503. No endpoint writes a receipt itself, and no endpoint answers around the seam. It runs where answers
+are computed: each process writes segments of its own.
 """
 
-import asyncio
 import logging
+import secrets
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import Any
 
-from starlette.requests import Request
-from starlette.responses import Response
+import orjson
 
 from bentos import inner
-from bentos.caller import CHAMPION, Caller
-from bentos.metrics import Meter
-from bentos.release import Pointer, Released
-from bentos.task import UNRECORDED, Flow, Made, Task, compute, refused
-from counterfoil.errors import UnavailableError
+from bentos.task import Made, Task, refused
+from counterfoil.errors import InputError, UnavailableError, UnknownError
 from counterfoil.receipts import Receipts
+from counterfoil.types import Receipt, ReceiptItem
 
 log = logging.getLogger(__name__)
-WAITING = 64
-RECORD_SECONDS = 5.0
+NONCE_BYTES = 16
+NO_ENDS: Mapping[str, str] = {}
+UNRECORDED = "the answer could not be recorded, so it is not given; ask again"
 
 
-class Answering(Protocol):
-    """Whoever computes answers."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Answer:
+    """What a flow made of a request, not yet recorded. `titles` belong to `items`, one each.
 
-    async def make(self, task: Task) -> Made:
-        """Return the answer to a task, or why there is none; raises nothing."""
+    `explored` names items that stand where they do by chance, with that chance; `nonce` is what that was drawn by. `ends` tells
+    until when items can be had, by id, for those that have an end.
+    """
 
-    async def open(self) -> None:
-        """Be ready to answer."""
+    person: str
+    request: dict[str, Any]
+    items: tuple[ReceiptItem, ...]
+    titles: tuple[str, ...]
+    rules: tuple[str, ...]
+    features: dict[str, Any]
+    feature_time: datetime | None
+    degraded: tuple[str, ...]
+    stages_ms: dict[str, float]
+    explored: dict[str, float] = field(default_factory=dict)
+    nonce: str = ""
+    ends: Mapping[str, str] = field(default_factory=dict)
 
-    def close(self) -> None:
-        """End what was begun; what is being computed is not waited for."""
+
+class FieldFault(InputError):
+    """A request that does not fit its contract: which fields, and why."""
+
+    def __init__(self, fields: list[dict[str, str]]) -> None:
+        super().__init__("; ".join(f"{fault['field']}: {fault['reason']}" for fault in fields))
+        self.fields = fields
 
 
-class InThread:
-    """Answer in this process, by one thread: one core's worth of arithmetic, while the event loop reads, writes and waits."""
-
-    def __init__(self, flows: Mapping[str, Flow]) -> None:
-        self.flows = flows
-        self._answering = ThreadPoolExecutor(1, thread_name_prefix="answering")
-
-    async def make(self, task: Task) -> Made:
-        """Return the answer to a task, in its turn."""
-        return await asyncio.get_running_loop().run_in_executor(self._answering, compute, self.flows, task)
-
-    async def open(self) -> None:
-        """Nothing is to be done."""
-
-    def close(self) -> None:
-        """Let the thread end."""
-        self._answering.shutdown(wait=False)
+Flow = Callable[[bytes, datetime], Answer]
 
 
 class Seam:
-    """Have requests answered, and record each answer before it leaves."""
+    """Compute answers by the flows of their routes, and record each."""
 
-    def __init__(
-        self,
-        receipts: Receipts,
-        use_case: str,
-        released: Released | Pointer,
-        clock: Callable[[], datetime],
-        answering: Answering,
-        *,
-        record_seconds: float = RECORD_SECONDS,
-    ) -> None:
-        self.receipts, self.use_case, self.clock, self.answering = receipts, use_case, clock, answering
-        self.pointer = released if isinstance(released, Pointer) else Pointer(released)
-        self.record_seconds = record_seconds
-        self.meter = Meter()
-        self._waiting = 0
+    def __init__(self, receipts: Receipts, use_case: str, flows: Mapping[str, Flow]) -> None:
+        self.receipts, self.use_case, self.flows = receipts, use_case, flows
 
-    async def answered(
-        self, request: Request, caller: Caller = CHAMPION, route: str = "recommend"
-    ) -> Response:
-        """Answer a request by the flow of a route; `bentos.task.compute` says with which statuses.
+    def make(self, task: Task) -> Made:
+        """Answer a task: 422 with the fields that are wrong, 404 for an item that is not there. Raises nothing.
 
-        503 besides when no receipt can be kept, or too many wait.
+        503 when no receipt can be kept, 504 when nobody waits any more: then nothing is computed.
         """
-        began = time.perf_counter()
-        made, id = await self._made(await request.body(), caller, route)
-        if made.status != 200:
-            self.meter.failed(route, str(made.status))
-            return sent(made)
-        whole_ms = (time.perf_counter() - began) * 1e3
-        self.meter.answered(route, made.stages_ms, whole_ms, made.items, made.degraded)
-        return sent(made, self._headers(made, id))
-
-    async def _made(self, body: bytes, caller: Caller, route: str) -> tuple[Made, str]:
-        if self._waiting >= WAITING:
-            return refused(503, "busy", f"{WAITING} requests wait already; ask again shortly"), ""
-        self._waiting += 1
+        if task.until is not None and time.monotonic() > task.until:
+            return refused(504, "late", f"the time that {inner.DEADLINE} gave was over before its turn came")
         try:
-            task = self._task(body, caller, route)
-            made = await self.answering.make(task)
-        finally:
-            self._waiting -= 1
-        return (await self._recorded(made, task.receipt) if made.status == 200 else made), task.receipt
-
-    def _task(self, body: bytes, caller: Caller, route: str) -> Task:
-        now, released = self.clock(), self.pointer.now()
-        return Task(
-            route=route,
+            answer = self.flows[task.route](task.body, task.time)
+        except Exception as fault:
+            return _failed(fault)
+        try:
+            receipt = self._receipt(answer, task)
+            self.receipts.write(receipt)
+            body = response_body(receipt, answer.titles, answer.ends)
+        except (UnavailableError, ValueError, TypeError) as fault:
+            log.error("an answer could not be recorded: %s", fault)
+            return refused(503, "unrecorded", UNRECORDED)
+        return Made(
+            status=200,
             body=body,
-            time=now,
-            receipt=self.receipts.new_id(now),
-            use_case=self.use_case,
-            release=released.release,
-            epoch=released.epoch,
-            bento=released.bento,
-            arm=caller.arm,
-            propensity=caller.propensity,
-            until=caller.until,
+            receipt=receipt.id,
+            items=len(receipt.items),
+            degraded=len(receipt.degraded),
+            stages_ms=receipt.stages_ms,
         )
 
-    async def _recorded(self, made: Made, id: str) -> Made:
-        try:
-            async with asyncio.timeout(self.record_seconds):
-                await asyncio.wrap_future(self.receipts.put(id, made.payload))
-        except (UnavailableError, TimeoutError) as fault:
-            log.error("an answer could not be recorded: %s", fault or "the disk is slow")
-            return refused(503, "unrecorded", UNRECORDED)
-        return made
+    def _receipt(self, answer: Answer, task: Task) -> Receipt:
+        return Receipt(
+            id=self.receipts.new_id(task.time),
+            time=task.time,
+            use_case=self.use_case,
+            release=task.release,
+            bento=task.bento,
+            epoch=task.epoch,
+            person=answer.person,
+            request=answer.request,
+            items=answer.items,
+            rules=answer.rules,
+            features=answer.features,
+            feature_time=answer.feature_time,
+            degraded=answer.degraded,
+            arm=task.arm,
+            propensity=task.propensity,
+            stages_ms=answer.stages_ms,
+            nonce=answer.nonce or secrets.token_hex(NONCE_BYTES),
+            explored=answer.explored,
+        )
 
-    def _headers(self, made: Made, id: str) -> dict[str, str]:
-        """Return what the gateway reads of an answer without parsing it."""
-        headers = {
-            inner.RECEIPT: id,
-            inner.RELEASE: self.pointer.released.release,
-            inner.ITEMS: str(made.items),
+
+def _failed(fault: Exception) -> Made:
+    """Return what is said of a request that has no answer. The reason for a 500 is in the log, and in it alone."""
+    if isinstance(fault, FieldFault):
+        return refused(422, "request", str(fault), fault.fields)
+    if isinstance(fault, UnknownError):
+        return refused(404, "unknown", str(fault))
+    log.error("a request failed", exc_info=fault)
+    return refused(500, "fault", "the service failed on this request; its log says why")
+
+
+def response_body(receipt: Receipt, titles: tuple[str, ...], ends: Mapping[str, str] = NO_ENDS) -> bytes:
+    """Return what the caller gets of a recorded answer; `ends` holds until when some of its items can be had."""
+    return orjson.dumps(
+        {
+            "items": [
+                {
+                    "item": item.item,
+                    "title": title,
+                    "score": item.score,
+                    "sources": item.sources,
+                    "reasons": item.reasons,
+                    **({"until": ends[item.item]} if item.item in ends else {}),
+                }
+                for item, title in zip(receipt.items, titles, strict=True)
+            ],
+            "receipt": receipt.id,
+            "release": receipt.release,
+            "bento": receipt.bento,
+            "epoch": receipt.epoch,
+            "rules": receipt.rules,
+            "degraded": receipt.degraded,
         }
-        if made.degraded:
-            headers[inner.DEGRADED] = str(len(made.degraded))
-        return headers
-
-
-def sent(made: Made, headers: Mapping[str, str] | None = None) -> Response:
-    """Return the response that a made answer is."""
-    if made.status == 503:
-        headers = {**(headers or {}), "Retry-After": "1"}
-    return Response(made.body, made.status, headers, "application/json")
-
-
-def failure(status: int, kind: str, message: str) -> Response:
-    """Return an error in the one shape that errors have here."""
-    return sent(refused(status, kind, message))
+    )

@@ -1,7 +1,6 @@
 """The serving process: the application of a bento, run with the code in that bento, under uvicorn."""
 
 import argparse
-import functools
 import gc
 import logging
 import sys
@@ -14,12 +13,11 @@ import orjson
 import bentos
 from bentos import release
 from bentos.answerers import Answerers, can_fork
+from bentos.front import Answering, InThread
 from bentos.recommend.app import Serving, begin, create
-from bentos.recommend.flow import Recommend
 from bentos.recommend.person import People
-from bentos.seam import Answering, InThread
+from bentos.seam import Seam
 from bentos.startup import settle
-from bentos.task import compute
 from counterfoil import settings
 from counterfoil.errors import CounterfoilError, IntegrityError
 
@@ -58,23 +56,22 @@ def start(bento: Path, released: release.Released, release_file: Path | None = N
         current,
         people,
         release_file=release_file,
-        answering=lambda flow: answering(flow, current.answerers),
+        answering=lambda seam, flow: answering(seam, flow.people, current.answerers),
     )
 
 
-def answering(flow: Recommend, processes: int) -> Answering:
-    """Return who computes the answers of a flow: so many processes, or (0, and where none can be forked) a thread of this one."""
+def answering(seam: Seam, people: People, processes: int) -> Answering:
+    """Return who computes the answers: so many processes, or (0, and where none can be forked) a thread of this one."""
     settle()
-    routes = flow.routes()
     if not processes or not can_fork():
-        return InThread(routes)
+        return InThread(seam)
 
     def begun() -> None:
-        flow.people.again()
-        routes["recommend"](b'{"n": 10}', datetime.now(UTC))
+        people.again()
+        seam.flows["recommend"](b'{"n": 10}', datetime.now(UTC))
 
     begun()  # here too: what the first answer makes is shared by all
-    return Answerers(functools.partial(compute, routes), processes, begun)
+    return Answerers(seam.make, processes, begun, seam.receipts.close)
 
 
 def run(serving: Serving, host: str, port: int) -> None:

@@ -11,6 +11,8 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
 from datetime import UTC, datetime
+from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,7 @@ READ_S = 0.25  # for which a read waits for a lock: readers of a write-ahead log
 CACHE_KB = 64_000
 CHECKPOINT_PAGES = 8000
 KEYS_ASKED = 500  # by one statement
+ROWS_WRITTEN = 512  # by one statement, a power of two: few statements, each prepared once
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -104,25 +107,34 @@ class NewestSqliteOnlineStore(SqliteOnlineStore):
         self,
         config: RepoConfig,
         table: FeatureView,
-        rows: Iterator[tuple[bytes, str, bytes]],
+        rows: Sequence[tuple[bytes, str, bytes]],
         moment: datetime,
     ) -> None:
-        """Write (key, feature, value), all as of one moment and serialised already, as `online_write_batch` does."""
-        conn, at = self._get_conn(config), _microseconds(moment)
+        """Write (key, feature, value), all as of one moment and serialised already, as `online_write_batch` does.
+
+        A statement has many rows: between two steps of one, whoever else computes in this process may take the interpreter
+        and keep it for milliseconds.
+        """
+        conn, at, name = self._get_conn(config), _microseconds(moment), _table(config, table)
         with conn:
             conn.execute("BEGIN IMMEDIATE")
-            conn.executemany(_UPSERT.format(table=_table(config, table)), ((*row, at, at) for row in rows))
+            start = 0
+            while start < len(rows):
+                count = min(ROWS_WRITTEN, 1 << (len(rows) - start).bit_length() - 1)
+                values = [at, *chain.from_iterable(rows[start : start + count])]
+                conn.execute(_upsert_many(name, count), values)
+                start += count
 
-    def read_texts(
+    def read_newest_texts(
         self, config: RepoConfig, table: FeatureView, keys: Sequence[bytes]
     ) -> Iterator[tuple[bytes, str, bytes]]:
-        """Yield (key, feature, value) of what is stored under keys, serialised as it is stored."""
-        conn = self._open(config, create=False)
+        """Yield (key, feature, value) of the text with the highest number in each ring of each key, serialised as stored."""
+        conn, name = self._open(config, create=False), _table(config, table)
         for start in range(0, len(keys), KEYS_ASKED):
             some = keys[start : start + KEYS_ASKED]
-            places = ", ".join("?" * len(some))
-            query = f"SELECT entity_key, feature_name, value FROM {_table(config, table)} WHERE entity_key IN ({places})"
-            yield from conn.execute(query, some)
+            query = _NEWEST_TEXTS.format(table=name, places=", ".join("?" * len(some)))
+            for key, feature, value, _ in conn.execute(query, some):
+                yield key, feature, value
 
     def expire(self, config: RepoConfig, table: FeatureView, before: datetime) -> int:
         """Delete the rows of a view that are older than a moment; return how many values went."""
@@ -192,9 +204,23 @@ SET value = excluded.value, event_ts = excluded.event_ts, created_ts = excluded.
 WHERE excluded.event_ts > event_ts
     OR (excluded.event_ts = event_ts AND ifnull(excluded.created_ts, 0) >= ifnull(created_ts, 0))
 """
+# A value that is a text is a tag, a length of one to three bytes (the last one below 128) and the text, which is "[NUMBER,...";
+# beside max(), SQLite takes the other columns from the row that has it.
+_NEWEST_TEXTS = """
+SELECT entity_key, feature_name, value, max(CAST(CAST(substr(value,
+    CASE WHEN substr(value, 2, 1) < X'80' THEN 4 WHEN substr(value, 3, 1) < X'80' THEN 5 ELSE 6 END, 20) AS TEXT) AS INTEGER))
+FROM {table} WHERE entity_key IN ({places}) GROUP BY entity_key, substr(feature_name, 1, 1)
+"""
 _DELETE = "DELETE FROM {table} WHERE entity_key = ?"
 _READ_ONE = "SELECT {place}, feature_name, value, event_ts FROM {table} WHERE entity_key = ?"
 _READ = "SELECT feature_name, value, event_ts FROM {table} WHERE entity_key = ?"
+
+
+@cache
+def _upsert_many(table: str, rows: int) -> str:
+    """Return the upsert of so many rows: parameter 1 is their moment, three more each are key, feature and value."""
+    values = ", ".join(f"(?{at}, ?{at + 1}, ?{at + 2}, ?1, ?1)" for at in range(2, 3 * rows + 2, 3))
+    return _UPSERT.format(table=table).replace("(?, ?, ?, ?, ?)", values)
 
 
 def _table(config: RepoConfig, view: FeatureView) -> str:

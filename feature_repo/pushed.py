@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from counterfoil.errors import UnavailableError
@@ -40,28 +41,27 @@ class RecentStore:
         self._last = datetime.now(UTC)
         self._plain = Serialised(self._config.entity_key_serialization_version)
 
-    def numbers(self, keys: Sequence[str]) -> dict[str, list[int]]:
-        """Return by key, per ring, the number that the next text has."""
-        if hasattr(self._online, "read_texts"):
+    def newest(self, keys: Sequence[str]) -> dict[str, list[bytes | None]]:
+        """Return by key, per ring, the text with the highest number; None where there is none."""
+        texts: dict[str, list[bytes | None]] = {key: [None] * len(recent.RINGS) for key in keys}
+        if hasattr(self._online, "read_newest_texts"):
             named = {self._plain.key(key): key for key in keys}
-            numbers = {key: [0] * len(recent.RINGS) for key in keys}
-            for name, field, value in self._online.read_texts(self._config, self._view, list(named)):
-                place, following = LETTERS[field[0]], recent.number_of(self._plain.text(value)) + 1
-                own = numbers[named[name]]
-                own[place] = max(own[place], following)
-            return numbers
+            for name, field, value in self._online.read_newest_texts(self._config, self._view, list(named)):
+                texts[named[name]][LETTERS[field[0]]] = self._plain.text(value)
+            return texts
         found = self._online.online_read(self._config, self._view, [entity_key(key) for key in keys])
-        return {key: _next(values) for key, (_, values) in zip(keys, found, strict=True)}
+        return {key: _newest(values) for key, (_, values) in zip(keys, found, strict=True)}
 
-    def write(self, texts: Mapping[str, Mapping[str, str]]) -> None:
+    def write(self, texts: Mapping[str, Mapping[str, bytes]]) -> None:
         """Store texts by key and feature, in one transaction."""
         self._last = now = max(datetime.now(UTC), self._last + TICK)
         if hasattr(self._online, "write_texts"):
-            rows = (
-                (self._plain.key(key), field, self._plain.value(text))
-                for key, told in texts.items()
+            plain_key, plain_value = self._plain.key, self._plain.value
+            rows = [
+                (name, field, plain_value(text))
+                for name, told in ((plain_key(key), told) for key, told in texts.items())
                 for field, text in told.items()
-            )
+            ]
             self._online.write_texts(self._config, self._view, rows, now)
         else:
             self._online.online_write_batch(self._config, self._view, list(_rows(texts, now)), None)
@@ -101,10 +101,9 @@ class Serialised:
         around = self._around.get(len(text)) or self._learn(len(text))
         return text.join(around)
 
-    def value(self, text: str) -> bytes:
-        """Return the bytes of a value."""
-        content = text.encode()
-        return b"".join((self._tag, _varint(len(content)), content))
+    def value(self, text: bytes) -> bytes:
+        """Return the bytes of a value that is a text in UTF-8."""
+        return b"".join((self._tag, _varint(len(text)), text))
 
     def text(self, value: bytes) -> bytes:
         """Return the text that a value holds."""
@@ -123,6 +122,7 @@ class Serialised:
         return before, after
 
 
+@lru_cache(4096)  # lengths come again and again
 def _varint(number: int) -> bytes:
     out = bytearray()
     while number > 0x7F:
@@ -140,22 +140,18 @@ def entity_key(key: str) -> "EntityKey":
     return EntityKey(join_keys=["person"], entity_values=[Value(string_val=key)])
 
 
-def _rows(texts: Mapping[str, Mapping[str, str]], now: datetime) -> Iterator[Any]:
+def _rows(texts: Mapping[str, Mapping[str, bytes]], now: datetime) -> Iterator[Any]:
     from feast.protos.feast.types.Value_pb2 import Value
 
     for key, told in texts.items():
-        yield entity_key(key), {field: Value(string_val=text) for field, text in told.items()}, now, now
+        yield entity_key(key), {field: Value(string_val=text.decode()) for field, text in told.items()}, now, now
 
 
-def _next(values: Any) -> list[int]:
-    texts = (
-        {} if values is None else {field: one.string_val for field, one in values.items() if one.string_val}
-    )
+def _newest(values: Any) -> list[bytes | None]:
+    texts = [
+        (field[0], one.string_val.encode()) for field, one in (values or {}).items() if one.string_val
+    ]
     return [
-        1
-        + max(
-            (recent.number_of(text.encode()) for field, text in texts.items() if field[0] == ring.letter),
-            default=-1,
-        )
+        max((text for letter, text in texts if letter == ring.letter), key=recent.number_of, default=None)
         for ring in recent.RINGS
     ]

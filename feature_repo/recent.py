@@ -36,11 +36,12 @@ class Ring:
 
     def field(self, number: int) -> str:
         """Return the feature that the text of that number goes to."""
-        return f"{self.letter}{number % self.places}"
+        return FIELD[self.letter, number % self.places]
 
 
 RINGS = (Ring("s", 8), Ring("d", 8))  # what was shown, and what was done
-FIELDS = tuple(ring.field(number) for ring in RINGS for number in range(ring.places))
+FIELD = {(ring.letter, place): f"{ring.letter}{place}" for ring in RINGS for place in range(ring.places)}
+FIELDS = tuple(FIELD.values())
 COLUMNS = ("id", "time_us", "kind", "item", "quantity", "session", "position", "receipt")
 Event = list[Any]  # in that order
 
@@ -66,14 +67,19 @@ class RecentView:
 NOTHING = RecentView()
 
 
-def text(number: int, entries: Iterable[bytes]) -> str:
-    """Return the text of entries that takes the place of that number."""
-    return (b"[%d,%b]" % (number, b",".join(entries))).decode()
+def text(number: int, entries: bytes) -> bytes:
+    """Return the text of entries (joined by commas) that takes the place of that number."""
+    return b"[%d,%b]" % (number, entries)
 
 
 def number_of(told: bytes) -> int:
     """Return the number of a text."""
     return int(told[1 : told.index(b",")])
+
+
+def entries_of(told: bytes) -> tuple[int, bytes]:
+    """Return how many entries a text has, and those, joined by commas."""
+    return len(orjson.loads(told)) - 1, told[told.index(b",") + 1 : -1]
 
 
 def parse(texts: Iterable[str]) -> list[Event]:

@@ -12,9 +12,12 @@ from typing import Any
 
 import duckdb
 import orjson
+import pyarrow as pa
 
 from counterfoil.catalog.lineage import nouns
+from counterfoil.contracts import ITEM
 from counterfoil.errors import CounterfoilError, IntegrityError
+from counterfoil.landing.intake import columns_of
 from counterfoil.types import Dataset, Verdict
 from flows.place import Place
 
@@ -140,11 +143,10 @@ class Library:
             for file, names in self._by_file("items.parquet").items()
             if (some := [name for name in names if name in later])
         }
-        columns = "id, title, text, category, brand, image, price, available_from, in_stock"
-        query = f"""SELECT 1 FROM (SELECT {columns} FROM read_parquet($brought) INTERSECT
-                    SELECT {columns} FROM read_parquet($file)) LIMIT 1"""
         found = self._without("items.parquet")
         for file, names in holding.items():
+            query = f"""SELECT 1 FROM (SELECT {_columns(brought)} FROM read_parquet($brought) INTERSECT
+                        SELECT {_columns(Path(file))} FROM read_parquet($file)) LIMIT 1"""
             if self._rows(query, {"brought": str(brought), "file": file}):
                 found.update({name: {ITEMS} for name in names})
         return found
@@ -240,6 +242,16 @@ class Library:
             raise IntegrityError(
                 f"a stored dataset cannot be read ({str(fault).splitlines()[0]}); run `counterfoil verify`"
             ) from fault
+
+
+def _columns(items: Path) -> str:
+    """Return the columns of items that a file has, NULL for those that came into the contract since."""
+    try:
+        return columns_of(items, ITEM)
+    except (OSError, pa.ArrowInvalid) as fault:
+        raise IntegrityError(
+            f"a stored dataset cannot be read ({str(fault).splitlines()[0]}); run `counterfoil verify`"
+        ) from fault
 
 
 def microseconds(moment: datetime) -> int:

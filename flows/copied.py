@@ -1,6 +1,6 @@
 """Answers that no model made: copied by the gateway from an earlier answer, and held against the receipt of that one."""
 
-from bentos.gateway.last_good import MARK
+from bentos.gateway.last_good import ENDED, MARK
 from counterfoil.errors import CounterfoilError
 from counterfoil.receipts import Receipts
 from counterfoil.types import Receipt
@@ -19,13 +19,17 @@ def origin_of(stub: Receipt) -> str:
 
 
 def judged(receipts: Receipts, stub: Receipt) -> Replayed:
-    """Say whether an answer from the last good list holds the first items of the answer that it names, but for excluded ones."""
+    """Say whether an answer from the last good list holds the first items of the answer that it names, but for excluded ones.
+
+    And for those that could be had no longer: which these were, the receipt tells.
+    """
     named = origin_of(stub)
     try:
         origin = receipts.find(named)
     except CounterfoilError as fault:
         return Replayed(id=stub.id, bento=stub.bento, kind="cannot replay", detail=str(fault))
     excluded = {*stub.request["filters"]["exclude"], *stub.request.get("items", ())}
+    excluded |= set(stub.features[MARK].get(ENDED, ()))
     left = [item for item in origin.items if item.item not in excluded][: stub.request["n"]]
     kind, detail = SAME, ""
     if [item.item for item in left] != [item.item for item in stub.items]:

@@ -4,6 +4,7 @@ The same table and the same routes as on one machine. Services are to be applied
 by itself. What does not change with releases lies in infra/kubernetes/.
 """
 
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -39,6 +40,15 @@ class Scale:
     replicas: int = 2
     cpu: str = "1"
     memory: str = "2Gi"
+
+
+def cores(cpu: str) -> int:
+    """Return how many whole cores a quantity of Kubernetes (`2`, `1500m`) is, at least one. InputError when it is none."""
+    try:
+        found = float(cpu.removesuffix("m")) / (1000 if cpu.endswith("m") else 1)
+    except ValueError:
+        raise InputError(f"{cpu!r} is no amount of processor; say 2, or 1500m") from None
+    return max(1, math.ceil(found))
 
 
 def manifests(place: Place, use_case: str, scale: Scale, part: Part = "all") -> list[dict[str, Any]]:
@@ -115,7 +125,11 @@ def _pod(name: str, release: Release, scale: Scale) -> dict[str, Any]:
                 "image": scale.image,
                 "command": [*command, "--host", "0.0.0.0", "--port", str(PORT)],
                 "envFrom": [{"secretRef": {"name": "counterfoil"}}],
-                "env": [{"name": "COUNTERFOIL_HOME", "value": HOME}],
+                "env": [
+                    {"name": "COUNTERFOIL_HOME", "value": HOME},
+                    # as many as there is processor for: a node's cores are no measure of a pod
+                    {"name": "COUNTERFOIL_ANSWERERS", "value": str(cores(scale.cpu))},
+                ],
                 "ports": [{"name": "http", "containerPort": PORT}],
                 "startupProbe": {**_probe("/readyz"), "periodSeconds": 1, "failureThreshold": 120},
                 "readinessProbe": {**_probe("/readyz"), "periodSeconds": 2},

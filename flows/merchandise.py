@@ -13,6 +13,8 @@ from flows.place import open_place
 from flows.verbs import bento_folder
 
 SHOWN = 5
+KINDS = ("items", "categories", "brands", "sellers")
+CAPPED = {"category": "categories", "brand": "brands", "seller": "sellers"}
 
 
 def read(path: Path) -> Rulebook:
@@ -66,7 +68,7 @@ def _line(kind: str, rule: Rule, at_us: int) -> dict[str, Any]:
 
 
 def unknown(rules: Rulebook) -> dict[str, list[str]] | None:
-    """Return the items, categories and brands of rules that no serving catalogue has; None when nothing serves yet."""
+    """Return the names of rules by kind, and the caps, that no serving catalogue knows; None when nothing serves yet."""
     from bentos import snapshot
 
     place = open_place()
@@ -75,15 +77,21 @@ def unknown(rules: Rulebook) -> dict[str, list[str]] | None:
     found = [folder for folder in folders if folder.is_dir()]
     if not found:
         return None
-    named: dict[str, set[str]] = {"items": set(), "categories": set(), "brands": set()}
-    for rule in (*rules.excludes, *rules.boosts):
-        for kind in named:
-            named[kind] |= set(getattr(rule, kind)) if isinstance(rule, Scope) else set()
-    named["items"] |= {rule.item for rule in rules.pins}
+    named = _named(rules)
     for folder in found:
         there = snapshot.names(folder / "src" / "data" / snapshot.ITEMS)
+        there["caps"] = {cap for cap, kind in CAPPED.items() if there[kind]}
         named = {kind: some - there[kind] for kind, some in named.items()}
     return {kind: sorted(some) for kind, some in named.items()}
+
+
+def _named(rules: Rulebook) -> dict[str, set[str]]:
+    """Return what rules name, by kind."""
+    scopes: tuple[Scope, ...] = (*rules.excludes, *rules.boosts)
+    named = {kind: {name for rule in scopes for name in getattr(rule, kind)} for kind in KINDS}
+    named["items"] |= {rule.item for rule in rules.pins}
+    named["caps"] = set(rules.caps.model_dump(exclude_none=True))
+    return named
 
 
 def show(found: dict[str, Any]) -> None:

@@ -4,7 +4,7 @@ Not here: where artefacts are kept (counterfoil/store.py), and torch's or XGBoos
 A folder is written in a temporary place and put into the store as a whole, so single files need no renaming here.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +84,16 @@ def read_array(path: Path, dtype: type[np.generic], ndim: int = 1) -> np.ndarray
             f"{path.name} holds {found}, expected {np.dtype(dtype)} of {ndim}; restore the artefact by its digest"
         )
     return array
+
+
+def check_shapes(arrays: Mapping[str, np.ndarray], shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Refuse arrays that are not exactly these names and shapes, float32: ValueError names those that are amiss."""
+    found = {name: array.shape for name, array in arrays.items() if array.dtype == np.float32}
+    amiss = sorted(
+        name for name in {*arrays, *shapes} if name not in shapes or found.get(name) != shapes[name]
+    )
+    if amiss:
+        raise ValueError(f"{', '.join(amiss)}: absent, unknown, or of another shape than the config says")
 
 
 def write_csr(folder: Path, name: str, matrix: csr_matrix) -> None:

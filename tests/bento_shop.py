@@ -55,12 +55,12 @@ def purchases() -> dict[str, list[int]]:
     return {"person": [r[0] for r in rows], "time": [r[1] for r in rows], "item": [r[2] for r in rows]}
 
 
-def write_dataset(folder: Path) -> Path:
-    """Write the dataset folder as flows/snapshot.py lays it out."""
+def write_dataset(folder: Path, also: dict[str, list] | None = None) -> Path:
+    """Write the dataset folder as flows/snapshot.py lays it out; `also` are more columns of the catalogue."""
     folder.mkdir(parents=True)
     bought = purchases()
     rows = len(bought["item"])
-    write(folder / "items.parquet", items())
+    write(folder / "items.parquet", items() | (also or {}))
     write(folder / "people.parquet", {"id": [f"p{person:02d}" for person in range(PEOPLE)]})
     interactions = {
         "person": pa.array(bought["person"], pa.int32()),
@@ -179,9 +179,14 @@ def settings_of(home: Path) -> Settings:
     return Settings(home=home)
 
 
-def make_bento(root: Path, settings: Settings, family_name: str = "repurchase") -> Packaged:
-    """Write the dataset, fit the family, package both."""
-    dataset = write_dataset(root / "dataset")
+def make_bento(
+    root: Path,
+    settings: Settings,
+    family_name: str = "repurchase",
+    also: dict[str, list] | None = None,
+) -> Packaged:
+    """Write the dataset, fit the family, package both; `also` are more columns of the catalogue."""
+    dataset = write_dataset(root / "dataset", also)
     artefact = write_artefact(dataset, root / "artefact", family_name)
     return package(
         use_case="recommendation",

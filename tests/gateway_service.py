@@ -15,7 +15,9 @@ from bentos import inner
 
 NAME = ""
 TOKEN = ""
-BEHAVIOUR: dict[str, Any] = {"ms": 0.0, "status": 200, "error_share": 0.0, "items": ["a", "b", "c", "d"]}
+BEHAVIOUR: dict[str, Any] = {
+    "ms": 0.0, "status": 200, "error_share": 0.0, "items": ["a", "b", "c", "d"], "waited_ms": 0.0
+}  # fmt: skip
 SEEN: list[dict[str, Any]] = []
 RANDOM = random.Random(7)
 COUNT = 0
@@ -31,6 +33,8 @@ async def app(scope, receive, send):  # type: ignore[no-untyped-def]
         body += message.get("body", b"")
         more = message.get("more_body", False)
     status, told, extra = await answer(scope["path"], headers, body)
+    if BEHAVIOUR["waited_ms"] and headers.get(inner.ARM) == "shadow":
+        extra = {**extra, inner.WAITED: str(BEHAVIOUR["waited_ms"])}
     content = orjson.dumps(told)
     lines = [(b"content-type", b"application/json"), (b"content-length", str(len(content)).encode())]
     lines += [(name.encode(), value.encode()) for name, value in extra.items()]

@@ -1,36 +1,46 @@
 """Behaviour coming in through the gateway: events a second, acknowledged and known to answers how soon."""
 
-import http.client
 import secrets
-import statistics
 import time
 from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
 import orjson
 
-from bench.serving import floor, shop, whole
+from bench.serving import floor, seen, shop, whole
 from bench.serving.home import Home
-from bench.serving.load import DIGITS, Plan, in_process, percentiles
+from bench.serving.load import DIGITS, Plan, in_process
 from counterfoil.errors import UnavailableError
 
 BATCH, BATCHES_AT_ONCE, SINGLES_AT_ONCE = 500, 4, 32
+PROMISED = {"batches": (BATCH, 20_000), "singles": (1, 2_000)}  # events in a body, and events a second
+OPEN_CONNECTIONS = 64
+MIXED = 5
 NUMBER = "#" * DIGITS
-SEEN_TIMES, SEEN_SECONDS, POLL_SECONDS, COLLECTOR_SECONDS = 30, 5.0, 0.01, 60.0
+SEEN_TIMES, COLLECTOR_SECONDS = 30, 60.0
 
 
 def measure(home: Home, seconds: float = 10.0, seen_times: int = SEEN_TIMES) -> dict[str, Any]:
-    """Return events a second in batches and one by one, the time to their acknowledgement, and until an answer knows of them."""
+    """Return how soon an answer knows of an event, alone and at the promised rates, and how many events can be had."""
     with whole.running(home) as held:
         whole.champion_first(held, home)
         _await_collector(held)
-        visible = _visible(home, held, seen_times)
+        asking = floor.names(home.made)
+        out: dict[str, Any] = {"visible": seen.alone(held, asking[:seen_times])}
+        for name, (batch, rate) in PROMISED.items():
+            load = _plan(
+                home, held, batch, connections=OPEN_CONNECTIONS, rate=rate / batch, seconds=3 * seconds
+            )
+            out[f"{name} at {rate:,}"] = seen.under(held, asking, load)
+            seen.settle(held)
         batches = in_process(_plan(home, held, BATCH, connections=BATCHES_AT_ONCE, seconds=seconds))
+        seen.settle(held)
         singles = in_process(_plan(home, held, 1, connections=SINGLES_AT_ONCE, seconds=seconds))
         return {
             "batches": {**batches, "events_a_second": round(batches["rate"] * BATCH, 1), "batch": BATCH},
             "singles": {**singles, "events_a_second": singles["rate"]},
-            "visible": visible,
+            **out,
         }
 
 
@@ -41,7 +51,7 @@ def _await_collector(held: whole.Whole) -> None:
     while time.monotonic() < until:
         event["time"] = datetime.now(UTC).isoformat().replace("+00:00", "Z")
         try:
-            _post(held, "/events", event)
+            seen.post(held, "/events", event)
         except UnavailableError:
             time.sleep(0.2)
         else:
@@ -49,22 +59,30 @@ def _await_collector(held: whole.Whole) -> None:
     raise UnavailableError("the collector takes no events; look into its log")
 
 
+def _mixed(people: range, times: int) -> list[int]:
+    """Return everybody so many times, in another order each time: who comes together does not come together again."""
+    draw = np.random.default_rng(0)
+    return np.concatenate([draw.permutation(people) for _ in range(times)]).tolist()
+
+
 def _plan(home: Home, held: whole.Whole, batch: int, **changes: Any) -> Plan:
+    """Return a load that speaks of everybody in turn, but for those whose answers are looked at meanwhile."""
     mark, now = secrets.token_hex(4), datetime.now(UTC).isoformat().replace("+00:00", "Z")
-    people = floor.names(home.made)
+    others = range(min(floor.ASKED, home.size.people // 2), home.size.people)
+    people = _mixed(others, MIXED if batch > 1 else 1)
     bodies = []
-    for first in range(20):
+    for first in range(0, len(people), batch):
         rows = [
             {
-                "id": f"{mark}-{NUMBER}-{first}-{row}",
+                "id": f"{mark}-{NUMBER}-{row}",
                 "time": now,
-                "person": people[(first * 37 + row) % len(people)],
+                "person": shop.person_id(number),
                 "kind": "view",
-                "item": shop.item_id((first * 7919 + row * 104_729) % home.size.items),
-                "session": f"s{(first * 37 + row) % len(people)}",
+                "item": shop.item_id(number * 104_729 % home.size.items),
+                "session": f"s{number}",
                 "channel": "web",
             }
-            for row in range(batch)
+            for row, number in enumerate(people[first : first + batch])
         ]
         bodies.append(orjson.dumps({"events": rows} if batch > 1 else rows[0]).decode())
     values: dict[str, Any] = {
@@ -73,56 +91,7 @@ def _plan(home: Home, held: whole.Whole, batch: int, **changes: Any) -> Plan:
         "path": "/events",
         "bodies": tuple(bodies),
         "headers": held.headers,
-        "count": 10_000_000,
+        "count": 1_000_000,
         "numbered": NUMBER,
     }
     return Plan(**{**values, **changes})
-
-
-def _visible(home: Home, held: whole.Whole, times: int) -> dict[str, Any]:
-    """Return how long after its acknowledgement a purchase keeps its item out of the buyer's answer, in milliseconds."""
-    lags, missed = [], 0
-    for name in floor.names(home.made)[:times]:
-        items = _recommended(held, name)
-        event = {
-            "id": f"seen-{secrets.token_hex(8)}",
-            "time": datetime.now(UTC).isoformat().replace("+00:00", "Z"),
-            "person": name,
-            "kind": "purchase",
-            "item": items[0],
-            "quantity": 1.0,
-        }
-        _post(held, "/events", event)
-        acknowledged = time.perf_counter()
-        while (waited := time.perf_counter() - acknowledged) < SEEN_SECONDS:
-            if items[0] not in _recommended(held, name):
-                lags.append(1000 * waited)
-                break
-            time.sleep(POLL_SECONDS)
-        else:
-            missed += 1
-    return {"ms": percentiles(lags), "median": statistics.median(lags) if lags else None, "missed": missed}
-
-
-def _recommended(held: whole.Whole, name: str) -> list[str]:
-    asked = {"person": name, "n": 10, "filters": {"exclude_bought": True}}
-    try:
-        told = _post(held, "/recommend", asked)
-    except UnavailableError:  # a machine that is busy elsewhere: once more, and the wait counts
-        told = _post(held, "/recommend", asked)
-    return [one["item"] for one in told["items"]]
-
-
-def _post(held: whole.Whole, path: str, content: dict[str, Any]) -> dict[str, Any]:
-    client = http.client.HTTPConnection("127.0.0.1", held.port, timeout=30)
-    try:
-        client.request(
-            "POST", path, orjson.dumps(content), {"Content-Type": "application/json", **held.headers}
-        )
-        reply = client.getresponse()
-        told: dict[str, Any] = orjson.loads(reply.read())
-        if reply.status != 200:
-            raise UnavailableError(f"{path} answered {reply.status}: {told}")
-        return told
-    finally:
-        client.close()

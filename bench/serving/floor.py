@@ -49,9 +49,9 @@ class Parts:
         self.model: Any = family(bundle.about["family"]).load(bundle.model)
         self.items = snapshot.read(bundle.data, bundle.about["as_of_us"])
         encoder = self.model.retrievers["sasrec"]
-        self.network, self.embedding_ID = encoder.network, encoder.embedding_ID
-        self.vector_ID = np.ascontiguousarray(self.embedding_ID.numpy())
-        self.bias_I = encoder.bias_I.numpy()
+        self.network, self.embedding_ID = encoder.network, torch.from_numpy(encoder.embedding_ID)
+        self.vector_ID = np.ascontiguousarray(encoder.embedding_ID)
+        self.bias_I = encoder.bias_I
         self.trees = self.model.ranker.trees
         self.histories = histories(home, made, self.items.index)
         self.signal_IF = self._signals()

@@ -98,11 +98,17 @@ def recipe_digest(size: Size) -> str:
 
 def package(folder: Path, size: Size) -> dict[str, Any]:
     """Promote the candidate that does not serve, packaged with the code of now: the same work, by other trees."""
+    from bench.serving import whole
     from feature_repo import online
     from flows import steer
 
     place = place_of(settings_of(folder))
     online.apply(place.settings)  # the views of now
+    if (
+        place.catalog.challenger(USE_CASE) is not None
+    ):  # left by a measurement, spoilt perhaps: it is not to be promoted
+        steer.withdraw(place, USE_CASE, "bench", "the code changed")
+    whole.lift(place)
     champion = place.catalog.champion(USE_CASE)
     assert champion is not None
     serving = candidate_of(place, champion.bento)

@@ -37,28 +37,25 @@ SPOILT = """
 import random as _random
 import time as _time
 
-import orjson as _orjson
+import msgspec as _msgspec
 
-_answered, _fault = Seam.answered, {fault!r}
+_make, _fault = Seam.make, {fault!r}
 
 
-async def _spoilt(self, *args, **kwargs):
+def _spoilt(self, task):
     began = _time.perf_counter()
-    answer = await _answered(self, *args, **kwargs)
+    made = _make(self, task)
     if _fault == "slow":
-        await asyncio.sleep(2 * (_time.perf_counter() - began))
+        _time.sleep(2 * (_time.perf_counter() - began))
     if _fault == "failing" and _random.random() < 0.05:
-        return failure(500, "fault", "this bento was spoilt")
-    if _fault == "empty" and answer.status_code == 200:
-        told = _orjson.loads(answer.body)
-        told["items"] = []
-        headers = {{name: value for name, value in answer.headers.items() if name.startswith("x-")}}
-        headers["x-counterfoil-items"] = "0"
-        return Response(_orjson.dumps(told), 200, headers, "application/json")
-    return answer
+        return refused(500, "fault", "this bento was spoilt")
+    if _fault == "empty" and made.status == 200:
+        body = orjson.dumps({{**orjson.loads(made.body), "items": []}})
+        return _msgspec.structs.replace(made, body=body, items=0)
+    return made
 
 
-Seam.answered = _spoilt
+Seam.make = _spoilt
 """
 
 

@@ -102,12 +102,36 @@ def events(told: Mapping[str, Any]) -> str:
         found = told[name]
         lines.append(f"{_row(f'{name}, acknowledged', found['ms'])[:-1]}{_troubles(found)}\n")
         lines.append(verdict(f"events a second, {name}", found["events_a_second"], bound, "more"))
-    seen = told["visible"]
-    if seen["ms"]:
-        lines.append(_row("until an answer knows", seen["ms"]))
-    asked = bool(seen["ms"]) or seen["missed"] > 0
-    lines.append(verdict("visible within a second, missed", seen["missed"] if asked else None, 0, "less"))
+    lines += _seen("alone", told["visible"])
+    for name, found in told.items():
+        if " at " not in name:
+            continue
+        load, own = found["load"], found["collector"]
+        lines.append(
+            f"{_row(f'{name}, acknowledged', load['ms'])[:-1]}  {own['events_a_second']:,.0f} a second came{_troubles(load)}\n"
+        )
+        lines += _seen(name, found["visible"])
+        bounds = ", ".join(f"{share} {took:,.0f}" for share, took in own["lag_ms"].items())
+        cores = ", ".join(f"{part} {share:.2f}" for part, share in found["cores"].items() if share >= 0.01)
+        lines.append(f"    the collector's own lag, ms at most: {bounds or 'not told'}\n")
+        lines.append(
+            f"    collector's CPU {own['cpu_ms_per_1000'] or 0:.1f} ms per 1,000 events; cores: {cores}\n"
+        )
     return "".join(lines)
+
+
+def _seen(name: str, seen: Mapping[str, Any]) -> list[str]:
+    """Return how soon answers knew, and whether all did within the second that is promised."""
+    lines = []
+    if seen["ms"]:
+        ms = seen["ms"]
+        lines.append(
+            f"  {'until an answer knows':<24} p50 {ms['p50']:8.1f}  p95 {ms['p95']:8.1f}  max {ms['max']:8.1f} ms"
+            f"  ({seen['asked']} asked, {seen['never']} never)\n"
+        )
+    missed = seen["missed"] if seen["ms"] or seen["missed"] else None  # nobody was asked: not measured
+    lines.append(verdict(f"visible within a second, {name}, missed", missed, 0, "less"))
+    return lines
 
 
 def switch(told: Mapping[str, Any]) -> str:

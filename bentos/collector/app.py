@@ -40,7 +40,7 @@ class Collector:
         self.folder = settings.events
         self.reader = Reader(settings.pseudonym_key)
         self.window, self.clicks, self.metrics = Window(), Clicks(), Metrics()
-        self.feed = Feed(self.folder, connect)
+        self.feed = Feed(self.folder, connect, self.metrics.visible.observe)
         self.log = Log(
             self.folder, fingerprint(settings.pseudonym_key), self._durable, self._lost, **log_options
         )
@@ -74,6 +74,8 @@ class Collector:
         """Take a body: durable first, then acknowledged, row by row."""
         if self.waiting >= WAITING:
             raise Refusal(429, "busy", f"{WAITING} requests wait already; send this again shortly")
+        if self.feed.busy:
+            raise Refusal(429, "busy", "answers would know of these too late; send them again shortly")
         begun = time.perf_counter()
         rows = self.reader.read(body)
         new, statuses, waits = self._sorted(rows)

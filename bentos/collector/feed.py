@@ -2,6 +2,9 @@
 
 The log is the truth. How far the view has come is kept beside it; after a restart, or when more waits than
 may, the feed reads on in the log from there. An event twice is an event once, so reading too much harms nothing.
+
+What is acknowledged is to be visible within a second. So the feed says when no more may come (`busy`): as long as the store takes
+what it is given, no more may wait than it takes in ROOM_SECONDS. While the store is away, events are taken all the same.
 """
 
 import logging
@@ -23,21 +26,25 @@ log = logging.getLogger(__name__)
 PUSH_SECONDS = 0.02
 PAUSE_SECONDS = 1.0
 WAITING = 200_000
-KEYS = 30_000
-CHUNK = 20_000  # events in one transaction: of the same people's, several go into one text
+HELD_BYTES = 128_000_000  # newest texts that are not read again before they are written on
+KEY_BYTES = 400  # that a key and its places take beside its texts
+CHUNK = 10_000  # events in one transaction: of the same people's, several go into one text
+ROOM_SECONDS = 0.5  # for which the store may be given work ahead
+LATE_SECONDS = 0.8  # after which what waits is late, however little it is
+RATE, LEAST = 20_000.0, 1000  # events a second until it is measured; events of a turn that tells
 SWEEP_SECONDS = 600.0
 MARK = "visible.json"
 
-Newest = tuple[int, list[bytes]]
+Newest = tuple[int, int, bytes]  # number of a text, how many entries it has, and those, joined by commas
 
 
 class Store(Protocol):
     """The online store's side of the view."""
 
-    def numbers(self, keys: list[str]) -> dict[str, list[int]]:
-        """Return by key, per ring, the number that the next text has."""
+    def newest(self, keys: list[str]) -> dict[str, list[bytes | None]]:
+        """Return by key, per ring, the text with the highest number; None where there is none."""
 
-    def write(self, texts: dict[str, dict[str, str]]) -> None:
+    def write(self, texts: dict[str, dict[str, bytes]]) -> None:
         """Store texts by key and feature."""
 
     def forget(self, keys: list[str]) -> None:
@@ -55,28 +62,97 @@ class Told(NamedTuple):
     entry: bytes
 
 
+class NewestTexts:
+    """Per ring the newest text, of the keys that were written to last; `shrink` bounds what they take in memory."""
+
+    def __init__(self, most_bytes: int) -> None:
+        self._most, self._bytes = most_bytes, 0
+        self._texts: OrderedDict[str, list[Newest]] = OrderedDict()
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._texts
+
+    def write_on(self, key: str) -> list[Newest]:
+        """Return a key's texts, to be changed in place; it is the one that was written to last now."""
+        self._texts.move_to_end(key)
+        return self._texts[key]
+
+    def grew(self, by_bytes: int) -> None:
+        """Note that texts take more than they did."""
+        self._bytes += by_bytes
+
+    def hold(self, key: str, newest: list[Newest]) -> None:
+        """Take in a key that is not held."""
+        self._texts[key] = newest
+        self._bytes += _size(newest)
+
+    def drop(self, key: str) -> None:
+        """Let go of a key, if it is held."""
+        if (newest := self._texts.pop(key, None)) is not None:
+            self._bytes -= _size(newest)
+
+    def clear(self) -> None:
+        """Let go of all."""
+        self._texts.clear()
+        self._bytes = 0
+
+    def shrink(self) -> None:
+        """Let go of those that were written to longest ago, until the bound holds."""
+        while self._bytes > self._most:
+            self._bytes -= _size(self._texts.popitem(last=False)[1])
+
+
+def _size(newest: list[Newest]) -> int:
+    return KEY_BYTES + sum([len(held) for _, _, held in newest])
+
+
+def _opened(text: bytes | None) -> Newest:
+    return (0, 0, b"") if text is None else (recent.number_of(text), *recent.entries_of(text))
+
+
 class Feed:
     """Keeps the view up to the log. `connect` makes the store's client; until it does, events wait or stay in the log."""
 
     def __init__(
-        self, folder: Path, connect: Callable[[], Store], *, waiting: int = WAITING, keys: int = KEYS
+        self,
+        folder: Path,
+        connect: Callable[[], Store],
+        visible: Callable[[float], None] = lambda seconds: None,
+        *,
+        waiting: int = WAITING,
+        held_bytes: int = HELD_BYTES,
     ) -> None:
-        self.folder, self._connect, self._most, self._keys = folder, connect, waiting, keys
+        """`visible` is told, of events that became durable together, after how many seconds all of them were visible."""
+        self.folder, self._connect, self._visible = folder, connect, visible
+        self._most, self._newest = waiting, NewestTexts(held_bytes)
         self._waiting: list[Told] = []
+        self._moments: list[float] = []  # at which what waits was told (monotonic seconds)
         self._mark: Mark | None = None  # of the last that waits
         self._missed = (
             True  # something of the log is not among what waits: at first, all that is not visible yet
         )
         self._forgotten: list[str] = []
         self._lock, self._wake = threading.Lock(), threading.Event()
-        # per ring the number and entries of the newest text, of the keys that were written to last
-        self._newest: OrderedDict[str, list[Newest]] = OrderedDict()
         self._store: Store | None = None
         self._ended = False
         self._swept = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="feed", daemon=True)
+        self._catching = True  # what the log has, or the store being away, is what keeps events waiting
+        self._underway = 0  # events that the turn of now has not written yet
+        self._rate = RATE
         self.behind_since: float | None = None  # monotonic seconds; None: all is visible
         self.pushed = 0
+
+    @property
+    def busy(self) -> bool:
+        """Whether what came now would be visible too late, since the store does not take it as quickly as it comes."""
+        waiting = len(self._waiting) + self._underway
+        if self._catching:
+            return self._store is not None and waiting >= self._most
+        since = self.behind_since
+        return waiting > self._rate * ROOM_SECONDS or (
+            since is not None and time.monotonic() - since > LATE_SECONDS
+        )
 
     def start(self) -> None:
         """Begin with what the log has beyond what was visible last."""
@@ -92,10 +168,11 @@ class Feed:
                 self.behind_since = time.monotonic()
             if self._missed:
                 pass  # they are read from the log
-            elif len(self._waiting) + len(events) > self._most:
-                self._waiting, self._missed = [], True
+            elif self._store is None and len(self._waiting) + len(events) > self._most:
+                self._waiting, self._moments, self._missed = [], [], True
             else:
                 self._waiting += events
+                self._moments.append(time.monotonic())
         self._wake.set()
 
     def forget(self, keys: list[str]) -> bool:
@@ -124,10 +201,7 @@ class Feed:
                 self._turn()
             except Exception as fault:  # whatever a store's client raises: the log keeps what happened
                 log.warning("what happens is not visible to answers: %s", fault)
-                self._store = None
-                with self._lock:
-                    self._missed = True
-                self._newest.clear()
+                self._away()
                 if ended:
                     return
                 time.sleep(PAUSE_SECONDS)
@@ -136,31 +210,56 @@ class Feed:
                 return
             time.sleep(PUSH_SECONDS)
 
+    def _away(self) -> None:
+        """Begin anew with what the log has once the store is back."""
+        with self._lock:
+            self._store, self._missed, self._catching, self._underway = None, True, True, 0
+            self._waiting, self._moments = [], []
+        self._newest.clear()
+
     def _turn(self) -> None:
         if self._store is None:
             self._store = self._connect()
         with self._lock:
-            waiting, mark, missed = self._waiting, self._mark, self._missed
-            self._waiting, self._missed = [], False
-            gone, since = list(self._forgotten), time.monotonic()
+            waiting, moments, mark, missed = self._waiting, self._moments, self._mark, self._missed
+            self._waiting, self._moments, self._missed = [], [], False
+            self._underway = len(waiting)
+            gone = list(self._forgotten)
+            began = time.monotonic()
         for key in gone:
-            self._newest.pop(key, None)
+            self._newest.drop(key)
         if gone:
             self._store.forget(gone)
             with self._lock:
                 self._forgotten = [key for key in self._forgotten if key not in gone]
         if missed:
-            mark = max(filter(None, (mark, self._read_on())), default=None)
-        for start in range(0, len(waiting), CHUNK):
-            self._push(waiting[start : start + CHUNK])
+            mark = max(filter(None, (mark, self._read_on(mark))), default=None)
+        self._push_all(waiting)
         if mark is not None:
             self._note(mark)
-        with self._lock:
-            self.behind_since = None if not self._waiting and not self._missed else since
+        self._done(moments, began)
         self._sweep()
 
-    def _read_on(self) -> Mark | None:
-        """Make visible what the log has beyond what was noted; return how far it reaches."""
+    def _push_all(self, waiting: list[Told]) -> None:
+        began = time.perf_counter()
+        for start in range(0, len(waiting), CHUNK):
+            some = waiting[start : start + CHUNK]
+            self._push(some)
+            self._underway -= len(some)
+        if len(waiting) >= LEAST:
+            self._rate += (len(waiting) / (time.perf_counter() - began) - self._rate) / 4
+
+    def _done(self, moments: list[float], began: float) -> None:
+        """Say how long what is visible now has waited, and since when what came meanwhile waits."""
+        with self._lock:
+            self._catching = False
+            self.behind_since = began if self._missed else next(iter(self._moments), None)
+        now = time.monotonic()
+        for moment in moments:
+            self._visible(now - moment)
+
+    def _read_on(self, until: Mark | None) -> Mark | None:
+        """Make visible what the log has beyond what was noted, up to a mark; return how far that reaches."""
         done, last = self._noted(), None
         for path in collected.segments(self.folder):
             if done is not None and path.name < done.segment:
@@ -175,6 +274,8 @@ class Feed:
         batch: list[Told] = []
         try:
             for event, mark in told_of(path, start):
+                if until is not None and mark > until:  # that waits, or will
+                    break
                 last = mark
                 batch.append(event)
                 if len(batch) >= CHUNK:
@@ -197,27 +298,31 @@ class Feed:
                 new[ring].append(entry)
         strange = [key for key in fresh if key not in self._newest]
         if strange:
-            for key, numbers in self._store.numbers(strange).items():
-                self._newest[key] = [(number, []) for number in numbers]
+            for key, texts in self._store.newest(strange).items():
+                self._newest.hold(key, [_opened(text) for text in texts])
         self._store.write({key: self._texts(key, new) for key, new in fresh.items()})
         self.pushed += len(events)
-        while len(self._newest) > self._keys:
-            self._newest.popitem(last=False)
+        self._newest.shrink()
 
-    def _texts(self, key: str, new: tuple[list[bytes], list[bytes]]) -> dict[str, str]:
+    def _texts(self, key: str, new: tuple[list[bytes], list[bytes]]) -> dict[str, bytes]:
         """Return the texts, by feature, that a key's new events make: each ring's newest text filled up, and those after it."""
-        newest, texts = self._newest[key], {}
-        for place, (ring, entries) in enumerate(zip(recent.RINGS, new, strict=True)):
+        newest, texts = self._newest.write_on(key), {}
+        for place, entries in enumerate(new):
             if not entries:
                 continue
-            number, held = newest[place]
-            entries = held + entries[-ring.most :]
-            for start in range(0, len(entries), recent.EVENTS):
-                held = entries[start : start + recent.EVENTS]
+            ring = recent.RINGS[place]
+            number, count, held = newest[place]
+            before = len(held)
+            entries = entries[-ring.most :]
+            while entries:
+                if count >= recent.EVENTS:
+                    number, count, held = number + 1, 0, b""
+                some, entries = entries[: recent.EVENTS - count], entries[recent.EVENTS - count :]
+                held = b",".join((held, *some) if held else some)
+                count += len(some)
                 texts[ring.field(number)] = recent.text(number, held)
-                number += 1
-            newest[place] = number - 1, held
-        self._newest.move_to_end(key)
+            newest[place] = number, count, held
+            self._newest.grew(len(held) - before)
         return texts
 
     def _noted(self) -> Mark | None:

@@ -3,6 +3,7 @@
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, values
 
 SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+VISIBLE_SECONDS = (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 2.0, 5.0)
 
 
 class Metrics:
@@ -23,6 +24,12 @@ class Metrics:
             "counterfoil_events_durable_seconds",
             "From a body's arrival until it is on the disk",
             buckets=SECONDS,
+            registry=self.registry,
+        )
+        self.visible = Histogram(
+            "counterfoil_events_visible_seconds",
+            "From the disk until answers know, of events that were written together",
+            buckets=VISIBLE_SECONDS,
             registry=self.registry,
         )
         self.pending = Gauge(

@@ -23,7 +23,7 @@ FAULTS = (500, 502, 504)
 LATE_IN_A_ROW = 5  # after which a service is left alone for a while
 ALONE_SECONDS = 1.0
 RECEIPT, RELEASE = inner.RECEIPT.encode(), inner.RELEASE.encode()
-ITEMS, DEGRADED = inner.ITEMS.encode(), inner.DEGRADED.encode()
+ITEMS, DEGRADED, WAITED = inner.ITEMS.encode(), inner.DEGRADED.encode(), inner.WAITED.encode()
 
 
 @dataclass(slots=True)
@@ -202,6 +202,11 @@ class Answering:
                 span.end(status)
 
     def _count(self, route: Route, outcome: Outcome, ms: float, reply: Reply | None, copy: bool) -> None:
+        if copy and reply is not None:
+            if forsaken(reply):
+                self.tally.stats.dropped += 1
+                return
+            ms = max(0.0, ms - waited_ms(reply))
         items = degraded = receipt = None
         if reply is not None and outcome == "answered":
             for name, value in reply.headers:
@@ -226,6 +231,16 @@ async def _asked(service: Service, data: bytes, seconds: float) -> Reply:
     except Stale:
         left = seconds - (time.monotonic() - began)
         return await service.ask(data, max(left, 0.001), fresh=True)
+
+
+def waited_ms(reply: Reply) -> float:
+    """Return for how long a copy waited for a quiet moment, in milliseconds."""
+    return next((float(value) for name, value in reply.headers if name == WAITED), 0.0)
+
+
+def forsaken(reply: Reply) -> bool:
+    """Say whether nobody had time for a copy: that says nothing of the release."""
+    return reply.status == 503 and waited_ms(reply) > 0
 
 
 def _outcome(reply: Reply) -> Outcome:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import orjson
 
-from bentos.gateway.answering import Answered, Answering, Question
+from bentos.gateway.answering import Answered, Answering, Question, forsaken
 from bentos.gateway.http import Reply
 from bentos.gateway.services import Late, Lost, Unreachable
 from bentos.routes import Route
@@ -55,6 +55,10 @@ class Copies:
     async def _worker(self) -> None:
         while True:
             copy = await self._waiting.get()
+            routes = self.answering.routes()
+            if routes is None or copy.route != routes.challenger:  # who was to be compared is gone
+                self.answering.tally.stats.dropped += 1
+                continue
             await self._quiet()
             try:
                 await self._make(copy)
@@ -74,7 +78,8 @@ class Copies:
             )
         except (Unreachable, Lost, Late):
             return
-        self.answering.tally.compared(copy.route, overlap(copy.reply, reply))
+        if not forsaken(reply):
+            self.answering.tally.compared(copy.route, overlap(copy.reply, reply))
 
 
 def overlap(shown: Reply, copied: Reply) -> float | None:

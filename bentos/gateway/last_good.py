@@ -25,7 +25,7 @@ from bentos.recommend.asked import NOBODY, received
 from bentos.recommend.asked import Question as Asking
 from bentos.recommend.request import BODIES, MAX_ITEMS, Filters, Route, parse
 from bentos.routes import Routes
-from bentos.task import UNRECORDED, FieldFault, response_body
+from bentos.seam import UNRECORDED, FieldFault, response_body
 from counterfoil import canonical
 from counterfoil.errors import UnavailableError
 from counterfoil.files import write_durably
@@ -42,6 +42,7 @@ ASK_SECONDS = 2.0
 RECORD_SECONDS = 0.1  # that writing a receipt has at least, when the time is over
 SOURCE = "last good"
 MARK = "last_good"  # the feature under which a receipt names what it was copied from
+ENDED = "ended"  # which of its items ended since, there
 ROUTES: dict[str, Route] = {f"/{route}": route for route in BODIES}
 SAYS = "the service is away: answered from the list that was last good for nobody in particular"
 DEGRADED: Header = (inner.DEGRADED.encode(), b"1")
@@ -110,16 +111,18 @@ class LastGood:
             return failure(
                 503, "away", "the service is away, and no list is kept that answers this; ask again shortly"
             )
-        excluded = {*asked.filters.exclude, *asked.items}
+        ended = _ended(good, asked.moment)
+        excluded = {*asked.filters.exclude, *asked.items, *ended}
         chosen = [item for item in good.items if item["item"] not in excluded][: asked.n]
-        receipt = self._receipt(asked, good, chosen, now)
+        receipt = self._receipt(asked, good, chosen, ended, now)
         try:
             async with asyncio.timeout(max(RECORD_SECONDS, question.until - time.monotonic())):
                 await asyncio.wrap_future(self.receipts.submit(receipt))
         except (UnavailableError, TimeoutError) as fault:
             log.error("an answer could not be recorded: %s", fault or "the disk is slow")
             return failure(503, "unrecorded", UNRECORDED)
-        body = response_body(receipt, tuple(item["title"] for item in chosen))
+        ends = {item["item"]: item["until"] for item in chosen if item.get("until")}
+        body = response_body(receipt, tuple(item["title"] for item in chosen), ends)
         headers = [
             JSON, DEGRADED, (RECEIPT, receipt.id.encode()), (RELEASE, good.release.encode()),
             (ITEMS, b"%d" % len(chosen)),
@@ -130,7 +133,9 @@ class LastGood:
         """Write what waits."""
         self.receipts.close()
 
-    def _receipt(self, asked: Asking, good: Good, chosen: list[dict[str, Any]], now: datetime) -> Receipt:
+    def _receipt(
+        self, asked: Asking, good: Good, chosen: list[dict[str, Any]], ended: list[str], now: datetime
+    ) -> Receipt:
         return Receipt(
             id=self.receipts.new_id(now),
             time=now,
@@ -149,8 +154,8 @@ class LastGood:
                 )
                 for item in chosen
             ),
-            rules=(),
-            features={MARK: {"receipt": good.receipt, "at": good.at}},
+            rules=(f"none of {len(ended)} that can be had no longer",) if ended else (),
+            features={MARK: {"receipt": good.receipt, "at": good.at, **({ENDED: ended} if ended else {})}},
             feature_time=None,
             degraded=(SAYS,),
             nonce=asked.nonce,
@@ -210,6 +215,15 @@ class LastGood:
             return {}
 
 
+def _ended(good: Good, moment: datetime) -> list[str]:
+    """Return the items of a list that can be had no longer at that moment."""
+    return [
+        item["item"]
+        for item in good.items
+        if item.get("until") and canonical.utc_time(item["until"]) <= moment
+    ]
+
+
 def _beyond(filters: Filters) -> bool:
     """Say whether filters ask for what can only be told by who knows the items."""
     return bool(filters.categories) or filters.price_min is not None or filters.price_max is not None
@@ -229,6 +243,7 @@ def _good(reply: Reply, routes: Routes, *, anything: bool) -> Good | None:
         at=canonical.utc_text(datetime.now(UTC)),
         items=tuple(
             {name: item[name] for name in ("item", "title", "score", "sources", "reasons")}
+            | ({"until": item["until"]} if item.get("until") else {})
             for item in told["items"]
         ),
     )

@@ -19,6 +19,7 @@ from starlette.routing import Route
 from bentos.bundle import open_bundle
 from bentos.caller import caller_of
 from bentos.door import Door
+from bentos.front import Answering, Front, InThread, failure
 from bentos.guard import Guard
 from bentos.metrics import KIND
 from bentos.openapi import document
@@ -28,7 +29,7 @@ from bentos.recommend.person import People
 from bentos.recommend.request import BODIES
 from bentos.recommend.request import Route as Asked
 from bentos.release import Pointer, Released
-from bentos.seam import Answering, InThread, Seam, failure
+from bentos.seam import Seam
 from bentos.startup import Loaded, await_probe, parse, prepare, start_probe
 from counterfoil.errors import IntegrityError
 from counterfoil.pseudonym import require_same
@@ -48,13 +49,13 @@ class Serving:
     """What a process serves with."""
 
     loaded: Loaded
-    seam: Seam
+    front: Front
     flow: Recommend
 
     @property
     def released(self) -> Released:
         """The release that it stands for now."""
-        return self.seam.pointer.now()
+        return self.front.pointer.now()
 
 
 def begin(
@@ -65,7 +66,7 @@ def begin(
     *,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     release_file: Path | None = None,
-    answering: Callable[[Recommend], Answering] = lambda flow: InThread(flow.routes()),
+    answering: Callable[[Seam, Recommend], Answering] = lambda seam, _: InThread(seam),
 ) -> Serving:
     """Check, parse and prove a bento, and make what serves it. IntegrityError when it is not what was released.
 
@@ -87,8 +88,8 @@ def begin(
     pointer = Pointer(released, release_file)
     rules = rulebook.RulesFile(settings.run / rulebook.FILE, settings.home / rulebook.KEPT)
     flow = Recommend(loaded, people, settings.pseudonym_key, rules)
-    seam = Seam(Receipts(settings.receipts), opened.about["use_case"], pointer, clock, answering(flow))
-    return Serving(loaded=loaded, seam=seam, flow=flow)
+    seam = Seam(Receipts(settings.receipts), opened.about["use_case"], flow.routes())
+    return Serving(loaded=loaded, front=Front(answering(seam, flow), pointer, clock), flow=flow)
 
 
 def create(start: Callable[[], Serving], run: Path | None = None) -> Starlette:
@@ -102,16 +103,14 @@ def create(start: Callable[[], Serving], run: Path | None = None) -> Starlette:
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         serving = await asyncio.to_thread(start)
-        await serving.seam.answering.open()
+        await serving.front.answering.open()
         held.append(serving)
         yield
-        seam = held.pop().seam
-        seam.answering.close()
-        await asyncio.to_thread(seam.receipts.close)
+        await held.pop().front.answering.close()
 
     def answering(route: Asked) -> Route:
         async def answer(request: Request) -> Response:
-            return await held[0].seam.answered(request, caller_of(request.scope["headers"]), route)
+            return await held[0].front.answered(request, caller_of(request.scope["headers"]), route)
 
         return Route(f"/{route}", answer, methods=["POST"])
 
@@ -122,7 +121,7 @@ def create(start: Callable[[], Serving], run: Path | None = None) -> Starlette:
         return Response(b"")
 
     async def counts(_: Request) -> Response:
-        return Response(held[0].seam.meter.text(), media_type=KIND)
+        return Response(held[0].front.meter.text(), media_type=KIND)
 
     async def told(_: Request) -> Response:
         return JSONResponse(contract)

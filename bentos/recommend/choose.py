@@ -56,7 +56,8 @@ class Chooser:
     def __init__(self, items: Snapshot, usual: float = 0.0) -> None:
         self.items, self.usual = items, usual
         self.sources = Sources(items)
-        self._codes_CI = np.stack([items.aisle.code_I, items.shelf.code_I, items.brand.code_I])
+        coded = (items.aisle, items.shelf, items.brand, items.seller)  # as rerank.py numbers the rows
+        self._codes_CI = np.stack([one.code_I for one in coded])
 
     def choose(self, model: Model, known: Known, n: int) -> Chosen:
         """Return `n` items, or as many as there are."""
@@ -339,5 +340,5 @@ def _picked(pool: Chosen, order: list[int]) -> Chosen:
 def _said(wanted: rerank.Wanted) -> tuple[str, ...]:
     """Return what was done to the order, in sentences."""
     out = [f"ordered by {wanted.diversity:g} of difference"] if wanted.diversity else []
-    names = {rerank.SHELF: "shelf", rerank.BRAND: "brand"}
+    names = {rerank.SHELF: "shelf", rerank.BRAND: "brand", rerank.SELLER: "seller"}
     return (*out, *(f"at most {most} of one {names[row]}" for row, most in wanted.caps.items()))

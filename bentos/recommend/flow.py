@@ -8,7 +8,7 @@ import functools
 import time
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -26,9 +26,10 @@ from bentos.recommend.request import BODIES, Route, parse
 from bentos.recommend.rulebook import NO_RULES, Rulebook, RulesFile
 from bentos.recommend.rules import Catalogue
 from bentos.recommend.steer import Steer, without_rules
-from bentos.snapshot import Snapshot
+from bentos.seam import Answer, Flow
+from bentos.snapshot import NO_END, Snapshot
 from bentos.startup import Loaded
-from bentos.task import Answer, Flow
+from counterfoil import canonical
 from counterfoil.errors import UnknownError
 from counterfoil.types import ReceiptItem
 
@@ -44,6 +45,8 @@ __all__ = [
     "recalled",
     "received",
 ]
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Stages:
@@ -116,6 +119,7 @@ class Answers:
             if chosen.explored is None
             else {self.items.ids[chosen.explored[0]]: chosen.explored[1]},
             nonce=asked.nonce,
+            ends=ends_of(chosen.item_K, self.items),
         )
 
     def known(
@@ -191,6 +195,16 @@ def receipt_items(chosen: Chosen, found: list[tuple[Reason, ...]], ids: list[str
             chosen.item_K.tolist(), short(chosen.score_K), chosen.sources, found, strict=True
         )
     )
+
+
+def ends_of(item_K: np.ndarray, items: Snapshot) -> dict[str, str]:
+    """Return until when items can be had, RFC 3339 by id, for those that have an end."""
+    end_us_K = items.end_us_I[item_K]
+    return {
+        items.ids[item]: canonical.utc_text(EPOCH + timedelta(microseconds=end_us))
+        for item, end_us in zip(item_K.tolist(), end_us_K.tolist(), strict=True)
+        if end_us != NO_END
+    }
 
 
 def recorded_features(

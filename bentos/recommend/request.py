@@ -11,7 +11,7 @@ from pydantic import (
     ValidationError,
 )
 
-from bentos.task import FieldFault
+from bentos.seam import FieldFault
 from counterfoil.contracts import EVENT, ITEM
 from counterfoil.contracts.shop import FIRST_TIME, LAST_TIME
 
@@ -57,10 +57,11 @@ class Filters(Strict):
 
 
 class Caps(Strict):
-    """How many items of one shelf (whole category), and of one brand, may be in the answer. Without: as the rules say."""
+    """How many items of one shelf (whole category), brand, or seller may be in the answer. Without: as the rules say."""
 
     category: Annotated[int, Field(ge=1, le=MAX_ITEMS)] | None = None
     brand: Annotated[int, Field(ge=1, le=MAX_ITEMS)] | None = None
+    seller: Annotated[int, Field(ge=1, le=MAX_ITEMS)] | None = None
 
 
 class Request(Strict):

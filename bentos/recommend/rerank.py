@@ -10,13 +10,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-AISLE, SHELF, BRAND = 0, 1, 2  # rows of the codes
-LIKE = np.array([0.3, 0.5, 0.2])  # how much the same aisle, shelf and brand make two items alike; together 1
+AISLE, SHELF, BRAND, SELLER = 0, 1, 2, 3  # rows of the codes
+# How much the same aisle, shelf and brand make two items alike; together 1. Who sells them does not.
+LIKE = np.array([0.3, 0.5, 0.2])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Wanted:
-    """How a list is to be ordered. `caps` holds the most items of one shelf and of one brand, by the row of the codes.
+    """How a list is to be ordered. `caps` holds the most items of one shelf, brand or seller, by the row of the codes.
 
     `factor_K` multiplies what a place is worth; `pins` holds candidates by the place (from 0) that they are pinned to.
     """
@@ -36,10 +37,10 @@ class Wanted:
 def order(codes_CK: np.ndarray, wanted: Wanted) -> list[int]:
     """Return which candidates make the list, in its order: at most `n`, fewer where caps leave fewer.
 
-    `codes_CK` int32: aisle, shelf and brand of each; 0 is unknown, and what is unknown is like nothing and not capped. Places are
-    worth 1 down to 0, times the factor. By maximal marginal relevance (Carbonell and Goldstein, SIGIR 1998) each place goes to
-    the candidate with the greatest (1 - d) x worth - d x likeness to the one before it that it is most alike. Pins come first
-    and count towards caps.
+    `codes_CK` int32: aisle, shelf, brand and seller of each; 0 is unknown, and what is unknown is like nothing and not capped.
+    Places are worth 1 down to 0, times the factor. By maximal marginal relevance (Carbonell and Goldstein, SIGIR 1998) each
+    place goes to the candidate with the greatest (1 - d) x worth - d x likeness to the one before it that it is most alike.
+    Pins come first and count towards caps.
     """
     count = codes_CK.shape[1]
     if wanted.plain:
@@ -69,6 +70,7 @@ def order(codes_CK: np.ndarray, wanted: Wanted) -> list[int]:
 
 def alike(codes_CK: np.ndarray, one: int) -> np.ndarray:
     """Return how alike every candidate is to one of them, 0 to 1: the weights of the codes that are the same and known."""
+    codes_CK = codes_CK[: len(LIKE)]
     code_C = codes_CK[:, one]
     same_CK = (codes_CK == code_C[:, None]) & (code_C[:, None] != 0)
     return LIKE @ same_CK
@@ -77,7 +79,7 @@ def alike(codes_CK: np.ndarray, one: int) -> np.ndarray:
 def within(
     codes_CK: np.ndarray, caps: Mapping[int, int], chosen: Sequence[int], others: Sequence[int]
 ) -> list[int]:
-    """Return which of the others may join the chosen, each alone, without a shelf or brand being over its cap."""
+    """Return which of the others may join the chosen, each alone, without a shelf, brand or seller over its cap."""
     if not caps or not len(others):
         return list(others)
     counts = {row: np.zeros(int(codes_CK[row].max(initial=0)) + 1, np.int32) for row in caps}
@@ -90,7 +92,7 @@ def within(
 def _open(
     left_K: np.ndarray, counts: Mapping[int, np.ndarray], codes_CK: np.ndarray, caps: Mapping[int, int]
 ) -> np.ndarray:
-    """Say which candidates may still come: not there yet, and of no shelf or brand that is full."""
+    """Say which candidates may still come: not there yet, and of no shelf, brand or seller that is full."""
     open_K = left_K
     for row, most in caps.items():
         open_K = open_K & ((codes_CK[row] == 0) | (counts[row][codes_CK[row]] < most))

@@ -76,21 +76,22 @@ class Rule(Checked):
 
 
 class Scope(Rule):
-    """A rule about items, named one by one, by shelf (with all below it), or by brand."""
+    """A rule about items, named one by one, by shelf (with all below it), by brand, or by seller."""
 
     items: _names("id") = []  # type: ignore[valid-type]
     categories: _names("category") = []  # type: ignore[valid-type]
     brands: _names("brand") = []  # type: ignore[valid-type]
+    sellers: _names("seller") = []  # type: ignore[valid-type]
 
     @model_validator(mode="after")
     def _about_something(self) -> Self:
-        if not (self.items or self.categories or self.brands):
-            raise ValueError(f"{self.name}: names no items, categories or brands")
+        if not (self.items or self.categories or self.brands or self.sellers):
+            raise ValueError(f"{self.name}: names no items, categories, brands or sellers")
         return self
 
 
 class Exclude(Scope):
-    """Items that are in no answer: hidden, recalled, or (with `from`) not to be had any longer."""
+    """Items that are in no answer: recalled, not in season, or gone from a day on."""
 
 
 class Boost(Scope):

@@ -6,6 +6,7 @@ from functools import reduce
 import numpy as np
 
 from bentos.recommend.request import Filters
+from bentos.recommend.showable import Showable
 from bentos.snapshot import Snapshot
 from models.data import Interactions
 
@@ -23,7 +24,7 @@ class Catalogue:
     """The catalogue as filters see it: every category and its ancestors as a sorted array of item indices."""
 
     def __init__(self, items: Snapshot) -> None:
-        self.items = items
+        self.items, self.showable = items, Showable(items)
         by_name: dict[str, list[int]] = {}
         for index, category in enumerate(items.category):
             levels = category.split(" > ") if category else []
@@ -32,8 +33,12 @@ class Catalogue:
         self.by_category = {name: np.array(indices, np.int32) for name, indices in by_name.items()}
 
     def rules(self, filters: Filters, history: Interactions, as_of_us: int) -> Rules:
-        """Return what the filters come to for somebody with this history at that moment."""
-        masks, said = [], []
+        """Return what the filters come to for somebody with this history at that moment.
+
+        What is hidden, or can be had no longer, is left out whatever the filters are.
+        """
+        shown_I, gone = self.showable.at(as_of_us)
+        masks, said = [] if shown_I is None else [shown_I], [*gone]
         if filters.in_stock:
             masks.append(self.items.in_stock_I & (self.items.available_us_I <= as_of_us))
             said.append("only what is in stock")

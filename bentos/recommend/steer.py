@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from bentos.recommend.request import Caps
-from bentos.recommend.rerank import BRAND, SHELF
+from bentos.recommend.rerank import BRAND, SELLER, SHELF
 from bentos.recommend.rulebook import NO_RULES, Boost, Exclude, Pin, Rule, Rulebook, Scope
-from bentos.snapshot import Snapshot
+from bentos.snapshot import Coded, Snapshot
 
 DAY_US = 86_400_000_000
 REMEMBERED = 64  # sets of rules that hold together, before all are forgotten
@@ -37,7 +37,7 @@ class Steer:
         self, rules: Rulebook, name: str, items: Snapshot, by_category: Mapping[str, np.ndarray]
     ) -> None:
         self.rules, self.name, self.items, self._by_category = rules, name, items, by_category
-        self._by_brand: dict[str, np.ndarray] = {}
+        self._by_name: dict[tuple[str, str], np.ndarray] = {}
         self._remembered: dict[tuple[bool, ...], Steering] = {}
         self._all = (*rules.excludes, *rules.boosts, *rules.pins)
 
@@ -83,19 +83,26 @@ class Steer:
         parts += [
             self._by_category[name].astype(np.int32) for name in rule.categories if name in self._by_category
         ]
-        parts += [self._of_brand(name) for name in rule.brands]
+        parts += [self._of("brand", name) for name in rule.brands]
+        parts += [self._of("seller", name) for name in rule.sellers]
         return np.unique(np.concatenate(parts))
 
-    def _of_brand(self, name: str) -> np.ndarray:
-        if name not in self._by_brand:
-            code = self.items.brand.code.get(name, -1)
-            self._by_brand[name] = np.flatnonzero(self.items.brand.code_I == code).astype(np.int32)
-        return self._by_brand[name]
+    def _of(self, what: str, name: str) -> np.ndarray:
+        """Return the items of a brand, or of a seller."""
+        if (what, name) not in self._by_name:
+            coded: Coded = getattr(self.items, what)
+            found_I = coded.code_I == coded.code.get(name, -1)
+            self._by_name[what, name] = np.flatnonzero(found_I).astype(np.int32)
+        return self._by_name[what, name]
 
     def caps(self, asked: Caps) -> dict[int, int]:
         """Return the caps by the row of the codes: those that the request asks for, else those of the rules."""
         ruled = self.rules.caps
-        found = {SHELF: asked.category or ruled.category, BRAND: asked.brand or ruled.brand}
+        found = {
+            SHELF: asked.category or ruled.category,
+            BRAND: asked.brand or ruled.brand,
+            SELLER: asked.seller or ruled.seller,
+        }
         return {row: most for row, most in found.items() if most is not None}
 
     def diversity(self, asked: float | None, usual: float) -> float:

@@ -45,6 +45,10 @@ ITEM = Contract(
         Field(name="price", type="float", says="price of one", minimum=0, maximum=1e7),
         Field(name="available_from", type="time", says="since when it can be had", minimum=FIRST_TIME, maximum=LAST_TIME),
         Field(name="in_stock", type="int", says="1 when it can be had now, 0 when not", minimum=0, maximum=1),
+        Field(name="seller", type="text", says="who sells it, where that is not the shop itself", max_length=256),
+        Field(name="available_until", type="time", says="until when it can be had; no longer at that moment",
+              minimum=FIRST_TIME, maximum=LAST_TIME),
+        Field(name="hidden", type="int", says="1 when it must not be shown, 0 when it may", minimum=0, maximum=1),
     ),
 )  # fmt: skip
 

@@ -17,6 +17,7 @@ TIME = pa.timestamp("us", tz="UTC")
 AGES = ("18-24", "25-34", "35-44", "45-54", "55-64", "65+")
 INCOMES = ("under 25k", "25-50k", "50-75k", "75-100k", "100k and more")
 COUNTRIES = ("DE", "FR", "GB", "US", "NL", "PL")
+HIDDEN, ENDING, ENDS_WITHIN_DAYS = 0.01, 0.02, 30  # shares of the items, and when they end after the past
 
 
 def numbered(prefix: str, number_N: np.ndarray) -> pa.Array:
@@ -106,8 +107,28 @@ def items(world: World) -> pa.Table:
         "price": goods.price_I,
         "available_from": pa.array(start_us + since_I.astype(np.int64) * DAY_US).cast(TIME),
         "in_stock": (hashed(config.seed + 7, np.arange(config.items)) < 0.97).astype(np.int64),
+        **_shown(world),
     }
     return pa.table(columns, schema=ITEM.arrow())
+
+
+def _shown(world: World) -> dict[str, pa.Array]:
+    """Return who sells each item, until when, and what is hidden: as the catalogue stands at the end of the past.
+
+    Drawn by hashes, apart from all other chance. What ends does so in the month after the past, so that nothing was sold
+    after its end; what is hidden was sold before.
+    """
+    config, number_I = world.config, np.arange(world.config.items)
+    over_us = int(config.day_start(config.days).timestamp()) * 1_000_000
+    seller_I, ends_I, day_I, hidden_I = (hashed(config.seed, number_I, key) for key in range(1, 5))
+    day_I = (day_I * ENDS_WITHIN_DAYS).astype(np.int64)
+    return {
+        "seller": pa.array(wording.SELLERS).take(
+            pa.array((seller_I**2 * len(wording.SELLERS)).astype(np.int64))
+        ),
+        "available_until": pa.array(over_us + day_I * DAY_US, mask=ends_I >= ENDING).cast(TIME),
+        "hidden": pa.array((hidden_I < HIDDEN).astype(np.int64)),
+    }
 
 
 def people(world: World) -> pa.Table:

@@ -55,6 +55,7 @@ SYLLABLES = (
     "pe",
 )
 BRANDS = 96
+SELLERS = ("Harbour", "Northgate", "Mill Lane", "Old Bridge", "Greenway", "Station Road")
 MAX_KINDS = 6
 
 

@@ -67,8 +67,8 @@ def wanted(
 
 
 def _watched(champion: Release, rollout: Rollout | None, now: datetime) -> bool:
-    """Say whether a champion is so new that the one before it is kept ready."""
-    return rollout is not None and (now - champion.valid_from).total_seconds() < rollout.watch_seconds
+    """Say whether a champion is so new that the one before it is kept ready: a rollback is not to wait for a start."""
+    return (now - champion.valid_from).total_seconds() < (rollout or Rollout()).watch_seconds
 
 
 def _still(place: Place, known: Wanted, rollout: Rollout | None, now: datetime) -> bool:

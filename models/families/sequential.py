@@ -1,21 +1,20 @@
 """What families of sequences share: the settings of how they learn, what of these the data decide, and `fit` and `load`.
 
-A family is a config and an encoder of a few lines; how is learned is in models/nn/learner.py, which brings torch.
+A family is a config and an encoder of a few lines; how is learned is in models/nn/learner.py, which brings torch, and what is
+answered in models/sequence.py, which does not.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
+from models import sequence
 from models.config import Checked, Options, Span, bounds
 from models.data import Interactions, TrainingSet
 from models.family import Family, Model
-
-if TYPE_CHECKING:
-    from torch import nn
+from models.sequence import Encoder, SequenceModel, Single
 
 COVERED = 0.99  # share of people whose whole history a window holds
 LONGEST = 200
@@ -87,20 +86,28 @@ class SequenceConfig(Checked):
         )
 
 
-def family(config: type[SequenceConfig], encoder: Callable[[Any], "nn.Module"], paper: str) -> Family:
-    """Return the registry line of a family: its config, and an encoder made from a settled one."""
+def family(
+    config: type[SequenceConfig],
+    encoder: Encoder,
+    paper: str,
+    single: Single | None = None,
+) -> Family:
+    """Return the registry line of a family: its config, and an encoder made from a settled one.
+
+    `single` makes what reads one history without torch, where the family has that.
+    """
 
     def fit(config: SequenceConfig, training: TrainingSet, seed: int) -> Model:
         """Learn from every person's sequence."""
         from models.nn import learner
 
-        return learner.fit(config.settled(training), encoder, training, seed)
+        settled = config.settled(training)
+        weights, curve = learner.fit(settled, encoder, training, seed)
+        return SequenceModel(settled, weights, curve, encoder, single)
 
     def load(folder: Path) -> Model:
         """Read what `save` wrote; IntegrityError when it is not that."""
-        from models.nn import states
-
-        return states.load(folder, config, encoder)
+        return sequence.load(folder, config, encoder, single)
 
     return Family(config=config, fit=fit, load=load, paper=paper, seeded=True)
 

@@ -3,6 +3,7 @@
 Kang & McAuley, "Self-attentive sequential recommendation" (ICDM 2018); pre-norm as in Xiong et al., "On layer
 normalization in the transformer architecture" (ICML 2020). Positions are told by a learned bias per lag (after Shaw, Uszkoreit &
 Vaswani, NAACL 2018, and Raffel et al., JMLR 2020), so that a history that grows by an item is read as before.
+Whoever answers one person reads the same weights by models/transformer.py.
 Shapes: B sequences, H heads, L positions, D width, E width of a head.
 """
 

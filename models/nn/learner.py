@@ -24,7 +24,7 @@ from models.nn.repeat import own_logits
 from models.nn.rows import RowAdam
 from models.nn.sequences import Batch, Sequences
 from models.nn.softmax import Draw, matches, softmax_loss
-from models.nn.states import SequenceModel, network
+from models.nn.states import network
 from models.nn.threads import one_thread
 
 TOLD = 100  # points of the curve
@@ -33,8 +33,11 @@ FIRST_ADDED = 0.02  # standard deviation of weights that add to what is passed t
 
 def fit(
     config: SequenceConfig, encoder: Callable[[Any], nn.Module], training: TrainingSet, seed: int
-) -> SequenceModel:
-    """Learn from every person's sequence by a settled config; ConfigError when it fits no network."""
+) -> tuple[dict[str, np.ndarray], list[dict[str, float]]]:
+    """Learn from every person's sequence by a settled config: the weights by name, float32, and how the loss fell.
+
+    ConfigError when the config fits no network.
+    """
     with one_thread():
         return _Learner(config, encoder, training, seed).learn()
 
@@ -65,7 +68,7 @@ class _Learner:
         self.optimiser = Adam(self.network.parameters(), config.rate)
         self.dropout = ByteDropout(config.dropout or 0.0, seed)
 
-    def learn(self) -> SequenceModel:
+    def learn(self) -> tuple[dict[str, np.ndarray], list[dict[str, float]]]:
         """Take the steps, with a rate that warms up and then falls to zero along a cosine."""
         positions = self.config.positions or 1
         steps = max(1, round((self.config.epochs or 1) * self.sequences.steps(positions)))
@@ -73,11 +76,9 @@ class _Learner:
         for step, batch in enumerate(islice(self.sequences.endless(positions, self.random), steps)):
             if len(batch.at_T):
                 losses.append((step + 1, self._step(batch, _schedule(step, steps, self.config.warmup))))
-        return self._model(losses)
-
-    def _model(self, losses: list[tuple[int, float]]) -> SequenceModel:
         embedding_ID = F.normalize(self.embedding_ID, dim=1) if self.config.scale else self.embedding_ID
-        return SequenceModel(self.config, self.network, embedding_ID, self.bias_I, curve(losses))
+        learned = {**self.network.state_dict(), "embedding": embedding_ID, "bias": self.bias_I}
+        return {name: value.numpy() for name, value in learned.items()}, curve(losses)
 
     def _step(self, batch: Batch, rate: float) -> float:
         negatives = self.config.negatives or 1

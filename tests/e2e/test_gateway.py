@@ -42,7 +42,7 @@ def epoch(running: Shop) -> Iterator[int]:
     """The next epoch; services behave again afterwards."""
     yield httpx.get(f"{running.url}/-/routes", headers=running.inside).json()["epoch"] + 1
     for name in ("champ", "chall"):
-        running.behave(name, ms=0.0, status=200, error_share=0.0, items=["a", "b", "c", "d"])
+        running.behave(name, ms=0.0, status=200, error_share=0.0, items=["a", "b", "c", "d"], waited_ms=0.0)
 
 
 def ask(running: Shop, body: Any = PERSON, **more: Any) -> httpx.Response:
@@ -166,6 +166,27 @@ def test_a_shadow_that_is_slow_makes_copies_drop_and_nobody_wait(running: Shop, 
     assert {reply.status for reply in load(running, [f"p{number}" for number in range(300)])} == {200}
     assert time.monotonic() - began < 5
     assert running.stats().dropped > 200
+
+
+def test_what_a_copy_waited_for_is_not_the_releases_doing(running: Shop, epoch: int) -> None:
+    time.sleep(1.0)  # the test before has copies under way, and the queue is full behind them
+    running.behave("chall", ms=60, waited_ms=55.0)
+    running.release(
+        epoch, running.route("champ"), running.route("chall", "shadow", epoch, share=0.0, mirror=1.0)
+    )
+    load(running, [f"p{number}" for number in range(10)])
+    wait_for(lambda: (told := running.stats().of("release-chall")) is not None and told.copies.compared == 10)
+    told = running.stats().of("release-chall")
+    assert told is not None and told.copies.quantile(0.5) < 30  # type: ignore[operator]
+    dropped = running.stats().dropped
+    running.behave("chall", ms=0, status=503, waited_ms=900.0)
+    load(running, [f"q{number}" for number in range(10)])
+    wait_for(lambda: running.stats().dropped == dropped + 10)
+    told = running.stats().of("release-chall")
+    assert told is not None and (told.copies.errors, told.copies.compared) == (0, 10)
+    running.behave("chall", status=503, waited_ms=0.0)  # no wait is told: it is the release that refuses
+    load(running, [f"r{number}" for number in range(10)])
+    wait_for(lambda: (told := running.stats().of("release-chall")) is not None and told.copies.errors == 10)
 
 
 def test_events_go_to_the_collector_as_they_came(running: Shop) -> None:

@@ -72,10 +72,20 @@ def test_names_that_the_serving_catalogue_does_not_have_are_told(
     turned: Path, run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "mine.json"
-    rules = {"excludes": [{"name": "x", "items": ["i001", "i00"], "categories": ["shelf 3", "shelf 333"]}]}
+    excludes = {"items": ["i001", "i00"], "categories": ["shelf 3", "shelf 333"], "sellers": ["Bazaar"]}
+    rules = {
+        "excludes": [{"name": "x", **excludes}],
+        "caps": {"category": 3, "brand": 3, "seller": 2},
+    }
     file.write_text(json.dumps({**GOOD, **rules}))
     assert json.loads(run("check", str(file), "--json")[1])["unknown"] is None  # nothing serves in this home
     monkeypatch.setenv("COUNTERFOIL_HOME", str(turned))
     unknown = json.loads(run("check", str(file), "--json")[1])["unknown"]
-    assert unknown == {"items": ["i00"], "categories": ["shelf 333"], "brands": ["Acme"]}
+    assert unknown == {
+        "items": ["i00"],
+        "categories": ["shelf 333"],
+        "brands": ["Acme"],
+        "sellers": ["Bazaar"],
+        "caps": ["brand", "seller"],  # no item of that shop has a brand or a seller
+    }
     assert not (turned / "run" / rulebook.FILE).exists()

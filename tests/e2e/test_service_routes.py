@@ -264,12 +264,12 @@ def test_what_is_counted_is_what_was_answered(shop: Shop) -> None:
 
 
 def test_counting_an_answer_costs_next_to_nothing(shop: Shop) -> None:
-    meter, stages = shop.serving.seam.meter, dict.fromkeys("abcdefg", 0.3)
+    meter, stages = shop.serving.front.meter, dict.fromkeys("abcdefg", 0.3)
     took = []
     for _ in range(50):
         start = time.perf_counter()
         for _ in range(100):
-            meter.answered("test", stages, 2.0, 10, ())
+            meter.answered("test", stages, 2.0, items=10, degraded=0)
         took.append((time.perf_counter() - start) / 100)
     assert min(took) < 20e-6
 

@@ -1,6 +1,8 @@
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from bentos import golden, snapshot
@@ -68,6 +70,28 @@ def test_a_snapshot_reads_back_in_index_order(data: Path, tmp_path: Path) -> Non
     assert items.partner_IK[0, 0] == 1
     assert items.item_IF.shape == (40, 2) and items.item_IF[0].tolist() == [160.0, 1.0]
     assert items.first_us_I[7] == bento_shop.AS_OF_US - 3 * DAY_US
+
+
+def test_a_catalogue_of_before_hides_nothing_and_ends_nowhere(data: Path, tmp_path: Path) -> None:
+    """The shop's file lacks seller, end and mark; one that has them is read with what is unknown left open."""
+    snapshot.write(read(data), tmp_path / "old")
+    old = snapshot.read(tmp_path / "old", bento_shop.AS_OF_US)
+    assert not {*snapshot.SINCE} & {*pq.read_schema(tmp_path / "old" / snapshot.ITEMS).names}
+    assert not old.hidden_I.any() and (old.end_us_I == snapshot.NO_END).all()
+    assert old.seller.names == ("",) and not old.seller.code_I.any()
+    assert snapshot.names(tmp_path / "old" / snapshot.ITEMS)["sellers"] == set()
+    end_us = [bento_shop.AS_OF_US, *[None] * 39]
+    also = {
+        "seller": ["Acme", None, *["Bazaar"] * 38],
+        "available_until": pa.array(end_us, pa.int64()).cast(bento_shop.STAMP),
+        "hidden": [None, 1, *[0] * 38],
+    }
+    snapshot.write(read(bento_shop.write_dataset(tmp_path / "dataset", also)), tmp_path / "new")
+    new = snapshot.read(tmp_path / "new", bento_shop.AS_OF_US)
+    assert new.hidden_I.tolist() == [index == 1 for index in range(40)]
+    assert new.end_us_I.tolist() == [bento_shop.AS_OF_US, *[snapshot.NO_END] * 39]
+    assert new.seller.names == ("", "Acme", "Bazaar") and new.seller.code_I[:3].tolist() == [1, 0, 2]
+    assert snapshot.names(tmp_path / "new" / snapshot.ITEMS)["sellers"] == {"Acme", "Bazaar"}
 
 
 def test_a_snapshot_written_twice_has_the_same_bytes(data: Path, tmp_path: Path) -> None:

@@ -111,13 +111,18 @@ def test_a_catalogue_that_landed_before_pictures_takes_new_items_and_gives_datas
     land(source_of(tmp_path, "events", rows), settings)
     columns = {"id": ["milk"], "title": ["Milk"], "in_stock": [1]}
     land(open_source("contract", _folder(tmp_path / "first", columns)), settings)
-    _forget(settings, "image")
+    _forget(settings, "image", "seller", "available_until", "hidden")
     assert _dataset(settings, tmp_path / "old").content.image_I == ("",)
-    columns = {"id": ["bread"], "title": ["Bread"], "image": ["bread.png"]}
+    until = datetime(2024, 4, 1, tzinfo=UTC)
+    told = {"image": ["bread.png"], "seller": ["Acme"], "available_until": [until], "hidden": [0]}
+    columns = {"id": ["bread"], "title": ["Bread"], **told}
     land(open_source("contract", _folder(tmp_path / "second", columns)), settings)
     landed = [(row["id"], row["image"], row["in_stock"]) for row in table_rows(settings, "items")]
     assert landed == [("bread", "bread.png", None), ("milk", None, 1)]
     opened = _dataset(settings, tmp_path / "new")
+    rows = pq.read_table(opened.path / "items.parquet").to_pylist()
+    of_sale = ("seller", "available_until", "hidden")
+    assert [tuple(row[name] for name in of_sale) for row in rows] == [("Acme", until, 0), (None, None, None)]
     assert opened.content.image_I == ("bread.png", "")
     assert pq.read_schema(opened.path / "items.parquet").names == list(ITEM.names)
 
@@ -128,11 +133,11 @@ def _folder(path: Path, columns: dict[str, list[object]]) -> Path:
     return path
 
 
-def _forget(settings, column: str) -> None:
-    """Make the landed catalogue one of a time when the contract did not know the column."""
+def _forget(settings, *columns: str) -> None:
+    """Make the landed catalogue one of a time when the contract did not know these columns."""
     path = settings.landing / "items.parquet"
     before = canonical.file_digest(path)
-    pq.write_table(pq.read_table(path).drop_columns([column]), path)
+    pq.write_table(pq.read_table(path).drop_columns(list(columns)), path)
     manifest = settings.landing / "manifest.json"
     manifest.write_bytes(manifest.read_bytes().replace(before.encode(), canonical.file_digest(path).encode()))
 
@@ -154,7 +159,9 @@ def test_a_bento_asks_its_model_with_what_the_catalogue_says(tmp_path: Path) -> 
     snapshot.write(data, tmp_path / "data")
     items = snapshot.read(tmp_path / "data", bento_shop.AS_OF_US)
     golden.check(tmp_path / "golden", listener, items.item_IF, items.content, data.about, bento_shop.AS_OF_US)
-    packaged, served = (said(asked.content) for asked in listener.asked if asked.content)
-    assert packaged == served
+    told = [said(asked.content) for asked in listener.asked if asked.content]
+    assert [asked.people for asked in listener.asked] == [1] * 2 * (golden.PEOPLE + 1)  # as requests ask
+    packaged, served = told[: golden.PEOPLE + 1], told[-1]
+    assert all(one == served for one in packaged)
     assert served["title"][:4] == ["BREAD", "BUTTER", "COFFEE", ""]
     assert served["category"][2] == "food > drinks"

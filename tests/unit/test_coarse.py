@@ -10,12 +10,7 @@ from hypothesis.extra import numpy as hnp
 
 from models import compiled, index
 from models.coarse import LEAST, Coarse
-from models.data import Interactions, Query
-from models.families import dense
-from models.families.sasrec import SasRecConfig, encoder
-from models.families.sequential import SequenceConfig
-from models.nn import states
-from models.splits import no_features
+from tests.drawn_sequences import asked, transformer
 from tests.unit.test_index import planted
 
 
@@ -91,54 +86,24 @@ def test_the_recall_of_an_index_over_unequal_vectors_is_one() -> None:
 # sequence models, one person
 
 
-def sequences(items: int, **values: object) -> states.SequenceModel:
-    import torch
-
-    config = SasRecConfig(
-        length=12, width=16, dropout=0.0, negatives=1, positions=1, epochs=1.0, ahead=1, blocks=2, heads=2,
-        **{"repeats": False, "scale": 0.0, **values},
-    )  # type: ignore[arg-type]  # fmt: skip
-    torch.manual_seed(0)
-    with torch.random.fork_rng():
-        network = states.Network(config, encoder(config))
-    for parameter in network.parameters():
-        torch.nn.init.normal_(parameter, std=0.3)
-    embedding_ID = torch.randn(items, 16) * torch.exp(torch.randn(items, 1))
-    return states.SequenceModel(config, network, embedding_ID, torch.randn(items), [])
-
-
-def asked(items: int, item_L: np.ndarray) -> Query:
-    count = len(item_L)
-    history = Interactions(
-        person_N=np.zeros(count, np.int32),
-        item_N=item_L.astype(np.int32),
-        time_N=np.arange(count),
-        weight_N=np.ones(count, np.float32),
-        people=1,
-        items=items,
-    )
-    return Query(history=history, as_of_us=1000, features=no_features(1, items))
-
-
 @pytest.mark.parametrize("scale", [0.0, 16.0])
 @pytest.mark.parametrize("repeats", [False, True])
 def test_one_person_is_answered_as_by_every_product(repeats: bool, scale: float) -> None:
     items, random = LEAST + 40, np.random.default_rng(3)
-    model = sequences(LEAST, repeats=repeats, scale=scale)
+    model = transformer(LEAST, width=16, blocks=2, heads=2, repeats=repeats, scale=scale)
     for length in (1, 2, 11, 12, 40):
         query = asked(items, random.integers(0, [items, 9][length % 2], length))
         some = replace(
             query, allowed_I=random.random(items) < 0.5, exclude=(random.integers(items, size=50),)
         )
         for question in (query, some):
-            sooner = model._sooner(question, 100)
-            right = dense.rank(question, 100, SequenceConfig.family, model._score)
-            assert sooner is not None
+            sooner, right = model.recommend(question, 100), model.exactly(question, 100)
+            assert model._sooner(question, 100, *model._read(model._latest(question))) is not None
             assert sooner.item_PK.tolist() == right.item_PK.tolist()
             np.testing.assert_allclose(sooner.score_PK, right.score_PK, rtol=1e-4, atol=1e-4)
 
 
 def test_who_has_no_known_history_gets_the_learned_prior() -> None:
-    model = sequences(LEAST)
+    model = transformer(LEAST, width=16)
     answer = model.recommend(asked(LEAST + 5, np.array([LEAST + 1])), 5)
-    assert answer.item_PK[0].tolist() == np.argsort(-model._bias_I)[:5].tolist()
+    assert answer.item_PK[0].tolist() == np.argsort(-model.bias_I)[:5].tolist()

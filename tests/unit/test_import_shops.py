@@ -114,6 +114,9 @@ def test_the_complete_journey(tmp_path: Path, settings: Settings):
         "price": 1.5,
         "available_from": None,
         "in_stock": None,
+        "seller": None,
+        "available_until": None,
+        "hidden": None,
     }
     assert [row["title"] for row in table_rows(settings, "items")] == ["ICE - CRUSHED", "MISC"]
     people = {row["id"]: row for row in table_rows(settings, "people")}

@@ -153,6 +153,11 @@ def test_every_rule_of_the_table_is_in_the_sql(contract: Contract, tmp_path: Pat
         ({"id": "'i1'", "in_stock": "2"}, "in_stock is above 1"),
         ({"id": "NULL"}, "id is missing"),
         ({"id": "'i1'", "in_stock": "'1'"}, None),
+        ({"id": "'i1'", "hidden": "2"}, "hidden is above 1"),
+        ({"id": "'i1'", "hidden": "'yes'"}, "hidden is not a whole number"),
+        ({"id": "'i1'", "available_until": "'2200-01-01'"}, "available_until is above 2100-01-01"),
+        ({"id": "'i1'", "seller": "repeat('x', 257)"}, "seller is longer than 256 characters"),
+        ({"id": "'i1'", "hidden": "0", "seller": "'Acme'", "available_until": "'2026-01-01'"}, None),
     ],
 )
 def test_items_are_checked_alike(values: dict[str, str], reason: str | None):

@@ -114,6 +114,22 @@ def test_parts_are_the_whole_and_the_text_is_read_back() -> None:
         rendered(STAGES["canary"], replace(SCALE, image=""))
 
 
+@pytest.mark.parametrize(
+    ("cpu", "processes"), [("1", "1"), ("2", "2"), ("500m", "1"), ("2500m", "3"), ("0.5", "1")]
+)
+def test_a_pod_answers_by_as_many_processes_as_it_asks_cores(cpu: str, processes: str) -> None:
+    made = rendered(STAGES["canary"], replace(SCALE, cpu=cpu))
+    [container] = next(one for one in made if one["kind"] == "Deployment")["spec"]["template"]["spec"][
+        "containers"
+    ]
+    assert {"name": "COUNTERFOIL_ANSWERERS", "value": processes} in container["env"]
+
+
+def test_an_amount_that_is_none_is_refused() -> None:
+    with pytest.raises(InputError, match="two cores"):
+        rendered(STAGES["canary"], replace(SCALE, cpu="two cores"))
+
+
 def test_the_kustomization_names_every_file() -> None:
     told = yaml.safe_load((FOLDER / "kustomization.yaml").read_text())
     files = {path.name for path in FOLDER.iterdir()} - {"kustomization.yaml"}

@@ -12,13 +12,17 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from counterfoil import canonical, collected, segment
 from counterfoil.errors import IntegrityError, UnavailableError, UnknownError
 from counterfoil.receipts import Receipts
 from counterfoil.receipts.recent import newest
+from counterfoil.receipts.store import encode
 from counterfoil.types import Receipt, ReceiptItem
 
 NOON = datetime(2026, 4, 12, 12, 0, 3, tzinfo=UTC)
@@ -52,6 +56,40 @@ def test_what_was_written_is_found_again_word_for_word(tmp_path: Path) -> None:
     assert receipts.find(second.id) == second
     assert receipts.count() == 2
     assert list(receipts.all()) == [first, second]
+
+
+NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | NUMBERS | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+
+
+@given(
+    st.dictionaries(st.text(), VALUES),
+    st.dictionaries(st.text(), NUMBERS),
+    NUMBERS,
+    st.text(),
+    st.datetimes(),
+)
+def test_a_receipt_is_encoded_as_canonical_json(
+    features: dict[str, Any], stages: dict[str, float], score: float, said: str, moment: datetime
+) -> None:
+    one = receipt("receipt-20260412T120003-00000000-1", moment.replace(tzinfo=UTC))
+    item = ReceiptItem(item=said, score=score, sources=(said, "own"), reasons=())
+    one = replace(one, features=features, stages_ms=stages, items=(item, *one.items), feature_time=NOON)
+    assert encode(one) == canonical.encode(one)
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf"), float("-inf")])
+def test_what_is_not_finite_is_not_told_as_nothing(tmp_path: Path, wrong: float) -> None:
+    receipts = Receipts(tmp_path)
+    one = receipt(receipts.new_id(NOON))
+    item = replace(one.items[0], score=wrong)
+    for change in ({"items": (item,)}, {"explored": {"milk": wrong}}, {"propensity": wrong}):
+        with pytest.raises(ValueError, match="finite"):
+            receipts.write(replace(one, **change))
+    assert receipts.count() == 0
 
 
 def test_an_id_names_its_segment_and_day(tmp_path: Path) -> None:

@@ -289,7 +289,7 @@ def test_what_is_held_is_handed_out_and_forgotten_while_the_collector_runs(
 def test_old_texts_are_swept_away(home: Path) -> None:
     settings = Settings(home=home)
     store = RecentStore(settings)
-    store.write({"p" + "a" * 20: {PLACE: "[0]"}})
+    store.write({"p" + "a" * 20: {PLACE: b"[0]"}})
     assert store.sweep(recent.micros(now() - timedelta(minutes=1))) == 0
     assert store.sweep(recent.micros(now() + timedelta(minutes=1))) == 1
 
@@ -311,8 +311,8 @@ def test_keys_and_values_are_feasts_own_to_the_byte(home: Path) -> None:
     for key in ("ann", "p" + "0" * 20, "ü" * 9):
         assert plain.key(key) == serialize_entity_key(entity_key(key), entity_key_serialization_version=3)
     for text in ("", "x", "y" * 127, "z" * 128, "ü" * 70_000, *("," * length for length in range(200))):
-        assert plain.value(text) == Value(string_val=text).SerializeToString()
-        assert plain.text(plain.value(text)) == text.encode()
+        assert plain.value(text.encode()) == Value(string_val=text).SerializeToString()
+        assert plain.text(plain.value(text.encode())) == text.encode()
 
 
 def test_nobody_is_asked_nothing(home: Path) -> None:

@@ -5,7 +5,18 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from bentos.recommend.rerank import AISLE, BRAND, LIKE, SHELF, Wanted, alike, explore, order, within
+from bentos.recommend.rerank import (
+    AISLE,
+    BRAND,
+    LIKE,
+    SELLER,
+    SHELF,
+    Wanted,
+    alike,
+    explore,
+    order,
+    within,
+)
 
 
 def codes(*rows: tuple[int, int, int]) -> np.ndarray:
@@ -54,6 +65,14 @@ def test_caps_hold_and_leave_a_list_short_where_nothing_else_is_there() -> None:
     assert order(SAME, Wanted(n=6, caps={SHELF: 1})) == [0, 4]
     assert order(codes((1, 1, 1), (2, 2, 1), (3, 3, 2)), Wanted(n=3, caps={BRAND: 1})) == [0, 2]
     assert order(codes(*[(0, 0, 0)] * 3), Wanted(n=3, caps={SHELF: 1, BRAND: 1, AISLE: 1})) == [0, 1, 2]
+
+
+def test_a_seller_is_capped_and_makes_nothing_alike() -> None:
+    rows = np.array([(1, 1, 1, 5), (2, 2, 2, 5), (3, 3, 3, 0), (4, 4, 4, 0), (5, 5, 5, 6)], np.int32).T
+    assert order(rows, Wanted(n=5, caps={SELLER: 1})) == [0, 2, 3, 4]
+    assert within(rows, {SELLER: 1}, [0], [1, 2, 4]) == [2, 4]
+    assert alike(rows, 0).tolist() == [1.0, 0.0, 0.0, 0.0, 0.0]
+    assert order(rows, Wanted(n=5, diversity=0.5)) == [0, 1, 2, 3, 4]
 
 
 def test_what_would_break_a_cap_may_not_join() -> None:

@@ -179,7 +179,9 @@ def test_the_champion_before_is_kept_ready_for_a_while_unless_it_challenges_agai
     old = wanted(place, "small", STEPS, fresh.valid_from + timedelta(seconds=STEPS.watch_seconds + 1))
     assert old is not None and old.spare is None
     without = wanted(place, "small", None)
-    assert without is not None and without.spare is None
+    assert without is not None and without.spare == first, (
+        "a rollback by hand is not to wait for a start either"
+    )
     winner = decision(place, first).winner
     steer.promote(place, winner or "", "Ada", "again", "shadow")
     again = wanted(place, "small", STEPS)

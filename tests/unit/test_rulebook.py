@@ -34,13 +34,14 @@ def us(text: str) -> int:
     ("content", "said"),
     [
         ({"boots": []}, "boots: Extra inputs"),
-        ({"boosts": [{"name": "x", "factor": 2}]}, "names no items, categories or brands"),
+        ({"boosts": [{"name": "x", "factor": 2}]}, "names no items, categories, brands or sellers"),
         ({"boosts": [{**BOOST, "factor": 0}]}, "boosts.0.factor"),
         ({"boosts": [{**BOOST, "until": "2026-05-01T00:00:00Z"}]}, "from is not before until"),
         ({"boosts": [{**BOOST, "from": "2026-06-01"}]}, "boosts.0.from"),
         ({"pins": [{"name": "x", "item": "a", "place": 0}]}, "pins.0.place"),
         ({"explore": {"rate": 0.9}}, "explore.rate"),
-        ({"caps": {"seller": 2}}, "caps.seller"),
+        ({"caps": {"seller": 0}}, "caps.seller"),
+        ({"caps": {"shop": 2}}, "caps.shop"),
         ({"excludes": [{"name": "x", "items": ["a"], "routes": ["home"]}]}, "excludes.0.routes.0"),
     ],
 )

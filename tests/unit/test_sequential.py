@@ -12,7 +12,7 @@ from counterfoil.errors import ConfigError, IntegrityError
 from models.data import DAY_US, TrainingSet
 from models.families import FAMILIES, config_from
 from models.families.sasrec import SasRecConfig
-from models.nn.states import SequenceModel
+from models.sequence import SequenceModel
 from models.splits import no_features
 from tests.shop_data import START_US, interactions, shop
 
@@ -103,7 +103,7 @@ def test_states_times_embeddings_are_the_scores_where_nothing_repeats(name: str)
     model = fitted(name, training)
     query = replace(training.query(np.arange(60), training.until_us), exclude=None)
     answer = model.recommend(query, 5)
-    score_PI = model.encode(query.history) @ model.embedding_ID.numpy().T + model.bias_I.numpy()
+    score_PI = model.encode(query.history) @ model.embedding_ID.T + model.bias_I
     np.testing.assert_allclose(
         answer.score_PK,
         np.take_along_axis(score_PI, answer.item_PK.astype(np.int64), 1),
@@ -121,7 +121,7 @@ def test_with_a_scale_scores_are_cosines_and_learn_the_same(name: str) -> None:
     answer = model.recommend(query, 1)
     assert np.mean(answer.item_PK[:, 0] == (np.arange(40) + 30) % 15) > 0.9
     np.testing.assert_allclose(np.linalg.norm(model.encode(query.history), axis=1), 12.0, rtol=1e-4)
-    np.testing.assert_allclose(np.linalg.norm(model.embedding_ID.numpy(), axis=1), 1.0, rtol=1e-4)
+    np.testing.assert_allclose(np.linalg.norm(model.embedding_ID, axis=1), 1.0, rtol=1e-4)
 
 
 def test_with_a_scale_what_is_popular_has_no_bias_but_for_strangers_and_what_came_later_is_last() -> None:
@@ -129,9 +129,9 @@ def test_with_a_scale_what_is_popular_has_no_bias_but_for_strangers_and_what_cam
     model = fitted("gru4rec", training, scale=16.0)
     query = replace(training.query(np.array([0, -1]), training.until_us), exclude=None)
     answer = model.recommend(query, 40)
-    cosine_I = model.encode(query.history)[0] @ model.embedding_ID.numpy().T
+    cosine_I = model.encode(query.history)[0] @ model.embedding_ID.T
     np.testing.assert_allclose(answer.score_PK[0], np.sort(cosine_I)[::-1][:40], rtol=1e-4, atol=1e-5)
-    np.testing.assert_array_equal(answer.score_PK[1], np.sort(model.bias_I.numpy())[::-1][:40])
+    np.testing.assert_array_equal(answer.score_PK[1], np.sort(model.bias_I)[::-1][:40])
     grown = replace(
         query,
         history=replace(query.history, items=query.items + 1),
@@ -145,7 +145,7 @@ def test_with_a_scale_what_is_popular_has_no_bias_but_for_strangers_and_what_cam
 def test_somebody_without_history_gets_the_prior(name: str) -> None:
     model = fitted(name, shop().training)
     answer = model.recommend(shop().training.query(np.array([-1]), shop().training.until_us), 40)
-    np.testing.assert_array_equal(answer.score_PK[0], np.sort(model.bias_I.numpy())[::-1][:40])
+    np.testing.assert_array_equal(answer.score_PK[0], np.sort(model.bias_I)[::-1][:40])
 
 
 @each

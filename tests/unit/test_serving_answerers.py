@@ -22,7 +22,7 @@ NOW = datetime(2026, 3, 1, 12, 30, 15, 123456, tzinfo=UTC)
 
 
 def task(body: bytes = b"", **changes: Any) -> Task:
-    parts = {"route": "recommend", "body": body, "time": NOW, "receipt": "r", "use_case": "u"}
+    parts = {"route": "recommend", "body": body, "time": NOW}
     return Task(**{**parts, "release": "release-1", "epoch": 1, "bento": "b:1", **changes})
 
 
@@ -38,7 +38,7 @@ def told(task: Task) -> Made:
     if task.body.startswith(b"sleep "):
         time.sleep(float(task.body[6:]))
     policy = os.sched_getscheduler(0)
-    return Made(status=200, body=b"%d %d" % (os.getpid(), policy), payload=task.time.isoformat().encode())
+    return Made(status=200, body=b"%d %d" % (os.getpid(), policy), receipt=task.time.isoformat())
 
 
 def run(
@@ -51,7 +51,7 @@ def run(
         try:
             await work(made)
         finally:
-            made.close()
+            await made.close()
 
     asyncio.run(whole())
 
@@ -62,7 +62,7 @@ def test_tasks_cross_the_border_whole_and_are_shared_out() -> None:
         one, two, three = await asyncio.gather(
             made.make(task(b"sleep 0.2")), made.make(task(b"sleep 0.2")), made.make(task(large))
         )
-        assert one.payload == NOW.isoformat().encode()
+        assert one.receipt == NOW.isoformat()
         pids = {int(made.body.split()[0]) for made in (one, two)}
         assert len(pids) == 2 and os.getpid() not in pids
         assert int(three.body.split()[0]) in pids
@@ -92,6 +92,65 @@ def test_copies_have_a_process_of_their_own_that_yields() -> None:
         )
 
     run(work, count=1)
+
+
+HOG = """
+import os, sys, time
+os.sched_setaffinity(0, {int(sys.argv[1])})
+end = time.time() + 8
+while time.time() < end:
+    pass
+"""
+
+
+def worked(task: Task) -> Made:
+    """Work for 20 ms of the processor's time, unless the body says to sleep."""
+    if task.body.startswith(b"sleep "):
+        time.sleep(float(task.body[6:]))
+    until = time.thread_time() + 0.02
+    while time.thread_time() < until:
+        pass
+    return Made(status=200, body=b"")
+
+
+def test_how_long_a_copy_waited_is_no_fault_of_who_answers() -> None:
+    """With every core busy a copy gets the processor hardly at all: it is given up as such, or its wait is told."""
+    cores = sorted(os.sched_getaffinity(0))
+    made = Answerers(worked, 1)
+
+    async def work() -> None:
+        await made.open()
+        hogs = [subprocess.Popen([sys.executable, "-c", HOG, str(core)]) for core in cores]
+        try:
+            await asyncio.sleep(0.5)
+            for _ in range(4):
+                began = time.monotonic()
+                copy = await made.make(task(arm="shadow", until=began + 0.6))
+                took = time.monotonic() - began
+                assert took < 1.5
+                if copy.status == 200:
+                    assert took - copy.waited_ms / 1e3 < 0.2, "the wait for the processor is not told"
+                else:
+                    assert copy.status == 503 and copy.waited_ms > 250
+        finally:
+            for hog in hogs:
+                hog.kill()
+                hog.wait()
+            await made.close()
+
+    asyncio.run(work())
+
+
+def test_a_copy_that_takes_too_long_by_itself_is_late() -> None:
+    made = Answerers(worked, 1)
+
+    async def work() -> None:
+        await made.open()
+        copy = await made.make(task(b"sleep 1", arm="shadow", until=time.monotonic() + 0.4))
+        assert copy.status == 504 and copy.waited_ms < 200
+        await made.close()
+
+    asyncio.run(work())
 
 
 def test_an_answerer_that_is_killed_is_replaced_and_nobody_notices() -> None:

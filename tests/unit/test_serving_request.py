@@ -5,7 +5,7 @@ import orjson
 import pytest
 
 from bentos.recommend.request import parse
-from bentos.task import FieldFault
+from bentos.seam import FieldFault
 
 
 def faults(body: Any) -> dict[str, str]:

@@ -9,9 +9,9 @@ import pytest
 from starlette.requests import Request
 from starlette.responses import Response
 
-from bentos.release import Released
-from bentos.seam import WAITING, InThread, Seam
-from bentos.task import Answer, FieldFault, Flow
+from bentos.front import WAITING, Front, InThread
+from bentos.release import Pointer, Released
+from bentos.seam import Answer, FieldFault, Flow, Seam
 from counterfoil.receipts import Receipts
 from counterfoil.types import Receipt, ReceiptItem
 
@@ -34,9 +34,9 @@ def answer(score: float = 1.5, **changes: Any) -> Answer:
     return Answer(**parts | changes)
 
 
-def seam(folder: Path, flow: Flow, **options: Any) -> Seam:
-    answering = InThread({"recommend": flow})
-    return Seam(Receipts(folder), "recommendation", RELEASED, lambda: NOW, answering, **options)
+def front(folder: Path, flow: Flow) -> Front:
+    seam = Seam(Receipts(folder), "recommendation", {"recommend": flow})
+    return Front(InThread(seam), Pointer(RELEASED), lambda: NOW)
 
 
 def request(body: bytes = b"{}") -> Request:
@@ -46,7 +46,7 @@ def request(body: bytes = b"{}") -> Request:
     return Request({"type": "http", "headers": [], "method": "POST", "path": "/"}, receive)
 
 
-def ask(made: Seam, times: int = 1) -> list[Response]:
+def ask(made: Front, times: int = 1) -> list[Response]:
     async def all_of_them() -> list[Response]:
         return await asyncio.gather(*(made.answered(request()) for _ in range(times)))
 
@@ -58,7 +58,7 @@ def body_of(response: Response) -> dict[str, Any]:
 
 
 def test_the_answer_and_its_receipt_agree(tmp_path: Path) -> None:
-    [response] = ask(seam(tmp_path, lambda body, now: answer()))
+    [response] = ask(front(tmp_path, lambda body, now: answer()))
     said = body_of(response)
     assert said["items"] == [
         {"item": "milk", "title": "MILK", "score": 1.5, "sources": ["als"], "reasons": ["new"]}
@@ -82,7 +82,7 @@ def test_the_answer_and_its_receipt_agree(tmp_path: Path) -> None:
         stages_ms={"model": 1.0},
         nonce=kept.nonce,
     )
-    [again] = ask(seam(tmp_path, lambda body, now: answer()))
+    [again] = ask(front(tmp_path, lambda body, now: answer()))
     other = Receipts(tmp_path).find(body_of(again)["receipt"])
     assert len(kept.nonce) == len(other.nonce) == 32 and kept.nonce != other.nonce
 
@@ -94,7 +94,7 @@ def test_the_flow_gets_the_body_and_the_clock(tmp_path: Path) -> None:
         seen.append((body, now))
         return answer()
 
-    ask(seam(tmp_path, flow))
+    ask(front(tmp_path, flow))
     assert seen == [(b"{}", NOW)]
 
 
@@ -104,7 +104,7 @@ def test_a_malformed_request_leaves_no_receipt(tmp_path: Path) -> None:
     def flow(body: bytes, now: datetime) -> Answer:
         raise FieldFault(faults)
 
-    [response] = ask(seam(tmp_path, flow))
+    [response] = ask(front(tmp_path, flow))
     assert response.status_code == 422
     assert body_of(response)["error"] == {"kind": "request", "message": "n: too many", "fields": faults}
     assert Receipts(tmp_path).count() == 0
@@ -114,7 +114,7 @@ def test_a_flow_that_fails_is_a_500_without_its_secrets(tmp_path: Path) -> None:
     def flow(body: bytes, now: datetime) -> Answer:
         raise RuntimeError("household 7 at 10.0.0.1")
 
-    [response] = ask(seam(tmp_path, flow))
+    [response] = ask(front(tmp_path, flow))
     assert response.status_code == 500
     assert b"household" not in response.body
     assert Receipts(tmp_path).count() == 0
@@ -124,24 +124,15 @@ def test_a_flow_that_fails_is_a_500_without_its_secrets(tmp_path: Path) -> None:
     "unfit", [answer(score=float("nan")), answer(score=float("inf")), answer(features={"x": object()})]
 )
 def test_what_has_no_record_is_not_served(tmp_path: Path, unfit: Answer) -> None:
-    [response] = ask(seam(tmp_path, lambda body, now: unfit))
+    [response] = ask(front(tmp_path, lambda body, now: unfit))
     assert response.status_code == 503
     assert body_of(response)["error"]["kind"] == "unrecorded"
     assert b"milk" not in response.body
 
 
-def test_a_disk_that_takes_too_long_is_a_503(tmp_path: Path) -> None:
-    day = tmp_path / "2026-03-01"
-    day.mkdir()
-    made = seam(tmp_path, lambda body, now: answer(), record_seconds=0.0)
-    [response] = ask(made)
-    assert response.status_code == 503
-    made.receipts.close()
-
-
 def test_a_folder_that_cannot_be_written_is_a_503(tmp_path: Path) -> None:
     (tmp_path / "receipts").write_text("a file")
-    [response] = ask(seam(tmp_path / "receipts", lambda body, now: answer()))
+    [response] = ask(front(tmp_path / "receipts", lambda body, now: answer()))
     assert (response.status_code, response.headers["retry-after"]) == (503, "1")
 
 
@@ -152,13 +143,13 @@ def test_more_than_can_wait_are_told_to_come_back(tmp_path: Path) -> None:
         gate.wait(10)
         return answer()
 
-    async def crowd(made: Seam) -> list[Response]:
+    async def crowd(made: Front) -> list[Response]:
         tasks = [asyncio.create_task(made.answered(request())) for _ in range(WAITING + 5)]
         await asyncio.sleep(0.1)
         gate.set()
         return await asyncio.gather(*tasks)
 
-    responses = asyncio.run(crowd(seam(tmp_path, flow)))
+    responses = asyncio.run(crowd(front(tmp_path, flow)))
     statuses = [response.status_code for response in responses]
     assert (statuses.count(200), statuses.count(503)) == (WAITING, 5)
     assert body_of(responses[-1])["error"]["kind"] == "busy"

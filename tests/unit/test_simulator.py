@@ -3,6 +3,7 @@
 import hashlib
 import subprocess
 import sys
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -15,7 +16,7 @@ import pytest
 
 from counterfoil.contracts import EVENT, ITEM, PERSON, Contract
 from counterfoil.errors import InputError, UnknownError
-from counterfoil.simulator import ShopConfig, Truth, simulate
+from counterfoil.simulator import ShopConfig, Truth, simulate, wording
 from counterfoil.simulator.calendar import CHUNK_EVENTS, chunks
 
 SMALL = ShopConfig(seed=7, people=60, items=120, days=12, events=6_000)
@@ -166,6 +167,18 @@ def test_nobody_and_nothing_appears_before_its_arrival(year, ask):
     assert (truth.person_arrival_P > 0).sum() == 400 and (truth.item_arrival_I > 0).sum() == 150
     since = pq.read_table(year / "items.parquet")["available_from"].to_pylist()
     assert since[-1] == YEAR.start + timedelta(days=int(truth.item_arrival_I[-1])) and since[0] < YEAR.start
+
+
+def test_some_items_end_after_the_past_and_some_are_hidden_and_all_have_a_seller(year):
+    rows = pq.read_table(year / "items.parquet", columns=["seller", "available_until", "hidden"]).to_pylist()
+    over = YEAR.day_start(YEAR.days)
+    ends = [row["available_until"] for row in rows if row["available_until"] is not None]
+    assert 0 < len(ends) < 0.05 * len(rows) and over <= min(ends) < max(ends) < over + timedelta(days=30)
+    assert 0 < sum(row["hidden"] for row in rows) < 0.03 * len(rows)
+    sold = Counter(row["seller"] for row in rows)
+    assert (
+        None not in sold and len(sold) == len(wording.SELLERS) and max(sold.values()) > 2 * min(sold.values())
+    )
 
 
 def test_no_list_shows_an_item_twice_and_positions_have_no_gaps(ask):

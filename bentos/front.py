@@ -1,0 +1,123 @@
+"""What stands between HTTP and whoever computes answers: how many may wait, what is counted, what a response looks like."""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from typing import Protocol
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from bentos import inner
+from bentos.caller import CHAMPION, Caller
+from bentos.metrics import Meter
+from bentos.release import Pointer
+from bentos.seam import Seam
+from bentos.task import Made, Task, refused
+
+WAITING = 64
+
+
+class Answering(Protocol):
+    """Whoever computes answers."""
+
+    async def make(self, task: Task) -> Made:
+        """Return the answer to a task, or why there is none; raises nothing."""
+
+    async def open(self) -> None:
+        """Be ready to answer."""
+
+    async def close(self) -> None:
+        """End what was begun."""
+
+
+class InThread:
+    """Answer in this process, by one thread: one core's worth of arithmetic, while the event loop reads and writes."""
+
+    def __init__(self, seam: Seam) -> None:
+        self.seam = seam
+        self._answering = ThreadPoolExecutor(1, thread_name_prefix="answering")
+
+    async def make(self, task: Task) -> Made:
+        """Return the answer to a task, in its turn."""
+        return await asyncio.get_running_loop().run_in_executor(self._answering, self.seam.make, task)
+
+    async def open(self) -> None:
+        """Nothing is to be done."""
+
+    async def close(self) -> None:
+        """Let the thread end, and close what is written."""
+        await asyncio.to_thread(self._answering.shutdown)
+        self.seam.receipts.close()
+
+
+class Front:
+    """Have requests answered; `clock` says when one came, `pointer` which release answers."""
+
+    def __init__(self, answering: Answering, pointer: Pointer, clock: Callable[[], datetime]) -> None:
+        self.answering, self.pointer, self.clock = answering, pointer, clock
+        self.meter = Meter()
+        self._waiting = 0
+
+    async def answered(
+        self, request: Request, caller: Caller = CHAMPION, route: str = "recommend"
+    ) -> Response:
+        """Answer a request by the flow of a route, with the statuses that the seam says; 503 besides when too many wait."""
+        began = time.perf_counter()
+        body = await request.body()
+        if self._waiting >= WAITING:
+            made = refused(503, "busy", f"{WAITING} requests wait already; ask again shortly")
+        else:
+            self._waiting += 1
+            try:
+                made = await self.answering.make(self._task(body, caller, route))
+            finally:
+                self._waiting -= 1
+        if made.status != 200:
+            self.meter.failed(route, str(made.status))
+            return sent(made)
+        whole_ms = (time.perf_counter() - began) * 1e3
+        self.meter.answered(route, made.stages_ms, whole_ms, items=made.items, degraded=made.degraded)
+        return sent(made, self._headers(made))
+
+    def _task(self, body: bytes, caller: Caller, route: str) -> Task:
+        released = self.pointer.now()
+        return Task(
+            route=route,
+            body=body,
+            time=self.clock(),
+            release=released.release,
+            epoch=released.epoch,
+            bento=released.bento,
+            arm=caller.arm,
+            propensity=caller.propensity,
+            until=caller.until,
+        )
+
+    def _headers(self, made: Made) -> dict[str, str]:
+        """Return what the gateway reads of an answer without parsing it."""
+        headers = {
+            inner.RECEIPT: made.receipt,
+            inner.RELEASE: self.pointer.released.release,
+            inner.ITEMS: str(made.items),
+        }
+        if made.degraded:
+            headers[inner.DEGRADED] = str(made.degraded)
+        return headers
+
+
+def sent(made: Made, headers: Mapping[str, str] | None = None) -> Response:
+    """Return the response that a made answer is."""
+    more = {**(headers or {})}
+    if made.status == 503:
+        more["Retry-After"] = "1"
+    if made.waited_ms:
+        more[inner.WAITED] = f"{made.waited_ms:.1f}"
+    return Response(made.body, made.status, more, "application/json")
+
+
+def failure(status: int, kind: str, message: str) -> Response:
+    """Return an error in the one shape that errors have here."""
+    return sent(refused(status, kind, message))

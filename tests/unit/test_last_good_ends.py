@@ -1,0 +1,97 @@
+"""The last good list when no service answers: what has ended since is not in it, and the receipt says so."""
+
+import asyncio
+import time
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, cast
+
+import orjson
+
+from bentos.gateway.answering import Question
+from bentos.gateway.choice import Asked
+from bentos.gateway.http import Reply
+from bentos.gateway.last_good import ENDED, MARK, LastGood, _good
+from bentos.routes import Route, Routes
+from bentos.seam import response_body
+from counterfoil import canonical
+from counterfoil.receipts import Receipts
+from counterfoil.types import Receipt, ReceiptItem
+from flows.copied import judged
+from flows.sameness import SAME
+from tests.bento_shop import settings_of
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+ENDS = {"b": NOW, "c": NOW + HOUR}
+ROUTE = Route(
+    release="release-1", bento="shop:0123456789abcdef", epoch=1, url="http://nowhere", stage="champion"
+)
+
+
+def answered(receipts: Receipts) -> Receipt:
+    """Return the recorded answer of a service: four items, two of which end."""
+    items = tuple(ReceiptItem(item=name, score=1.0, sources=("own",), reasons=()) for name in "abcd")
+    return Receipt(
+        id=receipts.new_id(NOW), time=NOW, use_case="recommendation", release=ROUTE.release, bento=ROUTE.bento, epoch=1,
+        person="nobody", request={"n": 100}, items=items, rules=(), features={}, feature_time=None, degraded=(),
+    )  # fmt: skip
+
+
+def ask(gateway: LastGood, moment: datetime, **body: Any) -> dict[str, Any]:
+    told = {"context": {"time": canonical.utc_text(moment)}, **body}
+    until = time.monotonic() + 5
+    asked = Asked(who="", channel=None)
+    question = Question("/recommend", orjson.dumps(told), asked, b"i", b"", until)
+    reply = asyncio.run(gateway.answer(question))
+    assert reply.status == 200
+    return cast("dict[str, Any]", orjson.loads(reply.body))
+
+
+def test_what_has_ended_since_is_left_out_and_the_copy_is_still_held_against_its_origin(
+    tmp_path: Path,
+) -> None:
+    settings = settings_of(tmp_path / "home")
+    receipts = Receipts(settings.receipts)
+    origin = answered(receipts)
+    receipts.write(origin)
+    body = response_body(origin, ("A", "B", "C", "D"), {k: canonical.utc_text(v) for k, v in ENDS.items()})
+    routes = Routes(use_case="recommendation", epoch=1, champion=ROUTE)
+    good = _good(Reply(200, [], body), routes, anything=True)
+    assert good is not None
+    gateway = LastGood(settings, cast("Any", None))  # it asks nobody here
+    gateway.lists[""] = good
+    gateway._keep()
+    assert LastGood(settings, cast("Any", None)).lists == {"": good}
+    found = {}
+    for name, moment in (("before", NOW - HOUR), ("at the end", NOW), ("after both", NOW + HOUR)):
+        said = ask(gateway, moment, n=2)
+        found[name] = [one["item"] for one in said["items"]], said["rules"]
+        stub = receipts.find(said["receipt"])
+        assert judged(receipts, stub).kind == SAME
+        shown = [item.item for item in stub.items]
+        assert shown == found[name][0]
+    assert found == {
+        "before": (["a", "b"], []),
+        "at the end": (["a", "c"], ["none of 1 that can be had no longer"]),
+        "after both": (["a", "d"], ["none of 2 that can be had no longer"]),
+    }
+    assert stub.features[MARK][ENDED] == ["b", "c"]
+    altered = replace(stub, features={MARK: {**stub.features[MARK], ENDED: []}})
+    assert judged(receipts, altered).kind == "items"
+    gateway.close()
+
+
+def test_a_list_of_before_there_were_ends_is_answered_whole(tmp_path: Path) -> None:
+    settings = settings_of(tmp_path / "home")
+    origin = answered(Receipts(settings.receipts))
+    routes = Routes(use_case="recommendation", epoch=1, champion=ROUTE)
+    good = _good(Reply(200, [], response_body(origin, ("A", "B", "C", "D"))), routes, anything=True)
+    assert good is not None and all("until" not in item for item in good.items)
+    gateway = LastGood(settings, cast("Any", None))
+    gateway.lists[""] = good
+    said = ask(gateway, NOW + HOUR)
+    assert [one["item"] for one in said["items"]] == ["a", "b", "c", "d"]
+    assert said["rules"] == [] and not any("until" in one for one in said["items"])
+    gateway.close()
