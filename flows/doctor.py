@@ -135,7 +135,9 @@ def _serving(place: Place) -> tuple[str, str]:
         return "ok", "nothing serves here"
     ill = [one for one in found if one.state != "ready"]
     if not ill:
-        return "ok", f"{', '.join(one.name for one in found)} answer"
+        behind = [one.told["behind_seconds"] for one in found if "behind_seconds" in one.told]
+        lag = f"; what happens is visible to answers but for the last {behind[0]:g} s" if behind else ""
+        return "ok", f"{', '.join(one.name for one in found)} answer{lag}"
     # before there is a champion the gateway has nobody to ask
     waits = [(one.name, one.state) for one in ill] == [(GATEWAY, "unready")] and (
         place.catalog.champion(machine.USE_CASE) is None

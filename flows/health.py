@@ -118,7 +118,7 @@ def _gateway(place: Place, client: httpx.Client, process: Running) -> Looked:
     answer = client.get(f"{process.url}/readyz")
     if answer.status_code != 200:
         return "unready", f"The gateway is not ready: {_said(answer)}.", told
-    routes, epoch = machine.routed(place), answer.json().get("epoch")
+    routes, epoch = machine.routed(place), _object(answer).get("epoch")
     if routes is not None and routes.epoch != epoch:
         return "unready", f"The gateway has the routes of epoch {epoch}, not {routes.epoch} yet.", told
     return "ready", "The gateway answers.", told
@@ -154,7 +154,7 @@ def _release(found: stats.Stats, told: stats.Told) -> dict[str, Any]:
 
 def _collector(place: Place, client: httpx.Client, process: Running) -> Looked:
     answer = client.get(f"{process.url}/readyz")
-    state = answer.json() if answer.status_code == 200 else {}
+    state = _object(answer)
     if not state.get("ready"):
         return "unready", f"The collector is not ready: {_said(answer)}.", {}
     behind = float(state.get("behind_seconds", 0.0))
@@ -183,7 +183,7 @@ def _taken(client: httpx.Client, process: Running) -> dict[str, Any]:
 
 def _service(place: Place, client: httpx.Client, process: Running) -> Looked:
     answer = client.get(f"{process.url}/readyz")
-    told = answer.json() if answer.status_code == 200 else {}
+    told = _object(answer)
     if not told.get("ready"):
         return "unready", f"The service is not ready: {_said(answer)}.", {}
     pointed = read(place.settings.run / process.name / FILE).release
@@ -191,6 +191,12 @@ def _service(place: Place, client: httpx.Client, process: Running) -> Looked:
     if told.get("release") != pointed:
         return "unready", f"The service answers as {told.get('release')}, and is pointed at {pointed}.", about
     return "ready", "The service answers.", about
+
+
+def _object(answer: httpx.Response) -> dict[str, Any]:
+    """Return the JSON object of an answer of 200; an empty one of anything else."""
+    told = answer.json() if answer.status_code == 200 else None
+    return told if isinstance(told, dict) else {}
 
 
 def _said(answer: httpx.Response) -> str:
