@@ -4,8 +4,8 @@
 
 The model is the very one of the bento. Encode a history of 50 (by arrays or by torch, whichever is quicker), retrieve 200 of all
 items, gather 200 x 40 numbers from memory, rank by the bento's trees, re-rank 20 of 60 (maximal marginal relevance: Carbonell &
-Goldstein, SIGIR 1998), write JSON. Nothing of a service is in it: no person is looked up, no signal computed from a history, no rule
-applied, no receipt kept.
+Goldstein, SIGIR 1998), write JSON. Nothing of a service is in it: no person is looked up, no signal computed from a history,
+no rule applied, no receipt kept.
 """
 
 import os
