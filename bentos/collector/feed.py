@@ -29,7 +29,7 @@ WAITING = 200_000
 HELD_BYTES = 128_000_000  # of a ring's newest texts, which are not read again before they are written on
 KEY_BYTES = 300  # that a key takes beside its text
 CHUNK = 10_000  # events in one transaction: of the same people's, several go into one text
-ROOM_SECONDS = 0.4  # for which the store may be given work ahead
+ROOM_SECONDS = 0.5  # for which the store may be given work ahead
 LATE_SECONDS = 0.6  # after which what waits is late, however little it is
 RATE, LEAST = 5_000.0, 200  # events a second until it is measured; events of a turn that tells
 SWEEP_SECONDS = 600.0
@@ -153,8 +153,12 @@ class Feed:
         if self._catching:
             return self._store is not None and waiting >= self._most
         since = self.behind_since
-        room = max(self._rate * ROOM_SECONDS, 2 * LEAST)  # never so little that no turn tells any more
-        return waiting > room or (since is not None and time.monotonic() - since > LATE_SECONDS)
+        return waiting > self._room or (since is not None and time.monotonic() - since > LATE_SECONDS)
+
+    @property
+    def _room(self) -> float:
+        """How many events may wait: never so few that no turn tells any more."""
+        return max(self._rate * ROOM_SECONDS, 2 * LEAST)
 
     def start(self) -> None:
         """Begin with what the log has beyond what was visible last."""
@@ -210,7 +214,8 @@ class Feed:
                 self._wake.set()
             if ended:
                 return
-            time.sleep(GATHER_SECONDS if much else PUSH_SECONDS)
+            gathers = much and 4 * len(self._waiting) < self._room  # else enough waits already
+            time.sleep(GATHER_SECONDS if gathers else PUSH_SECONDS)
 
     def _away(self) -> None:
         """Begin anew with what the log has once the store is back."""
@@ -256,7 +261,7 @@ class Feed:
             self._underway -= len(some)
         if len(waiting) >= LEAST:
             rate = len(waiting) / (time.perf_counter() - began)
-            self._rate = min(rate, self._rate + (rate - self._rate) / 4)  # slower at once, quicker by and by
+            self._rate = min(rate, self._rate + (rate - self._rate) / 2)  # slower at once, quicker by and by
 
     def _done(self, moments: list[float], began: float) -> None:
         """Say how long what is visible now has waited, and since when what came meanwhile waits."""
