@@ -53,8 +53,8 @@ def can_fork() -> bool:
 class Waiting:
     """A task in its frame, and who waits for what comes of it; `taken` counts the answerers that died over it.
 
-    `came` and `asked` are moments (monotonic seconds): of the task, and of its turn, when its answerer had been without a
-    processor for `starved` seconds in all.
+    `came` and `asked` are moments (monotonic seconds): of the task, and of its turn, when its answerer had the processor, and
+    had been ready without one, for so many seconds in all (`had`).
     """
 
     frame: bytes
@@ -63,13 +63,20 @@ class Waiting:
     taken: int = 0
     seat: "Seat | None" = None
     asked: float = 0.0
-    starved: float = 0.0
+    had: tuple[float, float] = (0.0, 0.0)
 
     def waited(self) -> float:
         """Return for how many seconds nothing could be done for it."""
+        now = time.monotonic()
         if self.seat is None:
-            return time.monotonic() - self.came
-        return self.asked - self.came + starved(self.seat.pid) - self.starved
+            return now - self.came
+        worked, ready = scheduled(self.seat.pid)
+        starved = ready - self.had[1]
+        if worked and runnable(
+            self.seat.pid
+        ):  # a wait that goes on is not counted yet, so what is not work is wait
+            starved = max(starved, now - self.asked - (worked - self.had[0]))
+        return self.asked - self.came + starved
 
 
 class Seat(asyncio.Protocol):
@@ -95,7 +102,7 @@ class Seat(asyncio.Protocol):
         """Send a task."""
         self.at, waiting.seat, waiting.asked = waiting, self, time.monotonic()
         if self.quiet:
-            waiting.starved = starved(self.pid)
+            waiting.had = scheduled(self.pid)
         self._late = asyncio.get_running_loop().call_later(COMPUTE_SECONDS, self._overdue, waiting)
         self.transport.write(waiting.frame)
 
@@ -297,12 +304,24 @@ async def _copied(waiting: Waiting, task: Task) -> Made:
     return msgspec.structs.replace(made, waited_ms=1e3 * waiting.waited())
 
 
-def starved(pid: int) -> float:
-    """Return how many seconds a process has been ready to run without a processor; 0 where the kernel does not say."""
+def scheduled(pid: int) -> tuple[float, float]:
+    """Return for how many seconds a process has had a processor, and has been ready without one; zeros where nobody says.
+
+    A stretch counts once it is over.
+    """
     try:
-        return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
-    except (OSError, ValueError, IndexError):
-        return 0.0
+        worked, ready, _ = Path(f"/proc/{pid}/schedstat").read_text().split()
+        return int(worked) / 1e9, int(ready) / 1e9
+    except (OSError, ValueError):
+        return 0.0, 0.0
+
+
+def runnable(pid: int) -> bool:
+    """Say whether a process runs, or waits for nothing but a processor."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "R"
+    except (OSError, IndexError):
+        return False
 
 
 def _received(own: socket.socket) -> bytes | None:

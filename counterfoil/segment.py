@@ -277,6 +277,13 @@ def whole_lines(path: Path, start: int = 0) -> Iterator[tuple[int, int, bytes]]:
                 torn.append((begun, text))
                 headless = headless or begun == 0
             elif kind == MARK:
+                if not _sound(text[:-1], path, number):
+                    yield (
+                        number,
+                        at,
+                        text[:-1],
+                    )  # whoever reads it is told of this line, and the others are read
+                    continue
                 said = _marked(text[:-1], path, number)
                 if headless or (start == 0 and said != held):
                     if not _written_since(file.fileno(), torn):
@@ -285,6 +292,14 @@ def whole_lines(path: Path, start: int = 0) -> Iterator[tuple[int, int, bytes]]:
             elif kind != PACKED or not headless:
                 held += 1
                 yield number, at, text[:-1]
+
+
+def _sound(text: bytes, path: Path, number: int) -> bool:
+    try:
+        payload_of(text, path, number)
+    except IntegrityError:
+        return False
+    return True
 
 
 def _marked(text: bytes, path: Path, number: int) -> int:

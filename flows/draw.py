@@ -76,21 +76,20 @@ def _picked(path: Path, places: list[int]) -> Iterator[Receipt | Replayed]:
         yield from (_odd(path, at, fault) for at in places)
         return
     for at in places:
+        number, text = lines[at]
         try:
-            yield store.decode(lines[at] if path.suffix == sealed.SUFFIX else _checked(path, lines[at], at))
+            yield store.decode(
+                text if path.suffix == sealed.SUFFIX else segment.payload_of(text, path, number)
+            )
         except UNREADABLE as fault:
             yield _odd(path, at, fault)
 
 
-def _lines(path: Path) -> list[bytes]:
-    """Return the payloads of a sealed segment, or the whole lines of an open one as they are."""
+def _lines(path: Path) -> list[tuple[int, bytes]]:
+    """Return the payloads of a sealed segment, or the whole lines of an open one as they are, each with its number."""
     if path.suffix == sealed.SUFFIX:
-        return list(sealed.payloads(path))
-    return [text for _, _, text in segment.whole_lines(path)]
-
-
-def _checked(path: Path, line: bytes, at: int) -> bytes:
-    return segment.payload_of(line, path, at + 1)
+        return list(enumerate(sealed.payloads(path), start=1))
+    return [(number, text) for number, _, text in segment.whole_lines(path)]
 
 
 def _odd(path: Path, at: int, fault: Exception) -> Replayed:

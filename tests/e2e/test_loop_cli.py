@@ -122,7 +122,7 @@ def test_what_is_wrong_is_one_sentence_and_one_object(
             ("status",),
             {
                 "processes": [],
-                **dict.fromkeys(("champion", "challenger", "answers")),
+                **dict.fromkeys(("champion", "challenger", "answers", "ruling")),
                 **{name: {"url": None} for name in ("gateway", "collector", "service", "console")},
                 "trouble": {},
             },

@@ -23,7 +23,7 @@ for place in range(int(sys.argv[1]) + 1):
     if os.fork() == 0:
         if place == 0:
             os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-        print("here", flush=True)
+        os.write(1, b"here\\n")  # in one piece: all of them write there
         time.sleep(600)
         os._exit(0)
 time.sleep(600)
