@@ -13,6 +13,7 @@ Frames on a socket pair, both ways: a length of four bytes, then MessagePack.
 """
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -32,7 +33,9 @@ from bentos.task import Made, Task, refused
 
 log = logging.getLogger(__name__)
 COMPUTE_SECONDS = 10.0  # for which an answerer may compute one answer
+ANSWER_SECONDS = 10.0  # for which an answer is waited for where nobody said for how long
 BEGIN_SECONDS, END_SECONDS = 60.0, 5.0
+LOOK_SECONDS = 0.02
 TRIES = 2  # answerers that one task may take along
 MARGIN_SECONDS = 0.05  # before nobody waits for a copy any more, in which is said why there is none
 YOUNG_SECONDS = 2.0  # who dies younger than this is replaced later
@@ -71,10 +74,9 @@ class Waiting:
         if self.seat is None:
             return now - self.came
         worked, ready = scheduled(self.seat.pid)
-        starved = ready - self.had[1]
-        if worked and runnable(
-            self.seat.pid
-        ):  # a wait that goes on is not counted yet, so what is not work is wait
+        starved = max(0.0, ready - self.had[1])
+        # a wait that goes on is not counted yet, so what is not work is wait
+        if worked and runnable(self.seat.pid):
             starved = max(starved, now - self.asked - (worked - self.had[0]))
         return self.asked - self.came + starved
 
@@ -88,15 +90,17 @@ class Seat(asyncio.Protocol):
         self.answerers, self.quiet = answerers, quiet
         self.pid, self.socket = 0, cast(socket.socket, None)
         self.at: Waiting | None = None
-        self.ready: asyncio.Future[None] | None = None
         self.born = 0.0
         self.connecting: asyncio.Task[None] | None = None
+        self.connected = self.begun = False
         self._got = bytearray()
         self._late: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the socket."""
         self.transport, self._got = cast(asyncio.Transport, transport), bytearray()
+        self.connected = True
+        self._late = asyncio.get_running_loop().call_later(BEGIN_SECONDS, self.kill, BEGIN_SECONDS)
 
     def ask(self, waiting: Waiting) -> None:
         """Send a task."""
@@ -118,15 +122,15 @@ class Seat(asyncio.Protocol):
         if self._late is not None:
             self._late.cancel()
         waiting, self.at = self.at, None
-        if waiting is None:  # its first word: it is ready
-            if self.ready is not None and not self.ready.done():
-                self.ready.set_result(None)
+        if waiting is None:
+            self.begun = True  # its first word
         elif not waiting.done.done():
             waiting.done.set_result(_made(frame))
         self.answerers.free(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """It ended."""
+        self.connected = self.begun = False
         if self._late is not None:
             self._late.cancel()
         self.answerers.lost(self)
@@ -137,7 +141,11 @@ class Seat(asyncio.Protocol):
         if worked < COMPUTE_SECONDS / 2:
             self._late = asyncio.get_running_loop().call_later(COMPUTE_SECONDS, self._overdue, waiting)
             return
-        log.error("an answerer (%d) took longer than %g s: ended", self.pid, COMPUTE_SECONDS)
+        self.kill(COMPUTE_SECONDS)
+
+    def kill(self, seconds: float) -> None:
+        """End an answerer that took too long."""
+        log.error("an answerer (%d) took longer than %g s: ended", self.pid, seconds)
         with suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGKILL)
 
@@ -171,21 +179,27 @@ class Answerers:
         for seat in self.seats:
             self._fork(seat)
 
+    @property
+    def able(self) -> bool:
+        """Whether somebody can answer."""
+        return any(seat.begun for seat in self.seats if not seat.quiet)
+
     async def open(self) -> None:
-        """Connect all of them, and wait until each has begun. TimeoutError when one does not."""
+        """Connect all of them, and wait until each has begun, but for the one for copies. TimeoutError when one does not."""
         async with asyncio.timeout(BEGIN_SECONDS):
             for seat in self.seats:
                 await self._connect(seat)
-            await asyncio.gather(*(seat.ready for seat in self.seats if seat.ready is not None))
+            while not all(seat.begun for seat in self.seats if not seat.quiet):
+                await asyncio.sleep(LOOK_SECONDS)
 
     async def make(self, task: Task) -> Made:
-        """Return the answer to a task, in its turn."""
+        """Return the answer to a task, in its turn; 504 when it does not come in time."""
         done: asyncio.Future[Made] = asyncio.get_running_loop().create_future()
         waiting = Waiting(_framed(_encode(task)), done, time.monotonic())
         line = self._lines[task.arm == QUIET]
         line.waiting.append(waiting)
         self._serve(line)
-        return await (_copied(waiting, task) if task.arm == QUIET else done)
+        return await (_copied(waiting, task) if task.arm == QUIET else _answered(waiting, task))
 
     async def close(self) -> None:
         """Let all of them end; whoever still waits is told so."""
@@ -194,12 +208,15 @@ class Answerers:
             if not waiting.done.done():
                 waiting.done.set_result(refused(503, "busy", "the service ends; ask again shortly"))
         for seat in self.seats:
-            if seat.ready is not None:
+            if seat.connected:
                 seat.transport.abort()
             else:
                 seat.socket.close()
-        for seat in self.seats:
-            await asyncio.to_thread(_reap, seat.pid, END_SECONDS)
+        until, left = time.monotonic() + END_SECONDS, {seat.pid for seat in self.seats}
+        while (left := {pid for pid in left if not _gone(pid)}) and time.monotonic() < until:
+            await asyncio.sleep(LOOK_SECONDS)
+        for pid in left:
+            os.kill(pid, signal.SIGKILL)
 
     def free(self, seat: Seat) -> None:
         """Give an answerer that has nothing to do the next task."""
@@ -214,7 +231,7 @@ class Answerers:
             line.free.remove(seat)
         waiting, seat.at = seat.at, None
         if waiting is not None and not waiting.done.done():
-            waiting.taken += 1
+            waiting.taken, waiting.seat = waiting.taken + 1, None
             if waiting.taken < TRIES and not self._closing:
                 line.waiting.appendleft(waiting)
             else:
@@ -224,10 +241,17 @@ class Answerers:
         if self._closing:
             return
         log.error("an answerer (%d) ended: another one takes its place", seat.pid)
-        _reap(seat.pid)
+        with suppress(ProcessLookupError):
+            os.kill(seat.pid, signal.SIGKILL)  # its socket is closed, so it is of no use
+        self._reap(seat.pid)
         young = time.monotonic() - seat.born < YOUNG_SECONDS
         asyncio.get_running_loop().call_later(YOUNG_SECONDS if young else 0.0, self._again, seat)
         self._serve(line)
+
+    def _reap(self, pid: int) -> None:
+        """Take note of the end of a child, sooner or later: nobody is waited for."""
+        if not _gone(pid):
+            asyncio.get_running_loop().call_later(LOOK_SECONDS, self._reap, pid)
 
     def _again(self, seat: Seat) -> None:
         if self._closing:
@@ -247,9 +271,7 @@ class Answerers:
                 line.free.pop().ask(waiting)
 
     async def _connect(self, seat: Seat) -> None:
-        loop = asyncio.get_running_loop()
-        seat.ready = loop.create_future()
-        await loop.create_unix_connection(lambda: seat, sock=seat.socket)
+        await asyncio.get_running_loop().create_unix_connection(lambda: seat, sock=seat.socket)
 
     def _fork(self, seat: Seat) -> None:
         ours, theirs = socket.socketpair()
@@ -260,7 +282,7 @@ class Answerers:
             self._become(theirs, quiet=seat.quiet)
         theirs.close()
         ours.setblocking(False)
-        seat.pid, seat.socket, seat.born, seat.ready = pid, ours, time.monotonic(), None
+        seat.pid, seat.socket, seat.born = pid, ours, time.monotonic()
 
     def _become(self, own: socket.socket, *, quiet: bool) -> NoReturn:
         """Be an answerer until whoever serves is gone. Nothing of the process that this was comes to its end here."""
@@ -273,20 +295,39 @@ class Answerers:
             # connections of callers and of other answerers are not held open here
             os.closerange(3, descriptor)
             os.closerange(descriptor + 1, os.sysconf("SC_OPEN_MAX"))
+            # Nor is what held those ever collected here: it would close numbers that are other files by then.
+            gc.freeze()
             self.begin()
             if quiet:
-                os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-            own.sendall(_framed(b""))
-            while (frame := _received(own)) is not None:
-                own.sendall(_framed(_encode(self.compute(_task(frame)))))
+                _yield()
+            with suppress(BrokenPipeError, ConnectionResetError):
+                own.sendall(_framed(b""))
+                while (frame := _received(own)) is not None:
+                    own.sendall(_framed(_encode(self.compute(_task(frame)))))
             self.end()
-            status = 0
-        except (BrokenPipeError, ConnectionResetError):
             status = 0
         except BaseException:
             log.exception("an answerer failed")
         finally:
             os._exit(status)
+
+
+def _yield() -> None:
+    """Have the processor only while nobody else wants it; where that is not allowed, little of it."""
+    try:
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    except OSError:
+        os.nice(19)
+
+
+async def _answered(waiting: Waiting, task: Task) -> Made:
+    """Return the answer, or that nobody waits any more: then its place in the line is free."""
+    left = ANSWER_SECONDS if task.until is None else task.until - time.monotonic() + MARGIN_SECONDS
+    try:
+        async with asyncio.timeout(left):
+            return await waiting.done
+    except TimeoutError:
+        return refused(504, "late", "the answer did not come in time; ask again shortly")
 
 
 async def _copied(waiting: Waiting, task: Task) -> Made:
@@ -301,6 +342,8 @@ async def _copied(waiting: Waiting, task: Task) -> Made:
         said = "it takes too long" if late else "nobody had time for this copy"
         made = refused(504, "late", said) if late else refused(503, "busy", said)
         return msgspec.structs.replace(made, waited_ms=1e3 * waited)
+    if made.status == 503:  # the release's own doing, such as scores that cannot be recorded
+        return made
     return msgspec.structs.replace(made, waited_ms=1e3 * waiting.waited())
 
 
@@ -341,12 +384,9 @@ def _framed(content: bytes) -> bytes:
     return len(content).to_bytes(LENGTH, "big") + content
 
 
-def _reap(pid: int, patience: float = 0.0) -> None:
-    """Take note of the end of a child; one that has not come to it within `patience` seconds is killed."""
-    until = time.monotonic() + patience
-    with suppress(ChildProcessError, ProcessLookupError):
-        while not (gone := os.waitpid(pid, os.WNOHANG)[0]) and time.monotonic() < until:
-            time.sleep(0.01)
-        if not gone:
-            os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
+def _gone(pid: int) -> bool:
+    """Say whether a child has come to its end, and take note of it."""
+    try:
+        return os.waitpid(pid, os.WNOHANG)[0] != 0
+    except ChildProcessError:
+        return True

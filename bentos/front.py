@@ -23,6 +23,10 @@ WAITING = 64
 class Answering(Protocol):
     """Whoever computes answers."""
 
+    @property
+    def able(self) -> bool:
+        """Whether somebody can answer."""
+
     async def make(self, task: Task) -> Made:
         """Return the answer to a task, or why there is none; raises nothing."""
 
@@ -39,6 +43,11 @@ class InThread:
     def __init__(self, seam: Seam) -> None:
         self.seam = seam
         self._answering = ThreadPoolExecutor(1, thread_name_prefix="answering")
+
+    @property
+    def able(self) -> bool:
+        """A thread does not die."""
+        return True
 
     async def make(self, task: Task) -> Made:
         """Return the answer to a task, in its turn."""
@@ -71,8 +80,9 @@ class Front:
             made = refused(503, "busy", f"{WAITING} requests wait already; ask again shortly")
         else:
             self._waiting += 1
+            task = self._task(body, caller, route)
             try:
-                made = await self.answering.make(self._task(body, caller, route))
+                made = await self.answering.make(task)
             finally:
                 self._waiting -= 1
         if made.status != 200:
@@ -80,7 +90,7 @@ class Front:
             return sent(made)
         whole_ms = (time.perf_counter() - began) * 1e3
         self.meter.answered(route, made.stages_ms, whole_ms, items=made.items, degraded=made.degraded)
-        return sent(made, self._headers(made))
+        return sent(made, _headers(made, task.release))
 
     def _task(self, body: bytes, caller: Caller, route: str) -> Task:
         released = self.pointer.now()
@@ -96,16 +106,13 @@ class Front:
             until=caller.until,
         )
 
-    def _headers(self, made: Made) -> dict[str, str]:
-        """Return what the gateway reads of an answer without parsing it."""
-        headers = {
-            inner.RECEIPT: made.receipt,
-            inner.RELEASE: self.pointer.released.release,
-            inner.ITEMS: str(made.items),
-        }
-        if made.degraded:
-            headers[inner.DEGRADED] = str(made.degraded)
-        return headers
+
+def _headers(made: Made, release: str) -> dict[str, str]:
+    """Return what the gateway reads of an answer without parsing it."""
+    headers = {inner.RECEIPT: made.receipt, inner.RELEASE: release, inner.ITEMS: str(made.items)}
+    if made.degraded:
+        headers[inner.DEGRADED] = str(made.degraded)
+    return headers
 
 
 def sent(made: Made, headers: Mapping[str, str] | None = None) -> Response:

@@ -200,7 +200,8 @@ class Ahead:
         with suppress(OSError):  # zeros that stay are no harm, nor is half a mark
             os.ftruncate(self.descriptor, self._at)
             _write_at(self.descriptor, mark(self._count) if self._count else b"", self._at)
-        os.close(self.descriptor)
+        with suppress(OSError):
+            os.close(self.descriptor)
 
 
 def _write_at(descriptor: int, data: bytes, at: int) -> None:

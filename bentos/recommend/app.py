@@ -115,7 +115,7 @@ def create(start: Callable[[], Serving], run: Path | None = None) -> Starlette:
         return Route(f"/{route}", answer, methods=["POST"])
 
     async def ready(_: Request) -> Response:
-        return JSONResponse(describe(held[0]))
+        return readiness(held[0])
 
     async def alive(_: Request) -> Response:
         return Response(b"")
@@ -151,6 +151,13 @@ def create(start: Callable[[], Serving], run: Path | None = None) -> Starlette:
         exception_handlers={404: missing, 405: wrong_method},
         lifespan=lifespan,
     )
+
+
+def readiness(serving: Serving) -> Response:
+    """Return what serves; 503 while nobody can answer."""
+    if not serving.front.answering.able:
+        return failure(503, "away", "no answering process lives; the log says why")
+    return JSONResponse(describe(serving))
 
 
 def describe(serving: Serving) -> dict[str, object]:

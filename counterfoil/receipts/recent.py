@@ -19,23 +19,26 @@ SEGMENTS = 64  # that are looked into at most: processes that answered nothing l
 def newest(receipts: Receipts, count: int) -> list[Receipt]:
     """Return the newest receipts, newest first: at most `count`, fewer where a newest segment's end holds fewer.
 
-    IntegrityError when what is read was altered.
+    Several processes write at a time, to a segment each: all that are open are looked into. IntegrityError when what is read was
+    altered.
     """
     found: list[Receipt] = []
     for path, _ in zip(_segments(receipts.folder), range(SEGMENTS), strict=False):
-        found += [decode(payload) for payload in reversed(_end(path, count - len(found)))]
-        if len(found) >= count:
+        closed = path.suffix == sealed.SUFFIX
+        if closed and len(found) >= count:
             break
-    return sorted(found, key=lambda receipt: receipt.time, reverse=True)
+        wanted = count - len(found) if closed else count
+        found += [decode(payload) for payload in reversed(_end(path, wanted))]
+    return sorted(found, key=lambda receipt: receipt.time, reverse=True)[:count]
 
 
 def _segments(folder: Path) -> Iterator[Path]:
-    """Yield the segments, newest first, a day's folder read only when it is come to."""
+    """Yield the segments, newest first, a day's open ones before the sealed; a day's folder is read when it is come to."""
     days = sorted((day for day in folder.glob("????-??-??") if day.is_dir()), reverse=True)
     for day in days:
-        named = {path.stem: path for path in sorted(day.glob("*.jsonl"))}
-        named |= {path.stem: path for path in sorted(day.glob(f"*{sealed.SUFFIX}"))}
-        yield from (named[name] for name in sorted(named, reverse=True))
+        done = {path.stem: path for path in day.glob(f"*{sealed.SUFFIX}")}
+        yield from sorted((path for path in day.glob("*.jsonl") if path.stem not in done), reverse=True)
+        yield from (done[name] for name in sorted(done, reverse=True))
 
 
 def _end(path: Path, count: int) -> list[bytes]:

@@ -217,6 +217,81 @@ def test_one_that_cannot_begin_is_not_ready(monkeypatch: pytest.MonkeyPatch) -> 
         run(work, begin=begin)
 
 
+def test_nobody_can_answer_while_all_of_them_are_away() -> None:
+    async def work(made: Answerers) -> None:
+        assert made.able
+        for seat in made.seats[:2]:
+            os.kill(seat.pid, signal.SIGKILL)
+        late = await made.make(task(until=time.monotonic() + 0.5))
+        assert late.status == 504 and not made.able, "they are young, and replaced later"
+        await asyncio.sleep(module.YOUNG_SECONDS + 0.5)
+        assert made.able and (await made.make(task())).status == 200
+        assert not any(waiting.done.done() for line in made._lines.values() for waiting in line.waiting)
+
+    run(work)
+
+
+def test_a_copy_that_cannot_be_recorded_is_the_releases_own_fault() -> None:
+    refuse = Made(status=503, body=b"unrecorded")
+
+    async def work() -> None:
+        made = Answerers(lambda task: refuse, 1)
+        await made.open()
+        while not made.seats[-1].begun:
+            await asyncio.sleep(0.01)
+        copy = await made.make(task(arm="shadow"))
+        assert (copy.status, copy.waited_ms) == (503, 0.0)
+        await made.close()
+
+    asyncio.run(work())
+
+
+GARBAGE = """
+import asyncio, gc, os, sqlite3, sys
+from bentos.answerers import Answerers
+from bentos.task import Made, Task
+from datetime import UTC, datetime
+
+
+class Client:  # in a cycle, as engines with pools are: it goes when the collector comes
+    def __init__(self):
+        self.connection, self.own = sqlite3.connect(sys.argv[1]), self
+        self.connection.execute("CREATE TABLE IF NOT EXISTS t (a)")
+        self.connection.execute("SELECT * FROM t").fetchall()
+
+
+held = [Client() for _ in range(3)]
+opened = []
+
+
+def begin():
+    held.clear()
+    opened.extend(os.open(sys.argv[2] + str(place), os.O_CREAT | os.O_RDWR) for place in range(12))
+
+
+def compute(task):
+    gc.collect()
+    return Made(status=200, body=b"%d" % sum(os.pwrite(one, b"x", 0) for one in opened))
+
+
+async def main():
+    made = Answerers(compute, 1, begin)
+    await made.open()
+    asked = Task(route="r", body=b"", time=datetime.now(UTC), release="r", epoch=1, bento="b")
+    print((await made.make(asked)).body.decode())
+    await made.close()
+
+
+asyncio.run(main())
+"""
+
+
+def test_what_the_collector_finds_in_an_answerer_closes_no_file_of_its_own(tmp_path: Path) -> None:
+    arguments = [sys.executable, "-c", GARBAGE, str(tmp_path / "a.sqlite"), str(tmp_path / "file")]
+    done = subprocess.run(arguments, capture_output=True, text=True, check=False, timeout=60)
+    assert done.stdout == "12\n", done.stderr
+
+
 ORPHANS = """
 import asyncio, os, sys, time
 from bentos.answerers import Answerers
