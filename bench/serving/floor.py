@@ -10,8 +10,10 @@ no rule applied, no receipt kept.
 
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -183,8 +185,10 @@ class Parts:
 
         if not kept.is_dir():
             sys.stderr.write("building a graph for the floor's retrieval ...\n")
-            kept.mkdir()
-            index.Vectors(np.column_stack([self.vector_ID, self.bias_I]), exact=1).save(kept)
+            half = Path(tempfile.mkdtemp(prefix=f"{kept.name}.", dir=kept.parent))
+            index.Vectors(np.column_stack([self.vector_ID, self.bias_I]), exact=1).save(half)
+            with suppress(OSError):  # the bare service builds one too, and was first
+                half.rename(kept)
         return index.load(kept)
 
     def _encoding(self, reader: str) -> float:
