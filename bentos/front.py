@@ -17,7 +17,7 @@ from bentos.release import Pointer
 from bentos.seam import Seam
 from bentos.task import Made, Task, refused
 
-WAITING = 64
+WAITING = 128
 
 
 class Answering(Protocol):

@@ -63,7 +63,7 @@ class Settings(BaseSettings):
     gateway_host: str = "127.0.0.1"
     gateway_budget_ms: int = Field(default=1000, ge=50, le=60_000)
     gateway_events_ms: int = Field(default=5000, ge=50, le=60_000)
-    gateway_in_flight: int = Field(default=64, ge=1, le=10_000)
+    gateway_in_flight: int = Field(default=128, ge=1, le=10_000)
     gateway_events_in_flight: int = Field(default=256, ge=1, le=10_000)
     gateway_log_share: float = Field(default=0.01, ge=0, le=1)
     gateway_drain_seconds: float = Field(default=10.0, ge=0, le=600)

@@ -58,7 +58,10 @@ class Keeper:
         """Make one pass; returns the routes as they are after it."""
         collector = self._part(COLLECTOR)
         if wanted is not None:
-            ready = {one.id: self.services.ready(one) for one in wanted.releases}
+            ready = {
+                one.id: self.services.ready(one) for one in wanted.releases if self._may_start(one, wanted)
+            }
+            ready |= {one.id: None for one in wanted.releases if one.id not in ready}
             self._route(wanted, ready, collector)
         self._part(GATEWAY)
         routes = self.routes()
@@ -67,6 +70,15 @@ class Keeper:
             self.services.keep_to({routes.champion.release, *ready})
         self._tell()
         return routes
+
+    def _may_start(self, release: Release, wanted: Wanted) -> bool:
+        """Say whether a release's service is to be seen to now: a spare's start would take the processor from the champion's."""
+        if release is not wanted.spare or wanted.champion.id in self.services.up:
+            return True
+        routes = self.routes()  # it may answer still, while the new champion does not come up
+        return bool(self.services.processes_of(release)) or (
+            routes is not None and routes.champion.bento == release.tag
+        )
 
     def _tell(self) -> None:
         """Leave beside the routes what does not come up, for whoever asks after it."""

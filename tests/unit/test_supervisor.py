@@ -389,6 +389,25 @@ def test_a_bento_that_failed_once_begins_anew_with_its_next_release(tmp_path: Pa
     assert keeper.services.failed(again) is None, "it is ready, though not for a minute yet"
 
 
+def test_a_spare_is_started_once_the_champion_is_ready(tmp_path: Path) -> None:
+    sim = sim_of(tmp_path)
+    sim.invariant = lambda: None  # type: ignore[method-assign]  # everything is stopped for a moment
+    table = Wanted(use_case="shop", epoch=NEW.epoch, champion=NEW, spare=FIRST)
+    live(sim, table)
+    for one in (FIRST, NEW):
+        sim.kill(name_of(one.tag))
+    keeper = keeper_of(sim)
+    keeper.keep(table)
+    assert name_of(NEW.tag) in sim.processes
+    assert name_of(FIRST.tag) not in sim.processes, (
+        "it would take the processor from the one that is to answer"
+    )
+    for _ in range(40):
+        sim.turn()
+        keeper.keep(table)
+    assert {name_of(FIRST.tag), name_of(NEW.tag)} <= sim.processes.keys()
+
+
 def test_a_spare_that_answers_still_and_comes_back_elsewhere_is_found_there(tmp_path: Path) -> None:
     sim = sim_of(tmp_path, broken=frozenset([NEW.tag]))
     sim.invariant = lambda: None  # type: ignore[method-assign]
