@@ -66,11 +66,14 @@ def answering(seam: Seam, people: People, processes: int) -> Answering:
     if not processes or not can_fork():
         return InThread(seam)
 
-    def begun() -> None:
-        people.again()
+    def first() -> None:
         seam.flows["recommend"](b'{"n": 10}', datetime.now(UTC))
 
-    begun()  # here too: what the first answer makes is shared by all
+    def begun() -> None:
+        people.again()
+        first()
+
+    first()  # here too: what the first answer makes is shared by all
     return Answerers(seam.make, processes, begun, seam.receipts.close)
 
 

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal
 
@@ -65,11 +65,6 @@ def health(place: Place) -> tuple[Health, ...]:
         ThreadPoolExecutor(max_workers=8) as pool,
     ):
         return tuple(pool.map(partial(_of, place, client, running), [*names, *services]))
-
-
-def plain(found: Health) -> dict[str, Any]:
-    """Return it as a value for pages and JSON."""
-    return asdict(found)
 
 
 def _of(place: Place, client: httpx.Client, running: Mapping[str, Running], name: str) -> Health:

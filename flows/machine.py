@@ -180,7 +180,8 @@ def answerers(process: Running) -> int:
 
 def _idle(pid: int) -> bool:
     try:
-        return os.sched_getscheduler(pid) == os.SCHED_IDLE
+        # where that policy is not allowed it is as nice as can be (bentos/answerers.py)
+        return os.sched_getscheduler(pid) == os.SCHED_IDLE or os.getpriority(os.PRIO_PROCESS, pid) == 19
     except (AttributeError, OSError):  # not on this platform, or it has ended
         return False
 

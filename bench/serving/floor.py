@@ -73,7 +73,8 @@ class Parts:
         if self.reader == "arrays":
             return self.encoder._read(item_L)[0]  # type: ignore[no-any-return]
         with self.torch.inference_mode():
-            return self.network.last(self.embedding_ID[self.torch.from_numpy(item_L)]).numpy()
+            state_BLD = self.network(self.embedding_ID[self.torch.from_numpy(item_L)][None])
+            return state_BLD[0, -1].numpy()  # type: ignore[no-any-return]
 
     def retrieve(self, state_D: np.ndarray) -> np.ndarray:
         """Return the 200 best items: of every product, of whole numbers first, or through a graph."""

@@ -82,6 +82,8 @@ class Reasons:
         self._popular = dict(zip(selling.tolist(), range(1, len(selling) + 1), strict=True))
         self._since_I = sources.first_known(items)
         self._counted = datetime.fromtimestamp(items.as_of_us / 1e6, UTC)
+        # the same for every item of the same sources, of which there are a handful
+        self._by_sources: dict[tuple[tuple[str, ...], bool], Reason] = {}
 
     def of(self, chosen: Chosen, known: Known) -> list[tuple[str, ...]]:
         """Return the sentences per chosen item, the most personal first; there is always one."""
@@ -223,10 +225,14 @@ class Reasons:
         return Reason(kind="selling", said=said, counts=counts)
 
     def _source(self, names: tuple[str, ...], has_history: bool) -> Reason:
-        said = f"others {self.verb} this often"
-        if has_history and any(name not in {"popularity", FALLBACK, sources.SEGMENT} for name in names):
-            said = f"people who {self.present} like you {self.verb} this"
-        return Reason(kind="source", said=said, counts={"sources": names})
+        found = self._by_sources.get((names, has_history))
+        if found is None:
+            said = f"others {self.verb} this often"
+            if has_history and any(name not in {"popularity", FALLBACK, sources.SEGMENT} for name in names):
+                said = f"people who {self.present} like you {self.verb} this"
+            found = Reason(kind="source", said=said, counts={"sources": names})
+            self._by_sources[names, has_history] = found
+        return found
 
 
 _BY_PARTNERS = frozenset(

@@ -41,21 +41,6 @@ class Block(nn.Module):
         x_BLD = x_BLD + drop(self.out(seen_BHLE.transpose(1, 2).reshape(batch, length, width)))
         return x_BLD + drop(self.outer(drop(F.relu(self.inner(self.forward_norm(x_BLD))))))
 
-    def last(self, x_LD: Tensor) -> Tensor:
-        """Return what `forward` returns of the last position of one sequence, without the others, [1, D]."""
-        length, width = x_LD.shape
-        each = width // self.heads
-        normed_LD = self.attention_norm(x_LD)
-        q_HE1 = F.linear(normed_LD[-1], self.qkv.weight[:width], self.qkv.bias[:width]).view(
-            self.heads, each, 1
-        )
-        kv_LD = F.linear(normed_LD, self.qkv.weight[width:], self.qkv.bias[width:])
-        k_HLE, v_HLE = kv_LD.view(length, 2, self.heads, each).permute(1, 2, 0, 3)
-        logit_HL = (k_HLE @ (q_HE1 * each**-0.5))[..., 0] + self.lag[:, :length].flip(1)
-        seen_H1E = torch.softmax(logit_HL, dim=-1)[:, None] @ v_HLE
-        x_1D = x_LD[-1:] + self.out(seen_H1E.reshape(1, width))
-        return x_1D + self.outer(F.relu(self.inner(self.forward_norm(x_1D))))
-
     def _bias(self, length: int) -> Tensor:
         """Return what is added to the logits of attention, [H, L, L]: minus infinity for what comes later."""
         position = torch.arange(length)
@@ -80,12 +65,3 @@ class Encoder(nn.Module):
         for block in self.blocks:
             x_BLD = block(x_BLD, dropout)
         return self.norm(x_BLD)
-
-    def last(self, x_LD: Tensor) -> Tensor:
-        """Return what `forward` returns of the last position of one sequence, [D]; the last block reads no other."""
-        x_BLD = x_LD[None]
-        *before, final = self.blocks
-        for block in before:
-            x_BLD = block(x_BLD, None)
-        state: Tensor = self.norm(final.last(x_BLD[0]))[0]  # type: ignore[operator]
-        return state

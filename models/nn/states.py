@@ -33,13 +33,6 @@ class Network(nn.Module):
         state_BLD: Tensor = self.encoder(x_BLD, dropout)
         return F.normalize(state_BLD, dim=-1) * self.scale if self.scale else state_BLD
 
-    def last(self, x_LD: Tensor) -> Tensor:
-        """Return what is known at the last position of one sequence, [D]; encoders that can leave out the others do."""
-        if not hasattr(self.encoder, "last"):
-            return self.forward(x_LD[None])[0, -1]
-        state_D: Tensor = self.encoder.last(x_LD)  # type: ignore[operator]
-        return F.normalize(state_D, dim=-1) * self.scale if self.scale else state_D
-
 
 def network(config: SequenceConfig, encoder: Callable[[Any], nn.Module]) -> Network:
     """Make a network; torch draws first weights from its global generator, which is left as it was."""

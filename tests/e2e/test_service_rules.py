@@ -1,5 +1,6 @@
 """Rules over real answers, and each real thing taken away: the answer degrades, says so, and stays within its time."""
 
+import contextlib
 import dataclasses
 import time
 from collections import Counter
@@ -51,16 +52,22 @@ class Shop:
         return rulebook.place(rules, self.settings.run / rulebook.FILE, self.settings.home / rulebook.KEPT)
 
 
-@pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
-    root = tmp_path_factory.mktemp("rules")
+@contextlib.contextmanager
+def serving_shop(root: Path, **made: Any) -> Iterator[Shop]:
+    """Serve a bento of two stages over a store in memory; `made` says how it is made (tests/bento_shop.py)."""
     settings = bento_shop.settings_of(root / "home")
-    packaged = bento_shop.make_bento(root, settings, "twostage")
+    packaged = bento_shop.make_bento(root, settings, "twostage", **made)
     online = MemoryOnline(settings.pseudonym_key)
     released = Released(release="release-1", epoch=1, bento=packaged.tag)
     serving = begin(packaged.path, released, settings, People(lambda: online, pause_seconds=0.0))
     with TestClient(create(lambda: serving, settings.run)) as client:
         yield Shop(serving, client, online, settings)
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    with serving_shop(tmp_path_factory.mktemp("rules")) as made:
+        yield made
 
 
 @pytest.fixture(autouse=True)

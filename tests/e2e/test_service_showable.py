@@ -8,17 +8,12 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from starlette.testclient import TestClient
 
-from bentos.recommend.app import begin, create
-from bentos.recommend.person import People
-from bentos.release import Released
 from bentos.replay import replayer
 from counterfoil import canonical
 from counterfoil.receipts import Receipts
-from tests import bento_shop
-from tests.bento_shop import AS_OF, AS_OF_US, ITEMS, STAMP, MemoryOnline
-from tests.e2e.test_service_rules import Shop
+from tests.bento_shop import AS_OF, AS_OF_US, ITEMS, STAMP
+from tests.e2e.test_service_rules import Shop, serving_shop
 
 HIDDEN = {"butter", "filler03"}  # butter goes with nearly everything
 ENDING = {"coffee", "filler04"}  # coffee is what p07 buys
@@ -47,14 +42,8 @@ def also() -> dict[str, list]:
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
-    root = tmp_path_factory.mktemp("showable")
-    settings = bento_shop.settings_of(root / "home")
-    packaged = bento_shop.make_bento(root, settings, "twostage", also())
-    online = MemoryOnline(settings.pseudonym_key)
-    released = Released(release="release-1", epoch=1, bento=packaged.tag)
-    serving = begin(packaged.path, released, settings, People(lambda: online, pause_seconds=0.0))
-    with TestClient(create(lambda: serving, settings.run)) as client:
-        yield Shop(serving, client, online, settings)
+    with serving_shop(tmp_path_factory.mktemp("showable"), also=also()) as made:
+        yield made
 
 
 @pytest.fixture(autouse=True)

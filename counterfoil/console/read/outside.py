@@ -3,6 +3,7 @@
 Each is asked briefly: a process that hangs makes no page hang.
 """
 
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
@@ -12,7 +13,6 @@ from counterfoil.errors import CounterfoilError
 from counterfoil.processes import Processes, Running
 from flows import machine
 from flows.health import health as all_health
-from flows.health import plain
 from flows.place import Place
 from flows.supervisor.keeper import GATEWAY
 
@@ -58,7 +58,7 @@ def processes(place: Place) -> list[dict[str, Any]]:
     what came in. Nothing where none runs, or where what runs cannot be read: `health` says that.
     """
     try:
-        return [_with_port(plain(one)) for one in all_health(place)]
+        return [_with_port(asdict(one)) for one in all_health(place)]
     except CounterfoilError:
         return []
 
