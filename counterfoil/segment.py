@@ -331,6 +331,11 @@ def _lost(path: Path) -> IntegrityError:
             else:
                 held += kind != PACKED or 1 not in torn
             at += len(text)
+    if there > known:
+        return IntegrityError(
+            f"{path} holds {there:,} records before line {last}, where the disk had {known:,}: what is there was altered;"
+            " restore the file from a backup"
+        )
     lines = [number for number in torn if number < last]
     where = f"; torn: line {', '.join(map(str, lines[:5]))}{' and more' * (len(lines) > 5)}" if lines else ""
     packed = ", and by the first line the others were packed" if 1 in lines else ""
