@@ -39,6 +39,11 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def answerers_for(cores: int) -> int:
+    """Return how many answering processes make use of so many cores: one more, for one waits for the disk at times."""
+    return min(8, cores) + 1
+
+
 class Settings(BaseSettings):
     """Everything that may differ between machines; names in the environment carry the prefix COUNTERFOIL_."""
 
@@ -69,7 +74,7 @@ class Settings(BaseSettings):
     gateway_drain_seconds: float = Field(default=10.0, ge=0, le=600)
     otlp: str | None = None
     service_port: int = Field(default=3010, ge=1, le=65535)
-    answerers: int = Field(default_factory=lambda: min(8, cores()), ge=0, le=256)
+    answerers: int = Field(default_factory=lambda: answerers_for(cores()), ge=0, le=256)
     prefect_port: int = Field(default=4200, ge=1, le=65535)
     console_port: int = Field(default=3100, ge=1, le=65535)
     console_address: str = "127.0.0.1"

@@ -174,7 +174,7 @@ class NewestSqliteOnlineStore(SqliteOnlineStore):
 
     def _open(self, config: RepoConfig, *, create: bool, busy_s: float = BUSY_S) -> sqlite3.Connection:
         """Return this thread's connection to the file that lies there now."""
-        path = Path(self._get_db_path(config))
+        path = _file(self._get_db_path(config))
         conn: sqlite3.Connection | None = getattr(self._mine, "conn", None)
         if conn is not None and self._mine.inode == _inode(path):
             return conn
@@ -263,6 +263,11 @@ def _microseconds(moment: datetime) -> int:
     moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
     since = moment - EPOCH
     return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+
+
+@cache
+def _file(path: str) -> Path:
+    return Path(path)  # made for each read, it would cost as much as its inode
 
 
 def _inode(path: Path) -> tuple[int, int] | None:

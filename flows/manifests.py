@@ -17,6 +17,7 @@ from bentos.release import FILE as POINTER
 from bentos.routes import FILE as ROUTES
 from bentos.routes import Routes
 from counterfoil.errors import InputError, UnknownError
+from counterfoil.settings import answerers_for
 from counterfoil.types import Release
 from flows.place import Place, open_place
 from flows.supervisor.keeper import routes_of
@@ -127,8 +128,8 @@ def _pod(name: str, release: Release, scale: Scale) -> dict[str, Any]:
                 "envFrom": [{"secretRef": {"name": "counterfoil"}}],
                 "env": [
                     {"name": "COUNTERFOIL_HOME", "value": HOME},
-                    # as many as there is processor for: a node's cores are no measure of a pod
-                    {"name": "COUNTERFOIL_ANSWERERS", "value": str(cores(scale.cpu))},
+                    # a node's cores are no measure of a pod
+                    {"name": "COUNTERFOIL_ANSWERERS", "value": str(answerers_for(cores(scale.cpu)))},
                 ],
                 "ports": [{"name": "http", "containerPort": PORT}],
                 "startupProbe": {**_probe("/readyz"), "periodSeconds": 1, "failureThreshold": 120},

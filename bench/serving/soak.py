@@ -2,11 +2,15 @@
 
 import threading
 import time
+from collections.abc import Container
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 
-from bench.serving import running, whole
+from bench.serving import whole
 from bench.serving.answer import plan
 from bench.serving.home import Home
 from bench.serving.load import in_process
@@ -59,5 +63,29 @@ def growth(rows: list[tuple[float, int]], last_seconds: float = LAST_SECONDS) ->
 def _watch(held: whole.Whole, seen: dict[str, list[tuple[float, int]]], over: threading.Event) -> None:
     began = time.monotonic()
     while not over.wait(EVERY_SECONDS):
-        for name, pid in held.pids.items():
-            seen.setdefault(name, []).append((round(time.monotonic() - began, 1), running.memory_bytes(pid)))
+        pids = held.pids
+        for name, pid in pids.items():
+            own = own_bytes(pid, {*pids.values()} - {pid})
+            seen.setdefault(name, []).append((round(time.monotonic() - began, 1), own))
+
+
+def own_bytes(pid: int, others: Container[int]) -> int:
+    """Return what a process and its children wrote to memory, but for children that are named themselves.
+
+    Pages that forks share are counted once. Pages of files are left out: a neighbour that ends leaves its part to those who stay.
+    """
+    size, left = 0, [pid]
+    while left:
+        one = left.pop()
+        size += _written(one)
+        with suppress(psutil.NoSuchProcess):
+            left += [child.pid for child in psutil.Process(one).children() if child.pid not in others]
+    return size
+
+
+def _written(pid: int) -> int:
+    try:
+        text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    except (FileNotFoundError, ProcessLookupError):  # it ended
+        return 0
+    return 1024 * int(text.partition("Pss_Anon:")[2].split(maxsplit=1)[0])

@@ -5,7 +5,6 @@ with the next flush.
 """
 
 import base64
-import dataclasses
 import math
 import queue
 import re
@@ -42,6 +41,7 @@ class Erased(UnknownError):
 
 
 HINTS = get_type_hints(Receipt)
+ITEM = tuple(get_type_hints(ReceiptItem))
 Row = tuple[int, bytes]  # number, payload
 Entry = tuple[str, int, bytes, "Future[None]"]  # segment, number, payload, done once it is durable
 
@@ -306,8 +306,10 @@ def encode(receipt: Receipt) -> bytes:
 
 def _told(value: Any) -> Any:
     """Return what canonical JSON has of a value that is none of JSON's own; TypeError where there is nothing."""
-    if dataclasses.is_dataclass(value):
-        return {name: getattr(value, name) for name in value.__dataclass_fields__}
+    if isinstance(value, Receipt):
+        told = {name: getattr(value, name) for name in HINTS}
+        told["items"] = [{name: getattr(item, name) for name in ITEM} for item in value.items]
+        return told
     if isinstance(value, datetime):
         return canonical.utc_text(value)
     raise TypeError(f"{type(value).__name__} has no JSON form")

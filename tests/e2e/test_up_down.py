@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from counterfoil.processes import Processes
-from counterfoil.settings import QUIET, cores
+from counterfoil.settings import QUIET, answerers_for, cores
 from flows.supervisor.keeper import here
 from tests.loop_shop import END, land_shop, place_of, small_case, turn, write_shop
 from tests.unit.test_processes import SLEEP, free_port, until
@@ -92,7 +92,7 @@ def test_up_starts_server_worker_and_the_champions_service(
     assert service.startswith("service-") and names[service]["url"] == up["service"]["url"]
     assert names.keys() == {*NAMES, service}
     assert names[service]["release"] == installation.release
-    assert names[service]["answerers"] == min(8, cores())
+    assert names[service]["answerers"] == answerers_for(cores())
     assert up["answers"] == {"epoch": 1, "champion": installation.release, "challenger": None}
     assert (up["gateway"]["url"] is not None) == ("gateway" in PARTS)
     assert up["champion"]["release"] == installation.release

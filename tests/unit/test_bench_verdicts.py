@@ -1,5 +1,9 @@
 """What the bench makes of what it saw: stickiness, growth of memory, lines and plots."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from bench.serving import plot, soak, switch, table
@@ -38,6 +42,24 @@ def test_growth_is_of_the_last_minutes_and_leaves_the_start_out() -> None:
     assert soak.growth(start + flat) == pytest.approx(0.0, abs=1e-6)
     grows = [(float(second), int(1e9 * (1 + second / 10_000))) for second in range(0, 1000, 5)]
     assert soak.growth(grows) == pytest.approx(0.06, rel=0.05)
+
+
+CHILD = "import time; held = bytearray(b'x' * 50_000_000); print(flush=True); time.sleep(60)"
+
+
+def test_memory_is_what_a_process_and_its_children_wrote() -> None:
+    before = soak.own_bytes(os.getpid(), ())
+    child = subprocess.Popen([sys.executable, "-c", CHILD], stdout=subprocess.PIPE)
+    try:
+        assert child.stdout is not None and child.stdout.readline() == b"\n"
+        grown = soak.own_bytes(os.getpid(), ()) - before
+        assert 50_000_000 < grown < 80_000_000
+        assert soak.own_bytes(child.pid, ()) == pytest.approx(grown, rel=0.1)
+        assert abs(soak.own_bytes(os.getpid(), {child.pid}) - before) < 5_000_000
+    finally:
+        child.kill()
+        child.wait()
+    assert soak.own_bytes(child.pid, ()) == 0
 
 
 @pytest.mark.parametrize(

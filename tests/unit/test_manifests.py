@@ -115,9 +115,9 @@ def test_parts_are_the_whole_and_the_text_is_read_back() -> None:
 
 
 @pytest.mark.parametrize(
-    ("cpu", "processes"), [("1", "1"), ("2", "2"), ("500m", "1"), ("2500m", "3"), ("0.5", "1")]
+    ("cpu", "processes"), [("1", "2"), ("2", "3"), ("500m", "2"), ("2500m", "4"), ("0.5", "2"), ("64", "9")]
 )
-def test_a_pod_answers_by_as_many_processes_as_it_asks_cores(cpu: str, processes: str) -> None:
+def test_a_pod_answers_by_one_process_more_than_it_asks_cores(cpu: str, processes: str) -> None:
     made = rendered(STAGES["canary"], replace(SCALE, cpu=cpu))
     [container] = next(one for one in made if one["kind"] == "Deployment")["spec"]["template"]["spec"][
         "containers"
