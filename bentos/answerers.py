@@ -10,7 +10,7 @@ Copies for shadow answers, which nobody waits for, go to an answerer of their ow
 wants it (SCHED_IDLE, sched(7)). How long a copy waited for that is told with it, since it says nothing of who answers: in line,
 and for the processor (run_delay of /proc/PID/schedstat).
 
-Frames on a socket pair, both ways: a length of four bytes, then MessagePack.
+Frames of MessagePack on a socket pair, both ways.
 """
 
 import asyncio
@@ -30,6 +30,7 @@ from typing import NoReturn, cast
 
 import msgspec
 
+from bentos.frames import LENGTH, framed, received
 from bentos.task import Made, Task, refused
 
 log = logging.getLogger(__name__)
@@ -37,10 +38,10 @@ COMPUTE_SECONDS = 10.0  # for which an answerer may compute one answer
 ANSWER_SECONDS = 10.0  # for which an answer is waited for where nobody said for how long
 BEGIN_SECONDS, END_SECONDS = 60.0, 5.0
 LOOK_SECONDS = 0.02
+LEAST_MS = 0.1  # of a wait that is told
 TRIES = 2  # answerers that one task may take along
 MARGIN_SECONDS = 0.05  # before nobody waits for a copy any more, in which is said why there is none
 YOUNG_SECONDS = 2.0  # who dies younger than this is replaced later
-LENGTH = 4
 QUIET = "shadow"  # the arm whose answers nobody waits for
 _encode = msgspec.msgpack.Encoder().encode
 _task = msgspec.msgpack.Decoder(Task).decode
@@ -69,15 +70,15 @@ class Waiting:
     asked: float = 0.0
     had: tuple[float, float] = (0.0, 0.0)
 
-    def waited(self) -> float:
-        """Return for how many seconds nothing could be done for it."""
+    def waited(self, *, over: bool = False) -> float:
+        """Return for how many seconds nothing could be done for it; `over`: it is done."""
         now = time.monotonic()
         if self.seat is None:
             return now - self.came
         worked, ready = scheduled(self.seat.pid)
         starved = max(0.0, ready - self.had[1])
-        # a wait that goes on is not counted yet, so what is not work is wait
-        if worked and runnable(self.seat.pid):
+        # A wait that goes on is not counted yet, so what is not work is wait. One that is over is; and sleep is none.
+        if not over and worked and runnable(self.seat.pid):
             starved = max(starved, now - self.asked - (worked - self.had[0]))
         return self.asked - self.came + starved
 
@@ -196,7 +197,7 @@ class Answerers:
     async def make(self, task: Task) -> Made:
         """Return the answer to a task, in its turn; 504 when it does not come in time."""
         done: asyncio.Future[Made] = asyncio.get_running_loop().create_future()
-        waiting = Waiting(_framed(_encode(task)), done, time.monotonic())
+        waiting = Waiting(framed(_encode(task)), done, time.monotonic())
         line = self._lines[task.arm == QUIET]
         line.waiting.append(waiting)
         self._serve(line)
@@ -302,9 +303,9 @@ class Answerers:
             if quiet:
                 _yield()
             with suppress(BrokenPipeError, ConnectionResetError):
-                own.sendall(_framed(b""))
-                while (frame := _received(own)) is not None:
-                    own.sendall(_framed(_encode(self.compute(_task(frame)))))
+                own.sendall(framed(b""))
+                while (frame := received(own)) is not None:
+                    own.sendall(framed(_encode(self.compute(_task(frame)))))
             self.end()
             status = 0
         except BaseException:
@@ -326,9 +327,11 @@ async def _answered(waiting: Waiting, task: Task) -> Made:
     left = ANSWER_SECONDS if task.until is None else task.until - time.monotonic() + MARGIN_SECONDS
     try:
         async with asyncio.timeout(left):
-            return await waiting.done
+            made = await waiting.done
     except TimeoutError:
         return refused(504, "late", "the answer did not come in time; ask again shortly")
+    waited_ms = 1e3 * (waiting.asked - waiting.came)
+    return made if waited_ms < LEAST_MS else msgspec.structs.replace(made, waited_ms=waited_ms)
 
 
 async def _copied(waiting: Waiting, task: Task) -> Made:
@@ -345,7 +348,7 @@ async def _copied(waiting: Waiting, task: Task) -> Made:
         return msgspec.structs.replace(made, waited_ms=1e3 * waited)
     if made.status == 503:  # the release's own doing, such as scores that cannot be recorded
         return made
-    return msgspec.structs.replace(made, waited_ms=1e3 * waiting.waited())
+    return msgspec.structs.replace(made, waited_ms=1e3 * waiting.waited(over=True))
 
 
 def scheduled(pid: int) -> tuple[float, float]:
@@ -366,23 +369,6 @@ def runnable(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "R"
     except (OSError, IndexError):
         return False
-
-
-def _received(own: socket.socket) -> bytes | None:
-    """Return the next frame, None when there will be none."""
-    got = own.recv(1 << 18)
-    if not got:
-        return None
-    while len(got) < LENGTH or len(got) < LENGTH + int.from_bytes(got[:LENGTH], "big"):
-        more = own.recv(1 << 20)
-        if not more:
-            return None
-        got += more
-    return got[LENGTH:]
-
-
-def _framed(content: bytes) -> bytes:
-    return len(content).to_bytes(LENGTH, "big") + content
 
 
 def _gone(pid: int) -> bool:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import uvicorn
 
 from bentos import inner
+from bentos.collector.apart import Apart
 from bentos.collector.app import Collector, create
-from bentos.collector.feed import Store
 from counterfoil import settings
 
 KEEP_ALIVE_SECONDS = 620  # longer than who is in front keeps a connection: what is under way is not cut off
@@ -20,14 +20,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--host", default="127.0.0.1")
     options = parser.parse_args(arguments)
     current = settings.load()
+    writer = Apart()
+    try:
+        _serve(options, current, writer)
+    finally:
+        writer.close()
 
-    def connect() -> Store:
-        from feature_repo.pushed import RecentStore
 
-        return RecentStore(current)
-
+def _serve(options: argparse.Namespace, current: settings.Settings, writer: Apart) -> None:
     uvicorn.run(
-        create(lambda: (Collector(current, connect), inner.make_token(current.run))),
+        create(lambda: (Collector(current, writer.connect), inner.make_token(current.run))),
         host=options.host,
         port=options.port,
         http="httptools",

@@ -15,7 +15,7 @@ from prometheus_client import generate_latest
 from bentos import inner
 from bentos.collector.body import Reader, Refused, Row
 from bentos.collector.clicks import COUNTED, HOUR, Clicks
-from bentos.collector.feed import Feed, Store, told
+from bentos.collector.feed import Feed, Writes, told
 from bentos.collector.log import Full, Log, Mark
 from bentos.collector.metrics import Metrics
 from bentos.collector.openapi import document
@@ -34,9 +34,9 @@ Reply = tuple[int, bytes, bytes]
 
 
 class Collector:
-    """Everything between a body and its acknowledgement. `connect` makes the online store's client."""
+    """Everything between a body and its acknowledgement. `connect` makes who writes to the online store."""
 
-    def __init__(self, settings: Settings, connect: Callable[[], Store], **log_options: Any) -> None:
+    def __init__(self, settings: Settings, connect: Callable[[], Writes], **log_options: Any) -> None:
         self.folder = settings.events
         self.reader = Reader(settings.pseudonym_key)
         self.window, self.clicks, self.metrics = Window(), Clicks(), Metrics()

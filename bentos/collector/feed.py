@@ -1,4 +1,4 @@
-"""What was acknowledged, into the view `recent` of the online store, in a thread of its own: durable first, then visible.
+"""What was acknowledged, into the view `recent` of the online store: durable first, then visible.
 
 The log is the truth. How far the view has come is kept beside it; after a restart, or when more waits than
 may, the feed reads on in the log from there. An event twice is an event once, so reading too much harms nothing.
@@ -10,13 +10,14 @@ what it is given, no more may wait than it takes in ROOM_SECONDS. While the stor
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import orjson
 
 from bentos.collector.log import Mark
+from bentos.collector.view import Told
 from counterfoil import canonical, collected, segment
 from counterfoil.errors import IntegrityError
 from feature_repo import recent
@@ -24,10 +25,9 @@ from feature_repo import recent
 log = logging.getLogger(__name__)
 PUSH_SECONDS = 0.02
 GATHER_SECONDS = 0.1  # while much comes: events of a larger transaction share pages, and cost half
-PAUSE_SECONDS = 1.0
+PAUSE_SECONDS, LONGEST_PAUSE = 1.0, 5.0  # after a fault, twice as long after each that follows it
+END_SECONDS = 10.0
 WAITING = 200_000
-HELD_BYTES = 128_000_000  # of a ring's newest texts, which are not read again before they are written on
-KEY_BYTES = 300  # that a key takes beside its text
 CHUNK = 10_000  # events in one transaction: of the same people's, several go into one text
 ROOM_SECONDS = 0.5  # for which the store may be given work ahead
 LATE_SECONDS = 0.6  # after which what waits is late, however little it is
@@ -35,99 +35,37 @@ RATE, LEAST = 5_000.0, 200  # events a second until it is measured; events of a 
 SWEEP_SECONDS = 600.0
 MARK = "visible.json"
 
-Newest = tuple[int, int, bytes]  # number of a text, how many entries it has, and those, joined by commas
 
+class Writes(Protocol):
+    """Whoever writes to the view: `view.Writer`, here or in a process of its own."""
 
-class Store(Protocol):
-    """The online store's side of the view."""
-
-    def newest(self, keys: list[str]) -> dict[str, list[bytes | None]]:
-        """Return by key, per ring, the text with the highest number; None where there is none."""
-
-    def write(self, texts: list[tuple[str, str, bytes]]) -> None:
-        """Store (key, feature, text), in one transaction."""
+    def push(self, events: Sequence[Told]) -> None:
+        """Make events visible."""
 
     def forget(self, keys: list[str]) -> None:
         """Take what is stored under keys away."""
 
-    def sweep(self, before_us: int) -> int:
+    def sweep(self, before_us: int) -> None:
         """Take away what was last written before a moment."""
 
-
-class Told(NamedTuple):
-    """An event as the view has it: under which keys, in which ring, and its entry."""
-
-    keys: tuple[str, ...]
-    ring: int
-    entry: bytes
-
-
-class NewestTexts:
-    """The newest text of one ring, of the keys that were written to last; `shrink` bounds what they take in memory."""
-
-    def __init__(self, ring: recent.Ring, most_bytes: int) -> None:
-        self._ring, self._most, self._bytes = ring, most_bytes, 0
-        self._texts: dict[str, Newest] = {}  # who was written to last comes last
-
-    def strange(self, keys: Iterable[str]) -> list[str]:
-        """Return those of the keys that are not held."""
-        return [key for key in keys if key not in self._texts]
-
-    def hold(self, key: str, text: bytes | None) -> None:
-        """Take in a key that is not held, with its newest text as the store has it."""
-        newest = (0, 0, b"") if text is None else (recent.number_of(text), *recent.entries_of(text))
-        self._texts[key] = newest
-        self._bytes += KEY_BYTES + len(newest[2])
-
-    def write_on(self, fresh: dict[str, list[bytes]]) -> Iterator[tuple[str, str, bytes]]:
-        """Yield (key, feature, text) of what keys' new entries make: the newest text filled up, and those after it."""
-        texts, field = self._texts, self._ring.field
-        for key, entries in fresh.items():
-            number, count, held = texts.pop(key)
-            before = len(held)
-            entries = entries[-self._ring.most :]
-            while entries:
-                if count >= recent.EVENTS:
-                    number, count, held = number + 1, 0, b""
-                some, entries = entries[: recent.EVENTS - count], entries[recent.EVENTS - count :]
-                held = b",".join((held, *some) if held else some)
-                count += len(some)
-                yield key, field(number), recent.text(number, held)
-            texts[key] = number, count, held
-            self._bytes += len(held) - before
-
-    def drop(self, key: str) -> None:
-        """Let go of a key, if it is held."""
-        if (newest := self._texts.pop(key, None)) is not None:
-            self._bytes -= KEY_BYTES + len(newest[2])
-
-    def clear(self) -> None:
-        """Let go of all."""
-        self._texts.clear()
-        self._bytes = 0
-
-    def shrink(self) -> None:
-        """Let go of those that were written to longest ago, until the bound holds."""
-        while self._bytes > self._most:
-            self.drop(next(iter(self._texts)))
+    def close(self) -> None:
+        """End what was begun; also while somebody else waits for it."""
 
 
 class Feed:
-    """Keeps the view up to the log. `connect` makes the store's client; until it does, events wait or stay in the log."""
+    """Keeps the view up to the log. `connect` makes who writes to it; until it does, events wait or stay in the log."""
 
     def __init__(
         self,
         folder: Path,
-        connect: Callable[[], Store],
+        connect: Callable[[], Writes],
         visible: Callable[[float], None] = lambda seconds: None,
         *,
         waiting: int = WAITING,
-        held_bytes: int = HELD_BYTES,
     ) -> None:
         """`visible` is told, of events that became durable together, after how many seconds all of them were visible."""
         self.folder, self._connect, self._visible = folder, connect, visible
         self._most = waiting
-        self._newest = tuple(NewestTexts(ring, held_bytes) for ring in recent.RINGS)
         self._waiting: list[Told] = []
         self._moments: list[float] = []  # at which what waits was told (monotonic seconds)
         self._mark: Mark | None = None  # of the last that waits
@@ -136,7 +74,7 @@ class Feed:
         )
         self._forgotten: list[str] = []
         self._lock, self._wake = threading.Lock(), threading.Event()
-        self._store: Store | None = None
+        self._writer: Writes | None = None
         self._ended = False
         self._swept = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="feed", daemon=True)
@@ -144,14 +82,13 @@ class Feed:
         self._underway = 0  # events that the turn of now has not written yet
         self._rate = RATE
         self.behind_since: float | None = None  # monotonic seconds; None: all is visible
-        self.pushed = 0
 
     @property
     def busy(self) -> bool:
         """Whether what came now would be visible too late, since the store does not take it as quickly as it comes."""
         waiting = len(self._waiting) + self._underway
         if self._catching:
-            return self._store is not None and waiting >= self._most
+            return self._writer is not None and waiting >= self._most
         since = self.behind_since
         return waiting > self._room or (since is not None and time.monotonic() - since > LATE_SECONDS)
 
@@ -174,7 +111,7 @@ class Feed:
                 self.behind_since = time.monotonic()
             if self._missed:
                 pass  # they are read from the log
-            elif self._store is None and len(self._waiting) + len(events) > self._most:
+            elif self._writer is None and len(self._waiting) + len(events) > self._most:
                 self._waiting, self._moments, self._missed = [], [], True
             else:
                 self._waiting += events
@@ -196,21 +133,26 @@ class Feed:
         """Make visible what waits, and end."""
         self._ended = True
         self._wake.set()
-        self._thread.join(10)
+        self._thread.join(END_SECONDS)
+        if (writer := self._writer) is not None:
+            writer.close()
 
     def _run(self) -> None:
+        faults = 0
         while True:
             self._wake.wait(SWEEP_SECONDS)
             self._wake.clear()
             ended, much = self._ended, False
             try:
                 much = self._turn() >= LEAST
+                faults = 0
             except Exception as fault:  # whatever a store's client raises: the log keeps what happened
                 log.warning("what happens is not visible to answers: %s", fault)
                 self._away()
                 if ended:
                     return
-                time.sleep(PAUSE_SECONDS)
+                time.sleep(min(PAUSE_SECONDS * 2**faults, LONGEST_PAUSE))
+                faults += 1
                 self._wake.set()
             if ended:
                 return
@@ -220,32 +162,27 @@ class Feed:
     def _away(self) -> None:
         """Begin anew with what the log has once the store is back."""
         with self._lock:
-            self._store, self._missed, self._catching, self._underway = None, True, True, 0
+            self._writer, self._missed, self._catching, self._underway = None, True, True, 0
             self._waiting, self._moments = [], []
             if self.behind_since is None:
                 self.behind_since = time.monotonic()
-        for newest in self._newest:
-            newest.clear()
 
     def _turn(self) -> int:
         """Make visible what is not; return how many events waited."""
-        if self._store is None:
-            self._store = self._connect()
+        if self._writer is None:
+            self._writer = self._connect()
         with self._lock:
             waiting, moments, mark, missed = self._waiting, self._moments, self._mark, self._missed
             self._waiting, self._moments, self._missed = [], [], False
             self._underway = len(waiting)
             gone = list(self._forgotten)
             began = time.monotonic()
-        for newest in self._newest:
-            for key in gone:
-                newest.drop(key)
-        if gone:
-            self._store.forget(gone)
-            with self._lock:
-                self._forgotten = [key for key in self._forgotten if key not in gone]
         if missed:
             mark = max(filter(None, (mark, self._read_on(mark))), default=None)
+        if gone:  # after what the log has: it may have more of them
+            self._writer.forget(gone)
+            with self._lock:
+                self._forgotten = [key for key in self._forgotten if key not in gone]
         self._push_all(waiting)
         if mark is not None:
             self._note(mark)
@@ -257,7 +194,7 @@ class Feed:
         began = time.perf_counter()
         for start in range(0, len(waiting), CHUNK):
             some = waiting[start : start + CHUNK]
-            self._push(some)
+            self._write(some)
             self._underway -= len(some)
         if len(waiting) >= LEAST:
             rate = len(waiting) / (time.perf_counter() - began)
@@ -293,45 +230,16 @@ class Feed:
                 last = mark
                 batch.append(event)
                 if len(batch) >= CHUNK:
-                    self._push(batch)
+                    self._write(batch)
                     batch = []
         except IntegrityError as lost:
             log.error("not all that was acknowledged becomes visible: %s", lost)
-        self._push(batch)
+        self._write(batch)
         return last
 
-    def _push(self, events: list[Told]) -> None:
-        if not events:
-            return
-        assert self._store is not None
-        fresh: tuple[dict[str, list[bytes]], ...] = tuple({} for _ in recent.RINGS)
-        for keys, ring, entry in events:
-            of_ring = fresh[ring]
-            for key in keys:
-                if key in of_ring:
-                    of_ring[key].append(entry)
-                else:
-                    of_ring[key] = [entry]
-        self._look_up([newest.strange(of_ring) for newest, of_ring in zip(self._newest, fresh, strict=True)])
-        rows = [
-            row
-            for newest, of_ring in zip(self._newest, fresh, strict=True)
-            for row in newest.write_on(of_ring)
-        ]
-        self._store.write(rows)
-        self.pushed += len(events)
-        for newest in self._newest:
-            newest.shrink()
-
-    def _look_up(self, strange: list[list[str]]) -> None:
-        """Hold what the store has of keys, a list for each ring."""
-        assert self._store is not None
-        if not any(strange):
-            return
-        found = self._store.newest(list(dict.fromkeys(key for keys in strange for key in keys)))
-        for place, (newest, keys) in enumerate(zip(self._newest, strange, strict=True)):
-            for key in keys:
-                newest.hold(key, found[key][place])
+    def _write(self, events: Sequence[Told]) -> None:
+        assert self._writer is not None
+        self._writer.push(events)
 
     def _noted(self) -> Mark | None:
         try:
@@ -346,9 +254,9 @@ class Feed:
         fresh.replace(self.folder / MARK)
 
     def _sweep(self) -> None:
-        if time.monotonic() - self._swept > SWEEP_SECONDS and self._store is not None:
+        if time.monotonic() - self._swept > SWEEP_SECONDS and self._writer is not None:
             self._swept = time.monotonic()
-            self._store.sweep(int((time.time() - recent.DAYS * 86_400) * 1e6))
+            self._writer.sweep(int((time.time() - recent.DAYS * 86_400) * 1e6))
 
 
 def told(event: Any, time_us: int) -> Told | None:
@@ -362,7 +270,7 @@ def told(event: Any, time_us: int) -> Told | None:
     )
     return Told(
         (person,) if session is None or session == person else (person, session),
-        event.kind != recent.SHOWN,
+        int(event.kind != recent.SHOWN),
         entry,
     )
 

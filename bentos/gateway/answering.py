@@ -202,11 +202,9 @@ class Answering:
                 span.end(status)
 
     def _count(self, route: Route, outcome: Outcome, ms: float, reply: Reply | None, copy: bool) -> None:
-        if copy and reply is not None:
-            if forsaken(reply):
-                self.tally.stats.dropped += 1
-                return
-            ms = max(0.0, ms - waited_ms(reply))
+        if copy and reply is not None and forsaken(reply):
+            self.tally.stats.dropped += 1
+            return
         items = degraded = receipt = None
         if reply is not None and outcome == "answered":
             for name, value in reply.headers:
@@ -217,7 +215,13 @@ class Answering:
                 elif name == RECEIPT:
                     receipt = value
         self.tally.note(
-            route, outcome, ms, copy=copy, empty=items == b"0", degraded=degraded not in (None, b"0")
+            route,
+            outcome,
+            ms,
+            waited_ms=0.0 if reply is None else waited_ms(reply),
+            copy=copy,
+            empty=items == b"0",
+            degraded=degraded not in (None, b"0"),
         )
         if receipt is not None and not copy:
             self.tally.receipt(route, receipt.decode("latin-1"))
@@ -234,7 +238,7 @@ async def _asked(service: Service, data: bytes, seconds: float) -> Reply:
 
 
 def waited_ms(reply: Reply) -> float:
-    """Return for how long a copy waited for a quiet moment, in milliseconds."""
+    """Return for how long nothing was done for an answer, in milliseconds."""
     return next((float(value) for name, value in reply.headers if name == WAITED), 0.0)
 
 

@@ -12,7 +12,7 @@ import orjson
 
 from counterfoil.errors import ContractError
 
-VERSION = 1
+VERSION = 2
 SECONDS = 60  # for which there is a count of each
 # Upper edges of the latency histogram in ms: 0.1 ms to 60 s in steps of 10%. What took longer is in a last bucket of its own.
 GROWTH = 1.1
@@ -25,6 +25,7 @@ class Counts:
 
     `refused` are 4xx, whose fault lies with who asked; `empty` answers hold no item; `degraded` ones say that they are.
     `latency`: how many answers by index into `BOUNDS_MS`, one beyond it for the rest; failed ones are in it, refused ones not.
+    `worked`: the same without what they waited in the service's line, which says how much was asked at once, not how quick it is.
     Of copies, `compared` were held against the champion's answer: `overlap` is the sum of the shares of items in common,
     `unlike` counts those of another status.
     """
@@ -39,13 +40,16 @@ class Counts:
     unlike: int = 0
     overlap: float = 0.0
     latency: dict[int, int] = field(default_factory=dict)
+    worked: dict[int, int] = field(default_factory=dict)
 
     def add(self, other: "Counts") -> None:
         """Add another's counts to these."""
         for name in _NUMBERS:
             setattr(self, name, getattr(self, name) + getattr(other, name))
-        for bucket, count in other.latency.items():
-            self.latency[bucket] = self.latency.get(bucket, 0) + count
+        for name in HISTOGRAMS:
+            held = getattr(self, name)
+            for bucket, count in getattr(other, name).items():
+                held[bucket] = held.get(bucket, 0) + count
 
     def quantile(self, q: float) -> float | None:
         """Return the latency in ms below which a share `q` of these lie, as the upper edge of its bucket; None without any.
@@ -65,7 +69,8 @@ def quantile_of(latency: Mapping[int, int], q: float, bounds_ms: Sequence[float]
     return None
 
 
-_NUMBERS = tuple(name for name in Counts.__slots__ if name != "latency")
+HISTOGRAMS = ("latency", "worked")
+_NUMBERS = tuple(name for name in Counts.__slots__ if name not in HISTOGRAMS)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -172,4 +177,5 @@ def _told(held: dict[str, Any]) -> Told:
 
 
 def _counts(held: dict[str, Any]) -> Counts:
-    return Counts(**{**held, "latency": {int(bucket): count for bucket, count in held["latency"].items()}})
+    counted = {name: {int(place): count for place, count in held[name].items()} for name in HISTOGRAMS}
+    return Counts(**{**held, **counted})

@@ -53,17 +53,19 @@ class Tally:
         outcome: Outcome,
         ms: float,
         *,
+        waited_ms: float = 0.0,
         copy: bool = False,
         empty: bool = False,
         degraded: bool = False,
     ) -> None:
-        """Count one request to a release."""
+        """Count one request to a release. Of a copy, what it waited is no part of its latency."""
         kept = self._of(route)
         second = kept.now(int(self.clock()))
-        place = bucket(ms)
+        worked = bucket(max(0.0, ms - waited_ms))
+        place = worked if copy else bucket(ms)
         pair = (kept.told.copies, second.copies) if copy else (kept.told.live, second.live)
         for counts in pair:
-            _note(counts, outcome, place, empty, degraded)
+            _note(counts, outcome, place, worked, empty, degraded)
 
     def compared(self, route: Route, overlap: float | None) -> None:
         """Count a copy that was held against the champion's answer; None: their statuses differ."""
@@ -109,12 +111,13 @@ class Tally:
         return kept
 
 
-def _note(counts: Counts, outcome: Outcome, place: int, empty: bool, degraded: bool) -> None:
+def _note(counts: Counts, outcome: Outcome, place: int, worked: int, empty: bool, degraded: bool) -> None:
     counts.requests += 1
     if outcome == "refused":
         counts.refused += 1
         return
     counts.latency[place] = counts.latency.get(place, 0) + 1
+    counts.worked[worked] = counts.worked.get(worked, 0) + 1
     counts.errors += outcome in ("failed", "late")
     counts.timeouts += outcome == "late"
     counts.empty += empty

@@ -243,26 +243,31 @@ def _arm(live: Counts, copies: Counts, shown: int = 0, clicks: int = 0) -> Arm:
         live=live.requests - live.refused,
         failed=whole.errors,
         empty=whole.empty,
-        latency=whole.latency,
+        latency=whole.worked,
         shown=shown,
         clicks=clicks,
     )
 
 
 def _copy(counts: Counts) -> Counts:
-    return replace(counts, latency=dict(counts.latency))
+    return replace(counts, latency=dict(counts.latency), worked=dict(counts.worked))
 
 
 def _minus(now: Counts, before: Counts) -> Counts:
-    latency = {place: count - before.latency.get(place, 0) for place, count in now.latency.items()}
     return replace(
         now,
         requests=now.requests - before.requests,
         errors=now.errors - before.errors,
         refused=now.refused - before.refused,
         empty=now.empty - before.empty,
-        latency={place: count for place, count in latency.items() if count},
+        latency=_more(now.latency, before.latency),
+        worked=_more(now.worked, before.worked),
     )
+
+
+def _more(now: Mapping[int, int], before: Mapping[int, int]) -> dict[int, int]:
+    more = {place: count - before.get(place, 0) for place, count in now.items()}
+    return {place: count for place, count in more.items() if count}
 
 
 def _begun_after(segments: set[str], moment: float) -> set[str]:

@@ -12,6 +12,7 @@ from starlette.testclient import TestClient
 
 from bentos import inner
 from bentos.collector.app import Collector, create
+from bentos.collector.view import Writer
 from counterfoil.pseudonym import pseudonym
 from counterfoil.simulator import ShopConfig, simulate
 from counterfoil.types import Event
@@ -39,7 +40,7 @@ def place(turned: Path, home: Path) -> Iterator[Place]:
 @pytest.fixture
 def events(place: Place) -> Iterator[TestClient]:
     settings = place.settings
-    application = create(lambda: (Collector(settings, lambda: RecentStore(settings)), TOKEN))
+    application = create(lambda: (Collector(settings, lambda: Writer(RecentStore(settings))), TOKEN))
     with TestClient(application, headers={inner.TOKEN: TOKEN}) as client:
         yield client
 

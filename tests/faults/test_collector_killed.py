@@ -6,13 +6,17 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 
 from counterfoil import cli, collected
+from counterfoil.pseudonym import pseudonym
 from counterfoil.settings import Settings
+from feature_repo import erase
 from flows import collecting
 from tests.collector_process import collector, event
 from tests.landing_shop import landed_rows
@@ -60,6 +64,38 @@ def test_killed_right_after_an_acknowledgement_nothing_is_lost(home: Path) -> No
         assert acknowledged | {"e900001"} <= {row["id"] for row in landed_rows(place.settings)}
         assert not collected.segments(home / "events")
         assert collecting.collect(place).landed == ()
+
+
+def test_who_makes_events_visible_is_killed_time_and_again_and_all_becomes_visible(home: Path) -> None:
+    sent, mark = 0, home / "events" / "visible.json"
+    with collector(home) as running:
+        own = psutil.Process(running.process.pid)
+
+        def send() -> None:
+            nonlocal sent
+            events = [event(number) for number in range(sent, sent + 50)]
+            answer = running.client.post("/events", json={"events": events})
+            assert answer.status_code in (200, 429), answer.text
+            sent += 50 * (answer.status_code == 200)
+
+        for _ in range(3):
+            before, until = mark.read_bytes() if mark.exists() else b"", time.monotonic() + 30
+            while not mark.exists() or mark.read_bytes() == before:  # it writes
+                assert time.monotonic() < until
+                send()
+            [child] = own.children()
+            for _ in range(3):
+                send()
+            child.kill()
+        send()
+        running.visible()
+        [child] = own.children()
+    _, alive = psutil.wait_procs([child], timeout=10)
+    assert not [one for one in alive if one.status() != psutil.STATUS_ZOMBIE], "it outlived who asks it"
+    settings = Settings(home=home)
+    people = [pseudonym(f"person {number}", settings.pseudonym_key) for number in range(7)]
+    seen = {row["id"] for row in erase.recent_rows(settings, people)}
+    assert {f"e{number}" for number in range(sent - 200, sent)} <= seen, "the latest hundred of each"
 
 
 def test_a_full_disk_answers_503_and_acknowledges_nothing(

@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 from bentos import inner
 from bentos.collector import feed as feeds
 from bentos.collector.app import Collector, create
-from bentos.collector.feed import Feed, Told
+from bentos.collector.view import Told, Writer
 from bentos.guard import Refusal
 from counterfoil import collected
 from counterfoil.errors import UnavailableError
@@ -75,7 +75,7 @@ def test_more_than_the_store_takes_is_told_to_come_again_and_the_rest_is_visible
     slow = Slow(settings, 4_000)
 
     async def work() -> tuple[set[str], int]:
-        collector = Collector(settings, lambda: slow)
+        collector = Collector(settings, lambda: Writer(slow))
         collector.feed._visible = lags.append
         await asyncio.to_thread(collector.start)
         while collector.state()["behind_seconds"]:
@@ -104,7 +104,7 @@ def test_more_than_the_store_takes_is_told_to_come_again_and_the_rest_is_visible
 
 def test_who_is_told_to_come_again_is_told_when(settings: Settings) -> None:
     slow = Slow(settings, 1e6)
-    application = create(lambda: (Collector(settings, lambda: slow), TOKEN))
+    application = create(lambda: (Collector(settings, lambda: Writer(slow)), TOKEN))
     with TestClient(application, headers=HEADERS) as door:
         door.post("/events", content=body(0, 5))
         while door.get("/readyz").json()["behind_seconds"]:
@@ -136,7 +136,7 @@ def test_a_store_that_is_away_refuses_nobody_and_shows_each_event_once_when_it_i
     def connect() -> Any:
         if not back.is_set():
             raise UnavailableError("the online store is away")
-        return RecentStore(settings)
+        return Writer(RecentStore(settings))
 
     application = create(lambda: (Collector(settings, connect), TOKEN))
     with TestClient(application, headers=HEADERS) as door:
@@ -157,13 +157,12 @@ def test_a_store_that_is_away_refuses_nobody_and_shows_each_event_once_when_it_i
 
 def test_a_text_that_is_not_held_is_read_and_written_on(settings: Settings) -> None:
     people = ["p" + letter * 20 for letter in "abc"]
-    feed = Feed(settings.events, lambda: RecentStore(settings), held_bytes=0)
-    feed._store = RecentStore(settings)
+    writer = Writer(RecentStore(settings), held_bytes=0)
     base, events = recent.micros(now()) - 1_000_000, 150
     for number in range(events):
         for her in people:
             entry = orjson.dumps([f"e{number}", base + number, "view", f"i{number}", None, None, None, None])
-            feed._push([Told((her,), 1, entry)])
+            writer.push([Told((her,), 1, entry)])
     for her in people:
         found = OnlineFeatures(settings).person(her, now()).recent
         assert found.item_ids == tuple(f"i{number}" for number in range(events - recent.KEPT, events))

@@ -37,7 +37,7 @@ def place(turned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
 
 
 def counts(requests: int, **changes: int) -> Counts:
-    return Counts(requests=requests, latency={30: requests}, **changes)
+    return Counts(requests=requests, latency={30: requests}, worked={30: requests}, **changes)
 
 
 def told(release: Release, live: Counts, copies: Counts | None = None, *, segment: str = "") -> Told:

@@ -16,8 +16,9 @@ from starlette.testclient import TestClient
 
 from bentos import inner
 from bentos.collector.app import Collector, create
-from bentos.collector.feed import MARK, Feed, Told
+from bentos.collector.feed import MARK, Feed
 from bentos.collector.log import Mark
+from bentos.collector.view import Told, Writer
 from bentos.recommend.person import People
 from counterfoil import segment
 from counterfoil.errors import UnavailableError
@@ -57,7 +58,7 @@ def door(settings: Settings) -> Iterator[TestClient]:
 
 
 def opened(settings: Settings) -> TestClient:
-    application = create(lambda: (Collector(settings, lambda: RecentStore(settings)), TOKEN))
+    application = create(lambda: (Collector(settings, lambda: Writer(RecentStore(settings))), TOKEN))
     return TestClient(application, headers={inner.TOKEN: TOKEN})
 
 
@@ -131,22 +132,19 @@ def test_impressions_keep_their_place_and_receipt_and_crowd_nothing_out(
 
 def test_a_full_ring_keeps_the_latest(settings: Settings, home: Path) -> None:
     her = "p" + "a" * 20
-    (home / "events").mkdir()
-    feed = Feed(home / "events", lambda: RecentStore(settings))
-    feed._store = RecentStore(settings)
+    writer = Writer(RecentStore(settings))
     base = int(now().timestamp() * 1e6) - 1_000_000
     events = 300
     for number in range(events):
         if number == 250:  # another process goes on where this one was
-            feed = Feed(home / "events", lambda: RecentStore(settings))
-            feed._store = RecentStore(settings)
+            writer = Writer(RecentStore(settings))
         entry = orjson.dumps([f"e{number}", base + number, "view", f"i{number}", None, None, None, None])
-        feed._push([Told((her,), 1, entry)])
+        writer.push([Told((her,), 1, entry)])
     found = OnlineFeatures(settings).person(her, now()).recent
     assert found.item_ids == tuple(f"i{number}" for number in range(events - recent.KEPT, events))
     held = list(erase.recent_rows(settings, [her]))
     assert recent.KEPT <= len(held) <= recent.RINGS[1].places * recent.EVENTS
-    feed._push(
+    writer.push(
         [
             Told((her,), 1, orjson.dumps([f"x{n}", base + 1000, "view", "i", None, None, None, None]))
             for n in range(999)
@@ -229,7 +227,7 @@ def test_a_collector_that_comes_back_makes_visible_what_was_only_durable(setting
 def test_more_than_may_wait_is_read_from_the_log(settings: Settings) -> None:
     with opened(settings) as door:
         visible(door)
-    feed = Feed(settings.events, lambda: RecentStore(settings), waiting=5)
+    feed = Feed(settings.events, lambda: Writer(RecentStore(settings)), waiting=5)
     feed._missed = False
     feed.tell([Told(("k",), 1, b"[]")] * 3, Mark("a", 1))
     assert not feed._missed and len(feed._waiting) == 3

@@ -141,6 +141,38 @@ def test_how_long_a_copy_waited_is_no_fault_of_who_answers() -> None:
     asyncio.run(work())
 
 
+def test_sleep_is_no_wait_however_busy_the_machine_is() -> None:
+    cores = sorted(os.sched_getaffinity(0))
+
+    async def work(made: Answerers) -> None:
+        hogs = [subprocess.Popen([sys.executable, "-c", HOG, str(core)]) for core in cores]
+        try:
+            await asyncio.sleep(0.5)
+            for _ in range(5):
+                began = time.monotonic()
+                copy = await made.make(task(b"sleep 0.3", arm="shadow", until=began + 8))
+                took = time.monotonic() - began
+                assert copy.status == 200 and took - copy.waited_ms / 1e3 > 0.28, (
+                    "what it slept is taken for a wait"
+                )
+        finally:
+            for hog in hogs:
+                hog.kill()
+                hog.wait()
+
+    run(work, count=1)
+
+
+def test_what_a_request_waits_in_line_is_told() -> None:
+    async def work(made: Answerers) -> None:
+        alone = await made.make(task(b"sleep 0.05"))
+        assert alone.waited_ms < 20
+        first, second = await asyncio.gather(*(made.make(task(b"sleep 0.3")) for _ in range(2)))
+        assert first.waited_ms < 100 and 250 < second.waited_ms < 600
+
+    run(work, count=1)
+
+
 def test_a_copy_that_takes_too_long_by_itself_is_late() -> None:
     made = Answerers(worked, 1)
 
@@ -222,10 +254,10 @@ def test_nobody_can_answer_while_all_of_them_are_away() -> None:
         assert made.able
         for seat in made.seats[:2]:
             os.kill(seat.pid, signal.SIGKILL)
-        while (
-            made.able
-        ):  # asked before that is seen, a task would go from one dead one to the other, and be given up
-            await asyncio.sleep(0.01)
+        # asked before that is seen, a task would go from one dead one to the other, and be given up
+        async with asyncio.timeout(5):
+            while made.able:
+                await asyncio.sleep(0.01)
         late = await made.make(task(until=time.monotonic() + 0.5))
         assert late.status == 504 and not made.able, "they are young, and replaced later"
         await asyncio.sleep(module.YOUNG_SECONDS + 0.5)

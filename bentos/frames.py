@@ -1,0 +1,26 @@
+"""What processes of one machine tell each other over a socket: frames, a length of four bytes and then so many."""
+
+import socket
+
+LENGTH = 4
+
+
+def framed(content: bytes) -> bytes:
+    """Return a frame."""
+    return len(content).to_bytes(LENGTH, "big") + content
+
+
+def received(own: socket.socket) -> bytes | None:
+    """Return what the next frame of a blocking socket holds, None when there will be none.
+
+    Whoever sends waits for an answer before the next one, so that never more than one is under way.
+    """
+    got = own.recv(1 << 18)
+    if not got:
+        return None
+    while len(got) < LENGTH or len(got) < LENGTH + int.from_bytes(got[:LENGTH], "big"):
+        more = own.recv(1 << 20)
+        if not more:
+            return None
+        got += more
+    return got[LENGTH:]
