@@ -18,6 +18,7 @@ from counterfoil.processes import Processes
 from flows.place import Place
 
 PORTS = ("GATEWAY_PORT", "SERVICE_PORT")
+QUIET_SECONDS = 2.0  # in which the supervisor starts nothing more
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,6 +118,25 @@ def champion_first(whole: Whole, home: Home) -> None:
     from flows import machine
 
     machine.await_routes(whole.place, USE_CASE)
+    quiet(whole)
+
+
+def quiet(whole: Whole, seconds: float = 60.0) -> None:
+    """Wait until every service that is started answers, a spare one as well: loading a bento takes a core for seconds."""
+    until, since = time.monotonic() + seconds, time.monotonic()
+    while time.monotonic() < until and time.monotonic() - since < QUIET_SECONDS:
+        running = Processes(whole.place.settings.home).running()
+        urls = [one.url for name, one in running.items() if name.startswith("service-")]
+        if not all(_answers(url) for url in urls):
+            since = time.monotonic()
+        time.sleep(0.2)
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/readyz", timeout=5, trust_env=False).status_code == 200
+    except httpx.HTTPError:
+        return False
 
 
 def lift(place: Place) -> None:
