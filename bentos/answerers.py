@@ -14,8 +14,10 @@ Frames of MessagePack on a socket pair, both ways.
 """
 
 import asyncio
+import functools
 import gc
 import logging
+import math
 import os
 import signal
 import socket
@@ -38,7 +40,6 @@ COMPUTE_SECONDS = 10.0  # for which an answerer may compute one answer
 ANSWER_SECONDS = 10.0  # for which an answer is waited for where nobody said for how long
 BEGIN_SECONDS, END_SECONDS = 60.0, 5.0
 LOOK_SECONDS = 0.02
-LEAST_MS = 0.1  # of a wait that is told
 TRIES = 2  # answerers that one task may take along
 MARGIN_SECONDS = 0.05  # before nobody waits for a copy any more, in which is said why there is none
 YOUNG_SECONDS = 2.0  # who dies younger than this is replaced later
@@ -70,15 +71,15 @@ class Waiting:
     asked: float = 0.0
     had: tuple[float, float] = (0.0, 0.0)
 
-    def waited(self, *, over: bool = False) -> float:
-        """Return for how many seconds nothing could be done for it; `over`: it is done."""
+    def waited(self) -> float:
+        """Return for how many seconds nothing could be done for it so far, as far as can be told from outside."""
         now = time.monotonic()
         if self.seat is None:
             return now - self.came
         worked, ready = scheduled(self.seat.pid)
         starved = max(0.0, ready - self.had[1])
-        # A wait that goes on is not counted yet, so what is not work is wait. One that is over is; and sleep is none.
-        if not over and worked and runnable(self.seat.pid):
+        # a wait that goes on is not counted yet, so what is not work is wait
+        if worked and runnable(self.seat.pid):
             starved = max(starved, now - self.asked - (worked - self.had[0]))
         return self.asked - self.came + starved
 
@@ -178,6 +179,7 @@ class Answerers:
         self.seats = [Seat(self, quiet=False) for _ in range(count)] + [Seat(self, quiet=True)]
         self._lines = {False: Line(), True: Line()}
         self._closing = False
+        self._whole_since = 0.0  # monotonic seconds since when nobody was away
         for seat in self.seats:
             self._fork(seat)
 
@@ -186,12 +188,16 @@ class Answerers:
         """Whether somebody can answer."""
         return any(seat.begun for seat in self.seats if not seat.quiet)
 
+    @property
+    def _whole(self) -> bool:
+        return all(seat.begun for seat in self.seats if not seat.quiet)
+
     async def open(self) -> None:
         """Connect all of them, and wait until each has begun, but for the one for copies. TimeoutError when one does not."""
         async with asyncio.timeout(BEGIN_SECONDS):
             for seat in self.seats:
                 await self._connect(seat)
-            while not all(seat.begun for seat in self.seats if not seat.quiet):
+            while not self._whole:
                 await asyncio.sleep(LOOK_SECONDS)
 
     async def make(self, task: Task) -> Made:
@@ -201,7 +207,12 @@ class Answerers:
         line = self._lines[task.arm == QUIET]
         line.waiting.append(waiting)
         self._serve(line)
-        return await (_copied(waiting, task) if task.arm == QUIET else _answered(waiting, task))
+        if task.arm == QUIET:
+            return await _copied(waiting, task)
+        made = await _answered(waiting, task)
+        if made.status == 504 or waiting.taken or waiting.came < self._whole_since:
+            return made  # it waited for answerers that died, which is the release's own doing
+        return msgspec.structs.replace(made, waited_ms=1e3 * (waiting.asked - waiting.came))
 
     async def close(self) -> None:
         """Let all of them end; whoever still waits is told so."""
@@ -223,6 +234,8 @@ class Answerers:
     def free(self, seat: Seat) -> None:
         """Give an answerer that has nothing to do the next task."""
         line = self._lines[seat.quiet]
+        if not seat.quiet and self._whole_since == math.inf and self._whole:
+            self._whole_since = time.monotonic()
         line.free.append(seat)
         self._serve(line)
 
@@ -231,6 +244,8 @@ class Answerers:
         line = self._lines[seat.quiet]
         if seat in line.free:
             line.free.remove(seat)
+        if not seat.quiet:
+            self._whole_since = math.inf
         waiting, seat.at = seat.at, None
         if waiting is not None and not waiting.done.done():
             waiting.taken, waiting.seat = waiting.taken + 1, None
@@ -300,18 +315,28 @@ class Answerers:
             # Nor is what held those ever collected here: it would close numbers that are other files by then.
             gc.freeze()
             self.begin()
+            compute = self.compute
             if quiet:
                 _yield()
+                compute = functools.partial(_starving, compute)
             with suppress(BrokenPipeError, ConnectionResetError):
                 own.sendall(framed(b""))
                 while (frame := received(own)) is not None:
-                    own.sendall(framed(_encode(self.compute(_task(frame)))))
+                    own.sendall(framed(_encode(compute(_task(frame)))))
             self.end()
             status = 0
         except BaseException:
             log.exception("an answerer failed")
         finally:
             os._exit(status)
+
+
+def _starving(compute: Compute, task: Task) -> Made:
+    """Compute, and tell when that was begun, and for how long this process had to wait for a processor meanwhile."""
+    begun, (_, before) = time.monotonic(), scheduled(os.getpid())
+    made = compute(task)
+    _, after = scheduled(os.getpid())
+    return msgspec.structs.replace(made, waited_ms=1e3 * (after - before), begun=begun)
 
 
 def _yield() -> None:
@@ -327,11 +352,9 @@ async def _answered(waiting: Waiting, task: Task) -> Made:
     left = ANSWER_SECONDS if task.until is None else task.until - time.monotonic() + MARGIN_SECONDS
     try:
         async with asyncio.timeout(left):
-            made = await waiting.done
+            return await waiting.done
     except TimeoutError:
         return refused(504, "late", "the answer did not come in time; ask again shortly")
-    waited_ms = 1e3 * (waiting.asked - waiting.came)
-    return made if waited_ms < LEAST_MS else msgspec.structs.replace(made, waited_ms=waited_ms)
 
 
 async def _copied(waiting: Waiting, task: Task) -> Made:
@@ -347,8 +370,11 @@ async def _copied(waiting: Waiting, task: Task) -> Made:
         made = refused(504, "late", said) if late else refused(503, "busy", said)
         return msgspec.structs.replace(made, waited_ms=1e3 * waited)
     if made.status == 503:  # the release's own doing, such as scores that cannot be recorded
-        return made
-    return msgspec.structs.replace(made, waited_ms=1e3 * waiting.waited(over=True))
+        return msgspec.structs.replace(made, waited_ms=None)
+    # until it was begun, and what its process had to wait for the processor from then on; sleep is no wait
+    return msgspec.structs.replace(
+        made, waited_ms=1e3 * (made.begun - waiting.came) + (made.waited_ms or 0.0)
+    )
 
 
 def scheduled(pid: int) -> tuple[float, float]:

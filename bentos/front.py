@@ -120,7 +120,7 @@ def sent(made: Made, headers: Mapping[str, str] | None = None) -> Response:
     more = {**(headers or {})}
     if made.status == 503:
         more["Retry-After"] = "1"
-    if made.waited_ms:
+    if made.waited_ms is not None:
         more[inner.WAITED] = f"{made.waited_ms:.1f}"
     return Response(made.body, made.status, more, "application/json")
 

@@ -24,7 +24,7 @@ RECEIPT = "x-counterfoil-receipt"
 RELEASE = "x-counterfoil-release"
 ITEMS = "x-counterfoil-items"  # how many items the answer holds
 DEGRADED = "x-counterfoil-degraded"  # how many sentences `degraded` holds; absent when none
-WAITED = "x-counterfoil-waited-ms"  # for which nothing was done for it: it says nothing of the release
+WAITED = "x-counterfoil-waited-ms"  # for which nothing was done for it: no doing of the release; for the gateway alone
 
 HEALTH = ("/livez", "/readyz")  # open to everybody
 FILE = "token"

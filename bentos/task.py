@@ -30,7 +30,8 @@ class Task(msgspec.Struct, frozen=True, array_like=True, gc=False, kw_only=True)
 class Made(msgspec.Struct, frozen=True, array_like=True, gc=False, kw_only=True):
     """What to send. Of an answer (status 200) also the id of its receipt, which is durable, and what is to be counted of it.
 
-    `waited_ms` is for how long nothing was done for it.
+    `waited_ms` is for how long nothing was done for it, which is no doing of the release; None: nobody knows.
+    `begun` is the moment (as of `Task.until`) at which somebody began with it, where that is told.
     """
 
     status: int
@@ -39,7 +40,8 @@ class Made(msgspec.Struct, frozen=True, array_like=True, gc=False, kw_only=True)
     items: int = 0
     degraded: int = 0
     stages_ms: dict[str, float] = {}
-    waited_ms: float = 0.0
+    waited_ms: float | None = None
+    begun: float = 0.0
 
 
 def refused(status: int, kind: str, message: str, fields: list[dict[str, str]] | None = None) -> Made:

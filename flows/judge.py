@@ -27,8 +27,9 @@ Course = Literal["go on", "advance", "take back"]
 class Arm:
     """What was counted of one release. Refused requests are in none of it; `live` of the requests were people's, not copies.
 
-    `latency` has the number of answers by index into the bounds that the judge is given, one beyond them for the rest. What they
-    waited in line is not in it: copies wait for quiet moments, people's requests for each other.
+    `latency` has the number of answers by index into the bounds that the judge is given, one beyond them for the rest. What a
+    challenger's and its champion's answers waited in line is not in it, where both tell that: copies wait for quiet moments,
+    people's requests for each other.
     """
 
     requests: int = 0

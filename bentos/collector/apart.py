@@ -25,7 +25,7 @@ from counterfoil.errors import UnavailableError
 
 GARBAGE = 50_000  # objects between two collections
 END_SECONDS = 5.0
-HANGS_SECONDS = 120.0  # longer than a store waits for a lock, and than emptying it of somebody takes
+HANGS_SECONDS = 120.0  # longer than a store waits for a lock
 PR_SET_PDEATHSIG = 1
 
 
@@ -91,7 +91,6 @@ class Apart:
         if self._closed:
             raise UnavailableError("the collector ends")
         ours, theirs = socket.socketpair()
-        ours.settimeout(HANGS_SECONDS)
         with theirs:
             self._child = subprocess.Popen(
                 [sys.executable, "-m", "bentos.collector.apart", str(theirs.fileno()), str(os.getpid())],
@@ -106,6 +105,8 @@ class Apart:
         if own is None:
             raise UnavailableError("nobody writes to the view; it is begun again")
         try:
+            # writing a whole store anew takes as long as it takes
+            own.settimeout(None if ask.what in ("forget", "sweep") else HANGS_SECONDS)
             own.sendall(framed(_encode(ask)))
             reply = received(own)
         except OSError:

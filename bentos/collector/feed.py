@@ -151,7 +151,7 @@ class Feed:
                 self._away()
                 if ended:
                     return
-                time.sleep(min(PAUSE_SECONDS * 2**faults, LONGEST_PAUSE))
+                time.sleep(min(PAUSE_SECONDS * 2 ** min(faults, 10), LONGEST_PAUSE))
                 faults += 1
                 self._wake.set()
             if ended:
@@ -181,11 +181,12 @@ class Feed:
             mark = max(filter(None, (mark, self._read_on(mark))), default=None)
         if gone:  # after what the log has: it may have more of them
             self._writer.forget(gone)
-            with self._lock:
-                self._forgotten = [key for key in self._forgotten if key not in gone]
         self._push_all(waiting)
         if mark is not None:
             self._note(mark)
+        if gone:  # it is said once nothing of them is read again
+            with self._lock:
+                self._forgotten = [key for key in self._forgotten if key not in gone]
         self._done(moments, began)
         self._sweep()
         return len(waiting)

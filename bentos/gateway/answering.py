@@ -218,7 +218,7 @@ class Answering:
             route,
             outcome,
             ms,
-            waited_ms=0.0 if reply is None else waited_ms(reply),
+            waited_ms=None if reply is None else waited_ms(reply),
             copy=copy,
             empty=items == b"0",
             degraded=degraded not in (None, b"0"),
@@ -237,14 +237,14 @@ async def _asked(service: Service, data: bytes, seconds: float) -> Reply:
         return await service.ask(data, max(left, 0.001), fresh=True)
 
 
-def waited_ms(reply: Reply) -> float:
-    """Return for how long nothing was done for an answer, in milliseconds."""
-    return next((float(value) for name, value in reply.headers if name == WAITED), 0.0)
+def waited_ms(reply: Reply) -> float | None:
+    """Return for how long nothing was done for an answer, in milliseconds; None where that is not told."""
+    return next((float(value) for name, value in reply.headers if name == WAITED), None)
 
 
 def forsaken(reply: Reply) -> bool:
     """Say whether nobody had time for a copy: that says nothing of the release."""
-    return reply.status == 503 and waited_ms(reply) > 0
+    return reply.status == 503 and (waited_ms(reply) or 0.0) > 0
 
 
 def _outcome(reply: Reply) -> Outcome:

@@ -25,6 +25,7 @@ from bentos.routes import FILE, Routes
 from counterfoil.settings import Settings
 
 REQUEST = inner.REQUEST.encode()
+OWN = (REQUEST, inner.WAITED.encode())  # of a service's headers: what is not for callers
 AGAIN = (b"retry-after", b"1")
 READY_SECONDS = 0.5
 
@@ -93,7 +94,7 @@ class Gateway:
             reply = failure(refusal.status, refusal.kind, refusal.message)
         if span is not None:
             span.end(reply.status)
-        reply.headers = [*(header for header in reply.headers if header[0] != REQUEST), (REQUEST, id)]
+        reply.headers = [*(header for header in reply.headers if header[0] not in OWN), (REQUEST, id)]
         if reply.status == 503 and reply.header(AGAIN[0]) is None:
             reply.headers.append(AGAIN)
         if self.access.wants(reply.status):

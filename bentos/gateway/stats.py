@@ -25,7 +25,8 @@ class Counts:
 
     `refused` are 4xx, whose fault lies with who asked; `empty` answers hold no item; `degraded` ones say that they are.
     `latency`: how many answers by index into `BOUNDS_MS`, one beyond it for the rest; failed ones are in it, refused ones not.
-    `worked`: the same without what they waited in the service's line, which says how much was asked at once, not how quick it is.
+    `worked`: the same without what they waited in the service's line, which says how much was asked at once, not how quick it is;
+    `told` of them said how long that was, the others are in it whole.
     Of copies, `compared` were held against the champion's answer: `overlap` is the sum of the shares of items in common,
     `unlike` counts those of another status.
     """
@@ -39,6 +40,7 @@ class Counts:
     compared: int = 0
     unlike: int = 0
     overlap: float = 0.0
+    told: int = 0
     latency: dict[int, int] = field(default_factory=dict)
     worked: dict[int, int] = field(default_factory=dict)
 

@@ -53,19 +53,20 @@ class Tally:
         outcome: Outcome,
         ms: float,
         *,
-        waited_ms: float = 0.0,
+        waited_ms: float | None = None,
         copy: bool = False,
         empty: bool = False,
         degraded: bool = False,
     ) -> None:
-        """Count one request to a release. Of a copy, what it waited is no part of its latency."""
+        """Count one request to a release; `waited_ms` None: it did not say. Of a copy, that is no part of its latency."""
         kept = self._of(route)
         second = kept.now(int(self.clock()))
-        worked = bucket(max(0.0, ms - waited_ms))
+        worked = bucket(max(0.0, ms - (waited_ms or 0.0)))
         place = worked if copy else bucket(ms)
         pair = (kept.told.copies, second.copies) if copy else (kept.told.live, second.live)
         for counts in pair:
             _note(counts, outcome, place, worked, empty, degraded)
+            counts.told += waited_ms is not None
 
     def compared(self, route: Route, overlap: float | None) -> None:
         """Count a copy that was held against the champion's answer; None: their statuses differ."""

@@ -110,9 +110,12 @@ class Judging:
     def _counted(self, stats: Stats, told: Told, champion: Told) -> Counted:
         """Return both arms since the stage began: of the champion what it was counted for since then.
 
+        Where both tell what answers waited in line, latency is without that.
+
         A click comes late. So the champion's count only on segments of receipts that began after the stage did: else clicks on
         what it showed before would count for it, and against whoever is just as good.
         """
+        alike = _tells(told) and _tells(champion)
         totals = self.clicks()
         ours = told.segments.keys() - champion.segments.keys()
         theirs = champion.segments.keys() - told.segments.keys()
@@ -122,11 +125,11 @@ class Judging:
             before = self.baselines[told.release]
         since = _minus(champion.live, before.live)
         return Counted(
-            challenger=_arm(told.live, told.copies, *_clicked(totals, ours)),
-            champion=_arm(since, Counts(), *_clicked(totals, _begun_after(theirs, told.since))),
-            challenger_lately=_arm(*told.window(stats.now, LATELY_SECONDS)),
-            champion_lately=_arm(champion.window(stats.now, LATELY_SECONDS)[0], Counts()),
-            champion_minute=_arm(champion.window(stats.now, MINUTE)[0], Counts()),
+            challenger=_arm(told.live, told.copies, *_clicked(totals, ours), worked=alike),
+            champion=_arm(since, Counts(), *_clicked(totals, _begun_after(theirs, told.since)), worked=alike),
+            challenger_lately=_arm(*told.window(stats.now, LATELY_SECONDS), worked=alike),
+            champion_lately=_arm(champion.window(stats.now, LATELY_SECONDS)[0], Counts(), worked=alike),
+            champion_minute=_arm(champion.window(stats.now, MINUTE)[0], Counts(), worked=alike),
         )
 
     def _champion(self, rollout: Rollout, champion: Release) -> Ruling | None:
@@ -235,7 +238,14 @@ def _away(trouble: Trouble | None) -> str:
     return f"It did not come up in {trouble.times - 1} starts: {trouble.said}."
 
 
-def _arm(live: Counts, copies: Counts, shown: int = 0, clicks: int = 0) -> Arm:
+def _tells(told: Told) -> bool:
+    """Say whether a release tells what its answers wait in line: older ones do not, nor does one that answers by a thread."""
+    counts = _copy(told.live)
+    counts.add(told.copies)
+    return 2 * counts.told >= counts.requests - counts.refused
+
+
+def _arm(live: Counts, copies: Counts, shown: int = 0, clicks: int = 0, *, worked: bool = False) -> Arm:
     whole = _copy(live)
     whole.add(copies)
     return Arm(
@@ -243,7 +253,7 @@ def _arm(live: Counts, copies: Counts, shown: int = 0, clicks: int = 0) -> Arm:
         live=live.requests - live.refused,
         failed=whole.errors,
         empty=whole.empty,
-        latency=whole.worked,
+        latency=whole.worked if worked else whole.latency,
         shown=shown,
         clicks=clicks,
     )

@@ -78,18 +78,27 @@ def test_who_makes_events_visible_is_killed_time_and_again_and_all_becomes_visib
             assert answer.status_code in (200, 429), answer.text
             sent += 50 * (answer.status_code == 200)
 
+        def writer(others: list[int]) -> psutil.Process:
+            until = time.monotonic() + 30
+            while not (found := [one for one in own.children() if one.pid not in others]):
+                assert time.monotonic() < until
+                send()
+            return found[0]
+
+        killed: list[int] = []
         for _ in range(3):
+            child = writer(killed)
             before, until = mark.read_bytes() if mark.exists() else b"", time.monotonic() + 30
             while not mark.exists() or mark.read_bytes() == before:  # it writes
                 assert time.monotonic() < until
                 send()
-            [child] = own.children()
             for _ in range(3):
                 send()
+            killed.append(child.pid)
             child.kill()
         send()
         running.visible()
-        [child] = own.children()
+        child = writer(killed)
     _, alive = psutil.wait_procs([child], timeout=10)
     assert not [one for one in alive if one.status() != psutil.STATUS_ZOMBIE], "it outlived who asks it"
     settings = Settings(home=home)

@@ -196,3 +196,27 @@ def test_statements_of_many_rows_write_each_row_and_never_an_older_one(settings:
         store._last,
     )
     assert store.newest([rows[0][0]])[rows[0][0]][1] == rows[0][2]
+
+
+def test_a_store_that_is_away_all_night_is_found_again(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feeds, "PAUSE_SECONDS", 1e-9)
+    monkeypatch.setattr(feeds, "LONGEST_PAUSE", 1e-9)
+    tries = 0
+
+    def connect() -> Any:
+        nonlocal tries
+        tries += 1
+        if tries < 1_100:
+            raise UnavailableError("the online store is away")
+        return Writer(RecentStore(settings))
+
+    application = create(lambda: (Collector(settings, connect), TOKEN))
+    with TestClient(application, headers=HEADERS) as door:
+        assert door.post("/events", content=body(0, 5)).json()["accepted"] == 5
+        until = time.monotonic() + 60
+        while door.get("/readyz").json()["behind_seconds"]:
+            assert time.monotonic() < until
+            time.sleep(0.05)
+    assert tries == 1_100

@@ -7,7 +7,7 @@ import pytest
 
 from bentos.gateway import stats
 from bentos.gateway.rates import Rates
-from bentos.gateway.stats import BOUNDS_MS, Counts, bucket
+from bentos.gateway.stats import BOUNDS_MS, Counts, bucket, read, write
 from bentos.gateway.tally import SEGMENTS, Tally
 from bentos.routes import Route, Routes
 from counterfoil.errors import ContractError
@@ -168,3 +168,16 @@ def test_telling_everything_takes_no_time_that_somebody_would_notice() -> None:
         len(stats.read(content).releases[-1].segments) == 2440
         and not stats.read(content).releases[0].segments
     )
+
+
+def test_what_was_waited_in_line_is_told_apart_and_is_no_part_of_a_copys_latency() -> None:
+    tally = Tally(Clock())
+    tally.note(CHAMPION, "answered", 60.0, waited_ms=55.0)
+    tally.note(CHAMPION, "answered", 60.0)
+    tally.note(CHAMPION, "answered", 60.0, waited_ms=55.0, copy=True)
+    champion = tally.told(0).of("r1")
+    assert champion is not None
+    assert champion.live.latency == {bucket(60.0): 2} and champion.live.told == 1
+    assert champion.live.worked == {bucket(5.0): 1, bucket(60.0): 1}
+    assert champion.copies.latency == champion.copies.worked == {bucket(5.0): 1}
+    assert read(write(tally.told(0))) == tally.told(0)

@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from counterfoil.types import Candidate, Decision, Release, Rollout
 from flows import rollout, steer
 from flows.judge import fewer_clicks
 from flows.place import Place
-from flows.supervisor.judging import Judging, last_ruling, totals_of
+from flows.supervisor.judging import Baseline, Judging, last_ruling, totals_of
 from flows.supervisor.services import Trouble
 from flows.supervisor.wanted import wanted
 from flows.verify import verify
@@ -36,8 +37,9 @@ def place(turned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
     copied.catalog.engine.dispose()
 
 
-def counts(requests: int, **changes: int) -> Counts:
-    return Counts(requests=requests, latency={30: requests}, worked={30: requests}, **changes)
+def counts(requests: int, **changes: Any) -> Counts:
+    whole = {"latency": {30: requests}, "worked": {30: requests}, "told": requests}
+    return Counts(**{"requests": requests, **whole, **changes})
 
 
 def told(release: Release, live: Counts, copies: Counts | None = None, *, segment: str = "") -> Told:
@@ -74,6 +76,31 @@ def test_a_challenger_goes_on_when_it_was_counted_long_enough_and_its_ruling_is_
     shown = last_ruling(place.settings.run)
     assert shown is not None and (shown["release"], shown["course"]) == (now.id, "advance")
     assert "500 answers" in shown["sentences"][0]
+
+
+SLOW = {55: 100, 60: 800}
+
+
+@pytest.mark.parametrize(
+    ("ours", "course"),
+    [
+        ({"worked": SLOW}, "take back"),
+        ({"latency": SLOW}, "advance"),
+        ({"latency": SLOW, "told": 400}, "take back"),
+    ],
+    ids=["slow", "waits", "does not tell"],
+)
+def test_latency_is_without_what_was_waited_in_line_where_both_tell_it(
+    place: Place, monkeypatch: pytest.MonkeyPatch, ours: dict[str, Any], course: str
+) -> None:
+    monkeypatch.setattr(Judging, "_carry", lambda self, release, ruling: None)
+    usual = counts(900, latency={50: 900})
+    slow = {"latency": SLOW} if course == "take back" else {}  # what people see of it
+    said = stats(told(champion(place), usual), told(challenger(place), counts(900, **{**slow, **ours})))
+    judge = judging(place, said)
+    judge.baselines = {challenger(place).id: Baseline(live=Counts())}
+    ruling = judge.once()
+    assert ruling is not None and ruling.course == course, ruling.sentences
 
 
 @pytest.mark.parametrize("said", [None, stats()], ids=["no gateway", "a gateway that counts nothing of it"])
