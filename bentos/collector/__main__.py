@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Sequence
+from contextlib import closing
 
 import uvicorn
 
@@ -20,28 +21,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--host", default="127.0.0.1")
     options = parser.parse_args(arguments)
     current = settings.load()
-    writer = Apart()
-    try:
-        _serve(options, current, writer)
-    finally:
-        writer.close()
-
-
-def _serve(options: argparse.Namespace, current: settings.Settings, writer: Apart) -> None:
-    uvicorn.run(
-        create(lambda: (Collector(current, writer.connect), inner.make_token(current.run))),
-        host=options.host,
-        port=options.port,
-        http="httptools",
-        loop="uvloop",
-        access_log=False,
-        log_level="warning",
-        server_header=False,
-        date_header=False,
-        lifespan="on",
-        timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=10,
-    )
+    with closing(Apart()) as writer:
+        uvicorn.run(
+            create(lambda: (Collector(current, writer.connect), inner.make_token(current.run))),
+            host=options.host,
+            port=options.port,
+            http="httptools",
+            loop="uvloop",
+            access_log=False,
+            log_level="warning",
+            server_header=False,
+            date_header=False,
+            lifespan="on",
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=10,
+        )
 
 
 if __name__ == "__main__":

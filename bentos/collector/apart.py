@@ -1,4 +1,4 @@
-"""Who writes to the view, in a process of its own: `python -m bentos.collector.apart DESCRIPTOR`.
+"""Who writes to the view, in a process of its own: `python -m bentos.collector.apart DESCRIPTOR PARENT`.
 
 Acknowledging and making visible are each most of a core's work when much comes, and one interpreter has one core. A process that
 dies is started again when it is asked next; what it was at is read from the log, so nothing is lost with it. It ends when its

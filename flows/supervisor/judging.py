@@ -4,6 +4,7 @@ A thread of its own, so that a service that hangs keeps no challenger in front o
 next pass of the keeper makes what runs follow.
 """
 
+import functools
 import logging
 import math
 import threading
@@ -115,7 +116,7 @@ class Judging:
         A click comes late. So the champion's count only on segments of receipts that began after the stage did: else clicks on
         what it showed before would count for it, and against whoever is just as good.
         """
-        alike = _tells(told) and _tells(champion)
+        arm = functools.partial(_arm, worked=_tells(told) and _tells(champion))
         totals = self.clicks()
         ours = told.segments.keys() - champion.segments.keys()
         theirs = champion.segments.keys() - told.segments.keys()
@@ -125,11 +126,11 @@ class Judging:
             before = self.baselines[told.release]
         since = _minus(champion.live, before.live)
         return Counted(
-            challenger=_arm(told.live, told.copies, *_clicked(totals, ours), worked=alike),
-            champion=_arm(since, Counts(), *_clicked(totals, _begun_after(theirs, told.since)), worked=alike),
-            challenger_lately=_arm(*told.window(stats.now, LATELY_SECONDS), worked=alike),
-            champion_lately=_arm(champion.window(stats.now, LATELY_SECONDS)[0], Counts(), worked=alike),
-            champion_minute=_arm(champion.window(stats.now, MINUTE)[0], Counts(), worked=alike),
+            challenger=arm(told.live, told.copies, *_clicked(totals, ours)),
+            champion=arm(since, Counts(), *_clicked(totals, _begun_after(theirs, told.since))),
+            challenger_lately=arm(*told.window(stats.now, LATELY_SECONDS)),
+            champion_lately=arm(champion.window(stats.now, LATELY_SECONDS)[0], Counts()),
+            champion_minute=arm(champion.window(stats.now, MINUTE)[0], Counts()),
         )
 
     def _champion(self, rollout: Rollout, champion: Release) -> Ruling | None:
@@ -240,9 +241,7 @@ def _away(trouble: Trouble | None) -> str:
 
 def _tells(told: Told) -> bool:
     """Say whether a release tells what its answers wait in line: older ones do not, nor does one that answers by a thread."""
-    counts = _copy(told.live)
-    counts.add(told.copies)
-    return 2 * counts.told >= counts.requests - counts.refused
+    return sum(2 * one.told - (one.requests - one.refused) for one in (told.live, told.copies)) >= 0
 
 
 def _arm(live: Counts, copies: Counts, shown: int = 0, clicks: int = 0, *, worked: bool = False) -> Arm:
