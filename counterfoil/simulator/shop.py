@@ -97,7 +97,10 @@ def _tables(
         rows = session.generate(shop, chunk, count_G, cycles, rng)
         events = press.events(rows, first, chunk.number)
         first += len(events)
-        yield spoiler.strike(events, chunk.days, press.days(rows), chunk.block, fresh_ids)
+        events = spoiler.strike(events, chunk.days, press.days(rows), chunk.block, fresh_ids)
+        del rows  # nothing of a chunk is held while the next one is made
+        yield events
+        del events
         if progress is not None:
             progress(first, config.events)
     if spoiler.late:
@@ -126,6 +129,7 @@ def _write_events(folder: Path, tables: Iterator[pa.Table]) -> tuple[int, list[s
             writer, filled = _writer(folder / names[-1]), 0
         writer.write_table(events, row_group_size=max(len(events), 1))
         total, filled = total + len(events), filled + len(events)
+        del events
     if writer is not None:
         writer.close()
     return total, names
