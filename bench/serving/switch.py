@@ -27,8 +27,9 @@ from bentos import inner
 from counterfoil.errors import UnavailableError
 
 # Commands take a core for seconds: what is asked for meanwhile must fit beside them.
+# Few people ask while releases switch, so that everybody asks again and again; many while a challenger is bad, each now and then.
 REQUESTS, SHARE, CANARY, PEOPLE = 50_000, 0.3, 0.1, 500
-BAD_SHARE, BAD_SECONDS = 0.01, 60.0
+BAD_SHARE, BAD_SECONDS, BAD_PEOPLE = 0.01, 60.0, 5_000
 FAULTS = ("slow", "failing", "empty")
 ROOMS = ("counterfoil", "models", "feature_repo", "bentos", "flows")
 # What a spoilt bento has at the end of bentos/seam.py.
@@ -80,14 +81,14 @@ def measure(
     return found
 
 
-def asking(home: Home) -> int:
+def asking(home: Home, most: int = PEOPLE) -> int:
     """Return how many people ask."""
-    return min(PEOPLE, home.size.people)
+    return min(most, home.size.people)
 
 
-def _plan(home: Home, held: whole.Whole, **changes: Any) -> Any:
-    """Return a plan of questions by many people through the door."""
-    people = [shop.person_id(number) for number in range(asking(home))]
+def _plan(home: Home, held: whole.Whole, most: int = PEOPLE, **changes: Any) -> Any:
+    """Return a plan of questions by that many people, in turns, through the door."""
+    people = [shop.person_id(number) for number in range(asking(home, most))]
     asked = [{"person": name, "n": 20, "context": {"time": home.made["as_of"]}} for name in people]
     bodies = tuple(orjson.dumps(one).decode() for one in asked)
     return plan(home, held.service, bodies=bodies, **changes)
@@ -211,15 +212,17 @@ def _bad(home: Home, held: whole.Whole, other: str, fault: str, rate: float) -> 
     begun = _attempted(home, held, command, spoilt=fault)
     told = in_process(
         _plan(
-            home, held, rate=rate, count=int(rate * BAD_SECONDS), seconds=BAD_SECONDS, connections=256, keep=True,
-            watched=(inner.RELEASE,),
+            home, held, BAD_PEOPLE, rate=rate, count=int(rate * BAD_SECONDS), seconds=BAD_SECONDS,
+            connections=256, keep=True, watched=(inner.RELEASE,),
         )
     )  # fmt: skip
     kept = told.pop("kept")
     challenger = [a for a in kept if a["headers"].get(inner.RELEASE) not in (champion.id, None)]
     left = held.place.catalog.challenger(USE_CASE)
-    exposed = {a["number"] % asking(home) for a in challenger}
-    everybody = {a["number"] % asking(home) for a in kept}
+    people, until = asking(home, BAD_PEOPLE), max((a["due"] for a in challenger), default=0.0)
+    exposed = {a["number"] % people for a in challenger}
+    everybody = {a["number"] % people for a in kept}
+    meanwhile = {a["number"] % people for a in kept if a["due"] <= until}
     return {
         **{name: told[name] for name in ("answered", "failed", "empty", "faults")},
         "answers_of_challenger": len(challenger),
@@ -227,6 +230,7 @@ def _bad(home: Home, held: whole.Whole, other: str, fault: str, rate: float) -> 
         if challenger
         else None,
         "exposed": len(exposed) / max(1, len(everybody)),
+        "exposed_meanwhile": len(exposed) / max(1, len(meanwhile)),
         "promoted": begun,
         "taken_back": begun["ok"] and left is None,
         "challenger_ms": percentiles([1000 * (a["done"] - a["due"]) for a in challenger]),

@@ -163,6 +163,7 @@ def switch(told: Mapping[str, Any]) -> str:
         seconds = bad["seconds"] if bad["taken_back"] and bad["seconds"] is not None else float("inf")
         lines.append(verdict(f"bad challenger, {fault}: seconds", seconds, 10.0, "less"))
         lines.append(verdict(f"bad challenger, {fault}: people exposed", bad["exposed"], 0.01, "less"))
+        lines.append(f"  {bad['exposed_meanwhile']:.2%} of those who asked while it answered\n")
     return "".join(lines)
 
 
