@@ -2,7 +2,6 @@
 
 import argparse
 import gc
-import logging
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -11,7 +10,7 @@ from pathlib import Path
 import orjson
 
 import bentos
-from bentos import release
+from bentos import logs, release
 from bentos.answerers import Answerers, can_fork
 from bentos.front import Answering, InThread
 from bentos.recommend.app import Serving, begin, create
@@ -32,7 +31,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--port", type=int, required=True)
     options = parser.parse_args(arguments)
     gc.disable()  # until `settle`: what is imported and compiled now stays
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s %(message)s")
+    logs.begin()
     try:
         serving = start(options.bento, release.pointer(options.release), options.release_file)
     except CounterfoilError as fault:

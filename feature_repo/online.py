@@ -21,11 +21,12 @@ from feature_repo.transforms import PERSON_FEATURES
 if TYPE_CHECKING:
     from feast.protos.feast.types.Value_pb2 import Value
 
-__all__ = ["OnlineFeatures", "PersonView", "apply", "materialise"]
+__all__ = ["OnlineFeatures", "PersonView", "apply", "materialise", "stands"]
 
 BATCH_PEOPLE = 500
 VIEW = "person"
 NAN = float("nan")
+SAMPLE = 20  # people by whom it is told whether a store was filled
 LOOK_SECONDS = 1.0  # until a view that was not known is looked for again
 Stored = tuple[datetime | None, "Mapping[str, Value] | None"]
 
@@ -69,6 +70,21 @@ def materialise(settings: Settings, as_of: datetime) -> int:
     return rows
 
 
+def stands(settings: Settings) -> bool:
+    """Say whether the online store has the row of anybody whose features were built last; of nobody's it was emptied, or is new.
+
+    UnavailableError when store or registry do not answer.
+    """
+    import pyarrow.parquet as pq
+
+    paths = sorted((settings.features / VIEW).glob("as_of=*.parquet"))
+    if not paths:
+        return False
+    people = pq.read_table(paths[-1], columns=["person"])["person"].to_pylist()
+    online = OnlineFeatures(settings)
+    return any(map(online.knows, people[:: max(1, len(people) // SAMPLE)]))
+
+
 class OnlineFeatures:
     """One person's row, read through Feast's online store by the definition in Feast's registry.
 
@@ -110,14 +126,21 @@ class OnlineFeatures:
             key for key in dict.fromkeys((person_id, session)) if key is not None and happened is not None
         ]
         asked += [(happened, key) for key in keys]
+        stored = self._stored(asked)
+        view = _empty() if person_id is None else self._row(stored.pop(0), now)
+        return _with_recent(view, stored, now, session)
+
+    def knows(self, person_id: str) -> bool:
+        """Say whether there is a row of a person, however old. UnavailableError when the online store is gone or broken."""
+        return not is_blank(self._stored([(self._view, person_id)])[0][1] or {})
+
+    def _stored(self, asked: "list[tuple[Any, str]]") -> list[Stored]:
         try:
-            stored = together(self._online, self._config, asked)
+            return together(self._online, self._config, asked)
         except Exception as fault:  # each store has errors of its own
             raise UnavailableError(
                 f"the online store does not answer ({fault}); materialise features again"
             ) from fault
-        view = _empty() if person_id is None else self._row(stored.pop(0), now)
-        return _with_recent(view, stored, now, session)
 
     def _row(self, stored: Stored, now: datetime) -> PersonView:
         event_time, values = stored

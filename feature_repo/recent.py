@@ -17,7 +17,7 @@ import orjson
 VIEW = "recent"
 SHOWN = "impression"
 DAYS = 7  # what features have not taken up after so long they will not: the text goes
-SESSION_SECONDS = 30 * 60  # a session that was quiet for so long is over
+SESSION_US = 30 * 60 * 1_000_000  # a session that was quiet for so long is over
 KEPT = 100  # latest events that an answer sees of what was shown, and of all else
 EVENTS = 16  # that a text holds
 
@@ -88,7 +88,7 @@ def parse(texts: Iterable[str]) -> list[Event]:
 
 
 def view(events: Iterable[Event], after: datetime | None, now: datetime, session: str | None) -> RecentView:
-    """Merge the events of a person and of a session into one view at `now`; `session` is the one that asks.
+    """Merge the events of a person and of a session into one view at `now`; `session` is the one that asks, if that is said.
 
     What a person's row of the moment `after` has is left out, and so is what is older than DAYS, or younger than the question.
     """
@@ -99,19 +99,34 @@ def view(events: Iterable[Event], after: datetime | None, now: datetime, session
         return NOTHING
     found = _latest(sorted(known.values(), key=lambda event: event[1]))
     _, times, kinds, items, quantities, sessions, positions, receipts = zip(*found, strict=True)
-    here_N = np.array([session is not None and one == session for one in sessions])
-    if here_N.any() and now_us - times[int(np.flatnonzero(here_N)[-1])] > SESSION_SECONDS * 1_000_000:
-        here_N[:] = False
+    time_us_N = np.array(times, np.int64)
     return RecentView(
         item_ids=items,
         kinds=kinds,
-        times_us=np.array(times, np.int64),
+        times_us=time_us_N,
         quantities=np.array([1.0 if one is None else one for one in quantities], np.float32),
-        here=here_N,
+        here=_here(sessions, time_us_N, session, now_us),
         sessions=sessions,
         positions=positions,
         receipts=receipts,
     )
+
+
+def _here(
+    sessions: tuple[str | None, ...], time_us_N: np.ndarray, session: str | None, now_us: int
+) -> np.ndarray:
+    """Return which events happened in the session that asks, bool [N]; where none is named, in that of the latest event.
+
+    Events that came without a session are one as long as no pause between them is as long as would end it.
+    """
+    session = sessions[-1] if session is None else session
+    here_N = np.array([one == session for one in sessions])
+    if session is None:
+        pauses_N = np.flatnonzero(np.diff(time_us_N) > SESSION_US)
+        here_N[: pauses_N[-1] + 1 if len(pauses_N) else 0] = False
+    if here_N.any() and now_us - time_us_N[here_N][-1] > SESSION_US:
+        here_N[:] = False
+    return here_N
 
 
 def _latest(events: list[Event]) -> list[Event]:

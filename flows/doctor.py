@@ -122,6 +122,24 @@ def _gateway(place: Place) -> tuple[str, str]:
     return "wrong", "no key was made, and here the gateway does not begin without one: `counterfoil key make`"
 
 
+def _online(place: Place) -> tuple[str, str]:
+    """Say whether answers find people where they look for them. The store's address may hold a password."""
+    from feature_repo import online
+
+    url = place.settings.online_store_url
+    where = "the home's own store"
+    if url is not None:
+        where = f"Redis at {url.removeprefix('redis://').partition(',')[0].rpartition('@')[2]}"
+    if place.catalog.champion(machine.USE_CASE) is None:
+        return "ok", f"{where} is filled by the first release"
+    if online.stands(place.settings):
+        return "ok", f"{where} knows people"
+    return (
+        "wrong",
+        f"{where} has nobody whose features were built last, so everybody is answered as unknown; `counterfoil run` fills it",
+    )
+
+
 def _processes(place: Place) -> tuple[str, str]:
     running = Processes(place.settings.home).running()
     return "ok", ", ".join(
@@ -212,6 +230,7 @@ CHECKS: dict[str, Callable[[Place], tuple[str, str]]] = {
     "openlineage": _openlineage,
     "disk": _disk,
     "champion": _champion,
+    "online": _online,
     "gateway": _gateway,
     "processes": _processes,
     "serving": _serving,

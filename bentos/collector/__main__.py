@@ -6,7 +6,7 @@ from contextlib import closing
 
 import uvicorn
 
-from bentos import inner
+from bentos import inner, logs
 from bentos.collector.apart import Apart
 from bentos.collector.app import Collector, create
 from counterfoil import settings
@@ -20,6 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--host", default="127.0.0.1")
     options = parser.parse_args(arguments)
+    logs.begin()
     current = settings.load()
     with closing(Apart()) as writer:
         uvicorn.run(

@@ -18,6 +18,7 @@ from typing import Literal
 
 import msgspec
 
+from bentos import logs
 from bentos.collector.view import Store, Told, Writer
 from bentos.frames import framed, received
 from counterfoil import settings
@@ -150,6 +151,7 @@ def main(arguments: Sequence[str]) -> None:
     _die_with(int(arguments[1]))
     for word in (signal.SIGINT, signal.SIGTERM):  # who asks ends first, and has all made visible before
         signal.signal(word, signal.SIG_IGN)
+    logs.begin()
     gc.set_threshold(GARBAGE)
     current = settings.load()
 

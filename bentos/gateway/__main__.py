@@ -6,8 +6,7 @@ import logging
 import signal
 import sys
 
-from bentos import inner
-from bentos.gateway import logs
+from bentos import inner, logs
 from bentos.gateway.app import Gateway
 from bentos.gateway.door import Doors, Limits
 from counterfoil import settings
@@ -53,7 +52,7 @@ async def serve(current: Settings) -> None:
 
 def main() -> None:
     """Read the settings and serve; exit with the error's code and its sentence when that cannot be."""
-    logs.begin()
+    logs.begin(logging.INFO)
     try:
         current = settings.load()
         _run(current)

@@ -8,6 +8,7 @@ from typing import Any
 
 from bentos import inner
 from bentos.gateway import forward, metrics, openapi, stats
+from bentos.gateway.access import AccessLog
 from bentos.gateway.admission import PLACES, Admission
 from bentos.gateway.answering import RELEASE, Answering, Question, reserve
 from bentos.gateway.choice import asked
@@ -15,7 +16,6 @@ from bentos.gateway.copies import Copies
 from bentos.gateway.http import JSON, Reply, Request, failure, told
 from bentos.gateway.keys import Key, Keys
 from bentos.gateway.last_good import LastGood
-from bentos.gateway.logs import AccessLog
 from bentos.gateway.services import Late, Lost, Service, Unreachable
 from bentos.gateway.tally import Tally
 from bentos.gateway.traces import Span, Traces

@@ -9,7 +9,7 @@ import orjson
 from counterfoil import canonical
 from counterfoil.catalog import Made
 from counterfoil.catalog.lineage import nouns
-from counterfoil.errors import ConflictError, InputError
+from counterfoil.errors import ConflictError, InputError, UnavailableError
 from counterfoil.types import (
     Bento,
     Candidate,
@@ -106,9 +106,17 @@ def materialise(place: Place, dataset: Dataset, target: Mapping[str, str]) -> Ma
 
 
 def materialised(place: Place) -> bool:
-    """Say whether the online store is still there; one on another machine is taken at its word."""
-    files = ("online.sqlite", "registry.sqlite") if place.settings.online_store_url is None else ()
-    return all((place.settings.features / name).is_file() for name in files)
+    """Say whether the online store is still there, and filled; that one does not answer is told by whoever writes to it."""
+    from feature_repo import online
+
+    if place.settings.online_store_url is None:  # quickly said
+        return all(
+            (place.settings.features / name).is_file() for name in ("online.sqlite", "registry.sqlite")
+        )
+    try:
+        return online.stands(place.settings)
+    except UnavailableError:
+        return False
 
 
 def release(place: Place, case: UseCase, decision: Decision, bento: Bento) -> Made:

@@ -108,7 +108,8 @@ def test_who_is_not_named_is_known_by_the_session_alone(door: TestClient, settin
     assert session_alone.item_ids == ("tea", "milk") and session_alone.here.tolist() == [True, True]
     both = store.person(her, now(), visit).recent
     assert both.item_ids == ("tea", "milk", "bread") and both.here.tolist() == [True, True, False]
-    assert store.person(her, now()).recent.here.tolist() == [False, False]
+    unsaid = store.person(her, now()).recent
+    assert unsaid.item_ids == ("milk", "bread") and unsaid.here.tolist() == [False, True], "the latest one's"
     assert store.person(*named(settings, "bob"), now()).recent.item_ids == ()
 
 
@@ -199,6 +200,27 @@ def test_a_session_that_was_quiet_for_half_an_hour_is_over(settings: Settings) -
     for minutes, here in ((29, [True]), (31, [False])):
         found = store.person(None, began + timedelta(minutes=minutes), visit).recent
         assert found.here.tolist() == here
+
+
+def test_where_no_session_is_named_that_of_the_latest_event_is_meant() -> None:
+    """Events without one are together until a pause of half an hour."""
+    began, minute = now(), 60_000_000
+
+    def here(*events: tuple[int, str | None], after: int, asks: str | None = None) -> list[bool]:
+        rows = [
+            [f"e{row}", recent.micros(began) + at * minute, "view", f"i{row}", None, session, None, None]
+            for row, (at, session) in enumerate(events)
+        ]
+        return recent.view(rows, None, began + timedelta(minutes=after), asks).here.tolist()
+
+    assert here((0, "a"), (1, "b"), (2, "b"), after=3) == [False, True, True]
+    assert here((0, "a"), (1, "b"), (2, "b"), after=40) == [False, False, False]
+    assert here((0, "a"), (1, "b"), (2, "b"), after=3, asks="a") == [True, False, False]
+    assert here((0, "a"), (1, "b"), after=3, asks="c") == [False, False], "a new one: nothing happened in it"
+    assert here((0, None), (40, None), (60, None), after=61) == [False, True, True]
+    assert here((0, None), (20, "a"), (40, None), after=41) == [True, False, True]
+    assert here((0, None), (1, "a"), after=2) == [False, True]
+    assert here((0, None), after=31) == [False]
 
 
 def test_a_collector_that_comes_back_makes_visible_what_was_only_durable(settings: Settings) -> None:
