@@ -69,7 +69,7 @@ def long(shop: home.Home, asked: argparse.Namespace) -> dict[str, Any]:
 
 def switches(shop: home.Home, asked: argparse.Namespace) -> dict[str, Any]:
     """Measure releases under load."""
-    return switch.measure(shop, *((4_000, 2.0, ("empty",)) if asked.quick else ()))
+    return switch.measure(shop, *((4_000, 2.0, ("empty",), 0.0) if asked.quick else ()))
 
 
 MEASURES = {

@@ -13,12 +13,15 @@ from counterfoil.types import Rollout
 from flows.place import open_place
 from flows.supervisor.__main__ import watch
 
+# Bounds and tests as they are by default; stages are short, for a bench has minutes where a shop has days.
+ROLLOUT = Rollout(stage_seconds=20.0, stage_requests=20)
+
 
 def main() -> None:
     """Watch over the home that the settings name until SIGTERM."""
     over = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: over.set())
-    watch(open_place(), USE_CASE, over, replace(recipe.use_case(), rollout=Rollout()))
+    watch(open_place(), USE_CASE, over, replace(recipe.use_case(), rollout=ROLLOUT))
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ import orjson
 
 from bench.serving import shop, whole
 from bench.serving.answer import plan
-from bench.serving.home import USE_CASE, Home
+from bench.serving.home import USE_CASE, Home, candidate_of
 from bench.serving.load import in_process, percentiles
 from bentos import inner
 from counterfoil.errors import UnavailableError
@@ -30,6 +31,7 @@ from counterfoil.errors import UnavailableError
 # Few people ask while releases switch, so that everybody asks again and again; many while a challenger is bad, each now and then.
 REQUESTS, SHARE, CANARY, PEOPLE = 50_000, 0.3, 0.1, 500
 BAD_SHARE, BAD_SECONDS, BAD_PEOPLE = 0.01, 60.0, 5_000
+GOOD_SECONDS = 180.0  # four stages of a challenger, and some time as champion
 FAULTS = ("slow", "failing", "empty")
 ROOMS = ("counterfoil", "models", "feature_repo", "bentos", "flows")
 # What a spoilt bento has at the end of bentos/seam.py.
@@ -61,9 +63,13 @@ Seam.make = _spoilt
 
 
 def measure(
-    home: Home, requests: int = REQUESTS, probe_seconds: float = 5.0, bad: Sequence[str] = FAULTS
+    home: Home,
+    requests: int = REQUESTS,
+    probe_seconds: float = 5.0,
+    bad: Sequence[str] = FAULTS,
+    good_seconds: float = GOOD_SECONDS,
 ) -> dict[str, Any]:
-    """Return what requests saw of releases that came and went, and how soon each bad challenger was taken back."""
+    """Return what requests saw of releases: that came and went, that were bad and taken back, that were good and went on."""
     with whole.running(home) as held:
         whole.champion_first(held, home)
         other = whole.other(held, home)
@@ -78,6 +84,11 @@ def measure(
             sys.stderr.write(f"  a bad challenger: {fault}\n")
             whole.champion_first(held, home)
             found["bad"][fault] = _bad(home, held, whole.other(held, home), fault, rate)
+        found["good"] = None
+        if good_seconds:
+            sys.stderr.write("  a good challenger\n")
+            whole.champion_first(held, home)
+            found["good"] = _good(home, held, whole.other(held, home), rate, good_seconds)
     return found
 
 
@@ -234,6 +245,35 @@ def _bad(home: Home, held: whole.Whole, other: str, fault: str, rate: float) -> 
         "promoted": begun,
         "taken_back": begun["ok"] and left is None,
         "challenger_ms": percentiles([1000 * (a["done"] - a["due"]) for a in challenger]),
+    }
+
+
+def _good(home: Home, held: whole.Whole, other: str, rate: float, seconds: float) -> dict[str, Any]:
+    """Let a challenger that is as good as the champion be judged under load; return how far it went by itself, and when."""
+    begun = _attempted(home, held, ("promote", other, "--stage", "shadow", "--reason", "good"))
+    epoch, began = held.place.catalog.epoch(USE_CASE), datetime.now(UTC)
+    told = in_process(
+        _plan(
+            home, held, BAD_PEOPLE, rate=rate, count=int(rate * seconds), seconds=seconds, connections=256,
+            keep=True, watched=(inner.RELEASE,),
+        )
+    )  # fmt: skip
+    kept = told.pop("kept")
+    champion = held.place.catalog.champion(USE_CASE)
+    after = [row for row in held.place.catalog.releases(USE_CASE) if row["epoch"] > epoch]
+    return {
+        **{name: told[name] for name in ("answered", "failed", "empty", "faults", "ms", "gap_ms")},
+        "promoted": begun,
+        "stages": [
+            {
+                "stage": row["stage"],
+                "share": row["share"],
+                "seconds": round((row["valid_from"] - began).total_seconds(), 1),
+            }
+            for row in reversed(after)
+        ],
+        "champion": champion is not None and candidate_of(held.place, champion.bento) == other,
+        "releases": _counts(kept),
     }
 
 

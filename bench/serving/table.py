@@ -164,6 +164,14 @@ def switch(told: Mapping[str, Any]) -> str:
         lines.append(verdict(f"bad challenger, {fault}: seconds", seconds, 10.0, "less"))
         lines.append(verdict(f"bad challenger, {fault}: people exposed", bad["exposed"], 0.01, "less"))
         lines.append(f"  {bad['exposed_meanwhile']:.2%} of those who asked while it answered\n")
+    if (good := told.get("good")) is not None:
+        went = [
+            f"{one['stage']} at {one['share']:.0%} after {one['seconds']:.0f} s" for one in good["stages"]
+        ]
+        lines.append(_row("a good challenger is judged", good["ms"]))
+        lines.append(f"  it went on: {', '.join(went) or 'nowhere'}\n")
+        lines.append(verdict("good challenger, champion by itself", float(good["champion"]), 1.0, "more"))
+        lines.append(verdict("good challenger, failed requests", good["failed"], 0, "less"))
     return "".join(lines)
 
 

@@ -58,7 +58,7 @@ class Whole:
 def running(home: Home, *, judged: bool = False) -> Iterator[Whole]:
     """Start what `counterfoil up` starts for answers (no Prefect, no console) on free ports; end it with the block.
 
-    With `judged` the supervisor judges challengers by the default rollout.
+    With `judged` the supervisor judges challengers by the default rollout, but for how long a stage lasts.
     """
     from bentos.gateway.keys import Keys
     from flows import machine
