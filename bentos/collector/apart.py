@@ -1,7 +1,7 @@
 """Who writes to the view, in a process of its own: `python -m bentos.collector.apart DESCRIPTOR PARENT`.
 
 Acknowledging and making visible are each most of a core's work when much comes, and one interpreter has one core. A process that
-dies is started again when it is asked next; what it was at is read from the log, so nothing is lost with it. It ends when its
+dies is started again within a second or two; what it was at is read from the log, so nothing is lost with it. It ends when its
 socket does.
 """
 
@@ -53,10 +53,17 @@ class Apart:
 
     def connect(self) -> "Apart":
         """Start the process where there is none, and have it connect to the store anew."""
+        if self.gone:
+            self._end(0.0)
         if self._socket is None:
             self._start()
         self._ask(Ask("connect"))
         return self
+
+    @property
+    def gone(self) -> bool:
+        """Whether the process ended by itself."""
+        return self._child is not None and self._child.poll() is not None
 
     def push(self, events: Sequence[Told]) -> None:
         """Make events visible."""

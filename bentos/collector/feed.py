@@ -32,12 +32,16 @@ CHUNK = 10_000  # events in one transaction: of the same people's, several go in
 ROOM_SECONDS = 0.65  # for which the store may be given work ahead
 LATE_SECONDS = 0.75  # after which what waits is late, however little it is
 RATE, LEAST = 5_000.0, 200  # events a second until it is measured; events of a turn that tells
-SWEEP_SECONDS = 600.0
+SWEEP_SECONDS, LOOK_SECONDS = 600.0, 1.0
 MARK = "visible.json"
 
 
 class Writes(Protocol):
     """Whoever writes to the view: `view.Writer`, here or in a process of its own."""
+
+    @property
+    def gone(self) -> bool:
+        """Whether it ended by itself, and is to be made anew."""
 
     def push(self, events: Sequence[Told]) -> None:
         """Make events visible."""
@@ -140,7 +144,8 @@ class Feed:
     def _run(self) -> None:
         faults = 0
         while True:
-            self._wake.wait(SWEEP_SECONDS)
+            if not self._wake.wait(LOOK_SECONDS) and not self._due():
+                continue
             self._wake.clear()
             ended, much = self._ended, False
             try:
@@ -158,6 +163,14 @@ class Feed:
                 return
             gathers = much and 4 * len(self._waiting) < self._room  # else enough waits already
             time.sleep(GATHER_SECONDS if gathers else PUSH_SECONDS)
+
+    def _due(self) -> bool:
+        """Say whether something is to be done though nothing came: who writes ended, or what is old is to go."""
+        if self._writer is not None and self._writer.gone:
+            log.warning("who makes events visible ended, and is started again")
+            self._away()
+            return True
+        return time.monotonic() - self._swept > SWEEP_SECONDS
 
     def _away(self) -> None:
         """Begin anew with what the log has once the store is back."""

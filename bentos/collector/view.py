@@ -83,6 +83,8 @@ class NewestTexts:
 class Writer:
     """Writes events to the view of one store."""
 
+    gone = False  # who writes here ends with who asks
+
     def __init__(self, store: Store, held_bytes: int = HELD_BYTES) -> None:
         self._store = store
         self._newest = tuple(NewestTexts(ring, held_bytes) for ring in recent.RINGS)

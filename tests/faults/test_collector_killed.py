@@ -107,6 +107,26 @@ def test_who_makes_events_visible_is_killed_time_and_again_and_all_becomes_visib
     assert {f"e{number}" for number in range(sent - 200, sent)} <= seen, "the latest hundred of each"
 
 
+def test_who_makes_events_visible_is_begun_again_though_nothing_comes(home: Path) -> None:
+    with collector(home) as running:
+        own = psutil.Process(running.process.pid)
+        running.post(event(1))
+        running.visible()
+        [first] = own.children()
+        first.kill()
+        until = time.monotonic() + 30
+        while not [one for one in own.children() if one.pid != first.pid]:
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        running.visible()
+        running.post(event(2))
+        running.visible()
+        assert "is started again" in (home / "collector.log").read_text()
+    settings = Settings(home=home)
+    people = [pseudonym(f"person {number}", settings.pseudonym_key) for number in range(7)]
+    assert {row["id"] for row in erase.recent_rows(settings, people)} == {"e1", "e2"}
+
+
 def test_a_full_disk_answers_503_and_acknowledges_nothing(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
