@@ -128,7 +128,8 @@ class OnlineFeatures:
         asked += [(happened, key) for key in keys]
         stored = self._stored(asked)
         view = _empty() if person_id is None else self._row(stored.pop(0), now)
-        return _with_recent(view, stored, now, session)
+        own = 0 if person_id is None or happened is None else 1
+        return replace(view, recent=recent.view(_events(stored[:own]), _events(stored[own:]), now, session))
 
     def knows(self, person_id: str) -> bool:
         """Say whether there is a row of a person, however old. UnavailableError when the online store is gone or broken."""
@@ -182,17 +183,10 @@ def together(online: Any, config: Any, asked: "list[tuple[Any, str]]") -> list[S
     ]
 
 
-def _with_recent(
-    view: PersonView, stored: Sequence[Stored], now: datetime, session: str | None
-) -> PersonView:
-    """Return the view with what happened after it; what is in the person's row already is left out."""
-    texts = [
-        told for _, values in stored if values for value in values.values() if (told := value.string_val)
-    ]
-    if not texts:
-        return view
-    after = None if view.expired or view.event_time is None or view.event_time > now else view.event_time
-    return replace(view, recent=recent.view(recent.parse(texts), after, now, session))
+def _events(stored: Sequence[Stored]) -> list[recent.Event]:
+    """Return the events of rows of the view of what happened since."""
+    texts = (value.string_val for _, values in stored for value in (values or {}).values())
+    return recent.parse(text for text in texts if text)
 
 
 def is_blank(values: "Mapping[str, Value]") -> bool:

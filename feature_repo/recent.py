@@ -48,10 +48,10 @@ Event = list[Any]  # in that order
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RecentView:
-    """Events that happened after a person's row, oldest first, in parallel arrays of length N.
+    """What somebody did within the last DAYS, oldest first, in parallel arrays of length N.
 
-    `here` says which happened in the session that asks, unless that is over. `sessions` are pseudonyms, `positions` and
-    `receipts` are of those that answered a list; None where absent.
+    What the person's row has already is among it. `here` says which happened in the session that asks, unless that is over.
+    `sessions` are pseudonyms, `positions` and `receipts` are of those that answered a list; None where absent.
     """
 
     item_ids: tuple[str, ...] = ()
@@ -87,46 +87,59 @@ def parse(texts: Iterable[str]) -> list[Event]:
     return [event for told in orjson.loads(f"[{','.join(texts)}]") for event in told[1:]]
 
 
-def view(events: Iterable[Event], after: datetime | None, now: datetime, session: str | None) -> RecentView:
-    """Merge the events of a person and of a session into one view at `now`; `session` is the one that asks, if that is said.
+def view(
+    own: Iterable[Event], others: Iterable[Event], now: datetime, session: str | None = None
+) -> RecentView:
+    """Return what a person did (`own`), and what else was done in a session (`others`), as one view at `now`.
 
-    What a person's row of the moment `after` has is left out, and so is what is older than DAYS, or younger than the question.
+    `session` is the one that asks, if that is said. Whose name is not under what was done in a session did it only as long as
+    the session lasts: a tablet in a shop has many people after each other. What is older than DAYS, or younger than the question,
+    is left out.
     """
     now_us = micros(now)
-    first_us = max(now_us - DAYS * 86_400_000_000, -1 if after is None else micros(after))
-    known = {event[0]: event for event in events if first_us <= event[1] <= now_us}
-    if not known:
-        return NOTHING
+    first_us = now_us - DAYS * 86_400_000_000
+    mine = {event[0]: event for event in own if first_us <= event[1] <= now_us}
+    known = {event[0]: event for event in others if first_us <= event[1] <= now_us} | mine
     found = _latest(sorted(known.values(), key=lambda event: event[1]))
-    _, times, kinds, items, quantities, sessions, positions, receipts = zip(*found, strict=True)
-    time_us_N = np.array(times, np.int64)
+    here = _here(found, session, now_us)
+    kept = [(event, one) for event, one in zip(found, here, strict=True) if one or event[0] in mine]
+    if not kept:
+        return NOTHING
+    columns = zip(*(event for event, _ in kept), strict=True)
+    _, times, kinds, items, quantities, sessions, positions, receipts = columns
     return RecentView(
         item_ids=items,
         kinds=kinds,
-        times_us=time_us_N,
+        times_us=np.array(times, np.int64),
         quantities=np.array([1.0 if one is None else one for one in quantities], np.float32),
-        here=_here(sessions, time_us_N, session, now_us),
+        here=np.array([one for _, one in kept]),
         sessions=sessions,
         positions=positions,
         receipts=receipts,
     )
 
 
-def _here(
-    sessions: tuple[str | None, ...], time_us_N: np.ndarray, session: str | None, now_us: int
-) -> np.ndarray:
-    """Return which events happened in the session that asks, bool [N]; where none is named, in that of the latest event.
+def _here(events: list[Event], session: str | None, now_us: int) -> list[bool]:
+    """Return which events happened in the session that asks. Where none is named, it is that in which something was done last.
 
-    Events that came without a session are one as long as no pause between them is as long as would end it.
+    Without such a one, it is what came without a session.
     """
-    session = sessions[-1] if session is None else session
-    here_N = np.array([one == session for one in sessions])
-    if session is None:
-        pauses_N = np.flatnonzero(np.diff(time_us_N) > SESSION_US)
-        here_N[: pauses_N[-1] + 1 if len(pauses_N) else 0] = False
-    if here_N.any() and now_us - time_us_N[here_N][-1] > SESSION_US:
-        here_N[:] = False
-    return here_N
+    if session is not None:
+        return _lasting(events, session, now_us)
+    named = [event[5] for event in events if event[2] != SHOWN and event[5] is not None]
+    here = _lasting(events, named[-1], now_us) if named else []
+    return here if any(here) else _lasting(events, None, now_us)
+
+
+def _lasting(events: list[Event], session: str | None, now_us: int) -> list[bool]:
+    """Return which events are of a session that lasts: since the last pause in it that was long enough to end it."""
+    rows = [row for row, event in enumerate(events) if event[5] == session]
+    here, until_us = [False] * len(events), now_us
+    for row in reversed(rows):
+        if until_us - events[row][1] > SESSION_US:
+            break
+        here[row], until_us = True, events[row][1]
+    return here
 
 
 def _latest(events: list[Event]) -> list[Event]:

@@ -18,6 +18,7 @@ from flows.use_cases import use_case
 def as_of_or_latest(place: Place, as_of: str | None) -> datetime:
     """Return the moment asked for, at midnight UTC; by default the start of the last landed day, which may still be filling.
 
+    That day is none that is still to come, as a wrong clock may have told: who learns as of tomorrow knows nobody until then.
     InputError when nothing has landed, or when the text is no moment.
     """
     from counterfoil.landing import read_manifest
@@ -28,7 +29,9 @@ def as_of_or_latest(place: Place, as_of: str | None) -> datetime:
             "nothing has landed yet; bring data in with `counterfoil data import KIND PATH` first"
         )
     if as_of is None or as_of == "latest":
-        return datetime.fromisoformat(days[-1]).replace(tzinfo=UTC)
+        today = datetime.now(UTC).date().isoformat()
+        latest = min(days[-1], today) if days[0] < today else days[-1]  # a shop may be simulated in years to come
+        return datetime.fromisoformat(latest).replace(tzinfo=UTC)
     try:
         moment = canonical.utc_time(as_of)
     except ValueError as fault:

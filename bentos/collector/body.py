@@ -3,6 +3,7 @@
 What names somebody never leaves this module: neither in a row, nor in a reason.
 """
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC
@@ -19,6 +20,9 @@ from counterfoil.pseudonym import of_session, pseudonym
 MAX_EVENTS = 1000
 FILLED = ("person",)  # of a visitor whom nobody named, the session stands for one
 WHOLE = tuple(f.name for f in EVENT.fields if f.type == "int")
+AHEAD_US = (
+    24 * 3600 * 1_000_000
+)  # a clock that is ahead by more, or a zone that is not said, is no time of an event
 NAMES = 65_536  # pseudonyms that are remembered
 EventRow: Any = wire.row_type(EVENT, FILLED)
 Many: Any = msgspec.defstruct("Many", [("events", list[EventRow])], forbid_unknown_fields=True)
@@ -52,9 +56,11 @@ class Reader:
         self._visit: Callable[[str], str] = lru_cache(NAMES)(lambda name: of_session(name, key))
         self._needs = wire.needs(EVENT, KINDS)
         self._first_us, self._last_us = wire.bounds_us(EVENT.field("time"))
+        self._until_us = self._last_us
 
     def read(self, body: bytes) -> list[Row | Refused]:
         """Return what a body holds, in its order. Refusal when it is no JSON, or too many."""
+        self._until_us = min(self._last_us, time.time_ns() // 1000 + AHEAD_US)
         try:
             events = self._many.decode(body).events if b'"events"' in body[:64] else [self._one.decode(body)]
         except (msgspec.MsgspecError, RecursionError, ValueError, OverflowError):
@@ -67,7 +73,7 @@ class Reader:
         """Return the row of an event whose types are right; None when it breaks the contract all the same."""
         moment = event.time
         time_us = round(moment.timestamp() * 1e6)
-        if not self._first_us <= time_us <= self._last_us or not event.id.strip():
+        if not self._first_us <= time_us <= self._until_us or not event.id.strip():
             return None
         for name in self._needs[event.kind]:
             value = getattr(event, name)
@@ -100,7 +106,10 @@ class Reader:
 
     def _explained(self, event: Any) -> Refused:
         plain = {name: value for name in EVENT.names if (value := getattr(event, name)) is not None}
-        field, reason = wire.fault(EVENT, plain) or ("time", "time is out of bounds")
+        field, reason = wire.fault(EVENT, plain) or (
+            "time",
+            "time is out of bounds, or more than a day ahead",
+        )
         return _refused(plain, field, reason)
 
 

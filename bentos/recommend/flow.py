@@ -135,7 +135,13 @@ class Answers:
         if asked.route == "similar" and asked.items[0] not in self.items.index:
             raise UnknownError(f"there is no item {asked.items[0]} in this catalogue; name one that it has")
         if used is None:
-            used = recent.used(person.recent, self.about["history_kinds"], asked.as_of_us, steer.tired_after)
+            used = recent.used(
+                person.recent,
+                self.about["history_kinds"],
+                asked.as_of_us,
+                recent.since(person),
+                steer.tired_after,
+            )
         known = gather(asked, person, used, steer, self.items, self.catalogue, self.about)
         stages.done("features")
         return known

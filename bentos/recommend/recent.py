@@ -12,7 +12,7 @@ import numpy as np
 
 from bentos.recommend.person import Person, Recent
 
-MOST = 50  # events that are used, the latest
+MOST = 50  # events of this session that are used beside those that the history takes up, the latest
 INTEREST = ("view", "click", "favourite", "cart")  # kinds that tell what a session is about
 SHOWN = "impression"
 TAKEN_UP = ("click", "cart", "purchase")  # an item that was taken up was not shown in vain
@@ -30,22 +30,31 @@ NOTHING = Used()
 
 
 def used(
-    recent: Recent, history_kinds: Collection[str], as_of_us: int, tired_after: tuple[int, int] | None = None
+    recent: Recent,
+    history_kinds: Collection[str],
+    as_of_us: int,
+    since_us: int = -1,
+    tired_after: tuple[int, int] | None = None,
 ) -> Used:
-    """Return what an answer at `as_of_us` uses of these events: those before it, of kinds that tell something, the latest 50.
+    """Return what an answer at `as_of_us` uses of these events, of those before it.
 
-    `tired_after` (times shown, within microseconds) makes items tired that were shown so often without being taken up.
+    That is all of the history's kinds since the person's row was made (`since_us`), and the latest 50 of this session that tell
+    what it is about. `tired_after` (times shown, within microseconds) makes items tired that were shown so often without being
+    taken up.
     """
     if not recent.item_ids:
         return NOTHING
-    kinds = {*history_kinds, *INTEREST}
-    kept = [
-        row
-        for row, (kind, time_us) in enumerate(zip(recent.kinds, recent.time_us_N.tolist(), strict=True))
-        if kind in kinds and time_us < as_of_us
-    ][-MOST:]
+    new, of_session = [], []
+    rows = zip(recent.kinds, recent.time_us_N.tolist(), recent.here_N.tolist(), strict=True)
+    for row, (kind, time_us, here) in enumerate(rows):
+        if time_us >= as_of_us:
+            break
+        if kind in history_kinds and time_us >= since_us:
+            new.append(row)
+        elif here and (kind in history_kinds or kind in INTEREST):
+            of_session.append(row)
     return Used(
-        events=_rows(recent, kept),
+        events=_rows(recent, sorted(new + of_session[-MOST:])),
         tired=() if tired_after is None else _tired(recent, as_of_us, *tired_after),
     )
 
@@ -77,7 +86,7 @@ def joined(person: Person, events: Recent, history_kinds: Collection[str]) -> Pe
     """Return the person with those recent events in the history that are of its kinds and happened since its row was made."""
     if not events.item_ids:
         return person
-    since_us = -1 if person.event_time is None else round(person.event_time.timestamp() * 1e6)
+    since_us = since(person)
     new = [
         row
         for row, (kind, time_us) in enumerate(zip(events.kinds, events.time_us_N.tolist(), strict=True))
@@ -91,6 +100,11 @@ def joined(person: Person, events: Recent, history_kinds: Collection[str]) -> Pe
         time_us_N=np.concatenate([person.time_us_N, events.time_us_N[new]]),
         quantity_N=np.concatenate([person.quantity_N, events.quantity_N[new]]),
     )
+
+
+def since(person: Person) -> int:
+    """Return the moment of a person's row in microseconds; -1 without one."""
+    return -1 if person.event_time is None else round(person.event_time.timestamp() * 1e6)
 
 
 def interests(events: Recent) -> dict[str, tuple[str, int]]:

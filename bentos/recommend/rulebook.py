@@ -25,6 +25,7 @@ from counterfoil import canonical
 from counterfoil.contracts import ITEM
 from counterfoil.errors import ConfigError
 from counterfoil.files import write_durably
+from feature_repo import recent
 
 log = logging.getLogger(__name__)
 FILE = "rules.json"
@@ -108,10 +109,13 @@ class Pin(Rule):
 
 
 class Frequency(Checked):
-    """An item that a person was shown so often within so many days, and did not take up, rests."""
+    """An item that a person was shown so often within so many days, and did not take up, rests.
 
-    shown: Annotated[int, Field(ge=1, le=1000)]
-    days: Annotated[float, Field(gt=0, le=365)]
+    Of what was shown the latest hundred are known, for a week.
+    """
+
+    shown: Annotated[int, Field(ge=1, le=recent.KEPT)]
+    days: Annotated[float, Field(gt=0, le=recent.DAYS)]
 
 
 class Explore(Checked):

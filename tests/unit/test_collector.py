@@ -4,7 +4,7 @@ import asyncio
 import errno
 import os
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -135,6 +135,15 @@ def test_what_breaks_the_contract_is_refused_with_its_field(
     assert not any(
         str(value) in alone.reason for value in change.values() if value not in (None, "", " ", "  ")
     )
+
+
+def test_what_is_more_than_a_day_ahead_is_refused(settings: Settings) -> None:
+    reader = Reader(settings.pseudonym_key)
+    for hours, taken in ((23, True), (25, False)):
+        moment = (datetime.now(UTC) + timedelta(hours=hours)).isoformat()
+        [row] = reader.read(orjson.dumps({**event(1), "time": moment}))
+        assert (not isinstance(row, Refused)) == taken
+        assert taken or (row.field == "time" and "more than a day ahead" in row.reason)
 
 
 def test_the_door_takes_what_the_landing_takes_and_nothing_else(settings: Settings, tmp_path: Path) -> None:

@@ -19,7 +19,8 @@ from bentos.collector.app import Collector, create
 from bentos.collector.feed import MARK, Feed
 from bentos.collector.log import Mark
 from bentos.collector.view import Told, Writer
-from bentos.recommend.person import People
+from bentos.recommend import recent as recently
+from bentos.recommend.person import People, known
 from counterfoil import segment
 from counterfoil.errors import UnavailableError
 from counterfoil.pseudonym import of_session, pseudonym
@@ -185,7 +186,11 @@ def test_what_the_row_of_the_person_has_is_left_out(settings: Settings) -> None:
     store, asked = OnlineFeatures(settings), as_of + timedelta(seconds=5)
     view = store.person(her, asked)
     assert view.history_items == ("milk",) and view.features["baskets"] == 1.5
-    assert view.recent.item_ids == ("just then", "after")
+    assert view.recent.item_ids == ("before", "just then", "after")
+    person = known(view, asked)
+    taken_up = recently.used(person.recent, ["view"], recent.micros(asked), recently.since(person))
+    assert taken_up.events.item_ids == ("before", "just then", "after"), "the first is of the session alone"
+    assert recently.joined(person, taken_up.events, ["view"]).item_ids == ("milk", "just then", "after")
     outlived = store.person(her, as_of + timedelta(days=settings.feature_ttl_days + 1))
     assert outlived.expired and outlived.recent.item_ids == (), "a week later what happened has expired too"
     late = as_of + timedelta(days=recent.DAYS, seconds=1)
@@ -197,13 +202,13 @@ def test_a_session_that_was_quiet_for_half_an_hour_is_over(settings: Settings) -
     entry = orjson.dumps(["e", recent.micros(began), "view", "milk", None, visit, None, None])
     RecentStore(settings).write([(visit, PLACE, recent.text(0, entry))])
     store = OnlineFeatures(settings)
-    for minutes, here in ((29, [True]), (31, [False])):
+    for minutes, here in ((29, [True]), (31, [])):
         found = store.person(None, began + timedelta(minutes=minutes), visit).recent
         assert found.here.tolist() == here
 
 
-def test_where_no_session_is_named_that_of_the_latest_event_is_meant() -> None:
-    """Events without one are together until a pause of half an hour."""
+def test_where_no_session_is_named_that_in_which_something_was_done_last_is_meant() -> None:
+    """One that is over counts no more; events without a session are one like any other."""
     began, minute = now(), 60_000_000
 
     def here(*events: tuple[int, str | None], after: int, asks: str | None = None) -> list[bool]:
@@ -211,16 +216,42 @@ def test_where_no_session_is_named_that_of_the_latest_event_is_meant() -> None:
             [f"e{row}", recent.micros(began) + at * minute, "view", f"i{row}", None, session, None, None]
             for row, (at, session) in enumerate(events)
         ]
-        return recent.view(rows, None, began + timedelta(minutes=after), asks).here.tolist()
+        return recent.view(rows, (), began + timedelta(minutes=after), asks).here.tolist()
 
     assert here((0, "a"), (1, "b"), (2, "b"), after=3) == [False, True, True]
     assert here((0, "a"), (1, "b"), (2, "b"), after=40) == [False, False, False]
     assert here((0, "a"), (1, "b"), (2, "b"), after=3, asks="a") == [True, False, False]
     assert here((0, "a"), (1, "b"), after=3, asks="c") == [False, False], "a new one: nothing happened in it"
     assert here((0, None), (40, None), (60, None), after=61) == [False, True, True]
-    assert here((0, None), (20, "a"), (40, None), after=41) == [True, False, True]
     assert here((0, None), (1, "a"), after=2) == [False, True]
+    assert here((0, "a"), (1, None), after=2) == [True, False], "what a server sends without one ends none"
+    assert here((0, "a"), (20, None), (40, None), after=41) == [False, True, True], "that one is over"
     assert here((0, None), after=31) == [False]
+    assert here((0, "a"), (360, "a"), after=361, asks="a") == [False, True], "six hours between"
+    assert here((0, "a"), (25, "a"), (50, "a"), after=55, asks="a") == [True, True, True]
+
+
+def test_what_others_did_in_a_session_counts_while_it_lasts() -> None:
+    began, minute = now(), 60_000_000
+
+    def of(id: str, at: int, session: str) -> list[Any]:
+        return [id, recent.micros(began) + at * minute, "purchase", id, None, session, None, None]
+
+    mine, others = [of("tea", 0, "phone")], [of("milk", 1, "kiosk"), of("bread", 2, "kiosk")]
+    soon, later = (began + timedelta(minutes=minutes) for minutes in (3, 600))
+    assert recent.view(mine, others, soon, "kiosk").item_ids == ("tea", "milk", "bread")
+    found = recent.view(mine, others, later, "kiosk")
+    assert found.item_ids == ("tea",) and not found.here.any()
+    assert recent.view((), others, later, "kiosk").item_ids == (), "of nobody known nothing is left"
+
+
+def test_an_impression_begins_no_session_of_its_own() -> None:
+    began = now()
+    rows = [
+        [name, recent.micros(began) + at * 1_000_000, kind, name, None, session, None, None]
+        for at, (name, kind, session) in enumerate([("tea", "view", "a"), ("ad", "impression", "b")])
+    ]
+    assert recent.view(rows, (), began + timedelta(seconds=9)).here.tolist() == [True, False]
 
 
 def test_a_collector_that_comes_back_makes_visible_what_was_only_durable(settings: Settings) -> None:

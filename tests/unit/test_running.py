@@ -40,6 +40,17 @@ def test_the_last_landed_day_may_still_be_filling(place: Place, asked: str | Non
     assert as_of_or_latest(place, asked) == datetime(2024, 3, 5, tzinfo=UTC)
 
 
+def test_a_day_that_is_still_to_come_is_not_learned_as_of(place: Place, tmp_path: Path) -> None:
+    from counterfoil.landing import land
+
+    land(source_of(tmp_path / "ahead", "events", [bought("9", "2098-03-01T12:00:00Z")]), place.settings)
+    before = datetime.now(UTC).date()
+    assert before <= as_of_or_latest(place, None).date() <= datetime.now(UTC).date()
+    ahead = place_of(tmp_path / "simulated")
+    land(source_of(tmp_path / "other", "events", [bought("9", "2098-03-01T12:00:00Z")]), ahead.settings)
+    assert as_of_or_latest(ahead, None) == datetime(2098, 3, 1, tzinfo=UTC), "all of it is in years to come"
+
+
 @pytest.mark.parametrize(
     ("asked", "day"),
     [

@@ -23,25 +23,37 @@ def events(*rows: tuple[str, str, int] | tuple[str, str, int, bool]) -> Recent:
 
 
 def test_only_what_tells_something_and_happened_before_is_used() -> None:
-    found = used(
-        events(("a", "view", 1), ("b", "impression", 2), ("c", "purchase", 3), ("d", "view", 9)), BUY, 9
-    )
+    rows = [
+        ("a", "view", 1, True),
+        ("b", "impression", 2, True),
+        ("c", "purchase", 3),
+        ("d", "view", 9, True),
+    ]
+    found = used(events(("x", "view", 0), *rows), BUY, 9)
     assert (found.events.item_ids, found.events.kinds, found.tired) == (("a", "c"), ("view", "purchase"), ())
+    assert used(events(*rows), BUY, 9, since_us=4).events.item_ids == ("a",), "the row of the person has it"
+    here = events(("c", "purchase", 3, True))
+    assert used(here, BUY, 9, since_us=4).events.item_ids == ("c",), "the session goes on"
     assert used(Recent(), BUY, 9) is NOTHING
 
 
-def test_the_latest_fifty_are_used() -> None:
-    found = used(events(*((f"i{n}", "view", n) for n in range(80))), BUY, 1000)
-    assert len(found.events.item_ids) == MOST and found.events.item_ids[-1] == "i79"
+def test_the_latest_fifty_of_the_session_are_used_and_crowd_no_purchase_out() -> None:
+    viewed = ((f"i{n}", "view", n + 1, True) for n in range(80))
+    found = used(events(("tea", "purchase", 0), *viewed), BUY, 1000)
+    assert len(found.events.item_ids) == MOST + 1 and found.events.item_ids[-1] == "i79"
+    assert found.events.item_ids[0] == "tea"
 
 
 def test_what_was_shown_often_and_not_taken_up_is_tired() -> None:
     shown = [("a", "impression", n) for n in (1, 2, 3)] + [("b", "impression", n) for n in (1, 2)]
     clicked = [("c", "impression", 1), ("c", "click", 2), ("c", "impression", 3), ("c", "impression", 4)]
     rows = sorted([*shown, *clicked], key=lambda row: row[2])
-    assert used(events(*rows), BUY, 9, (3, 100)).tired == ("a",)
-    assert used(events(*rows), BUY, 9, (2, 100)).tired == ("a", "b", "c")
-    assert used(events(*rows), BUY, 9, (2, 7)).tired == ("a", "c")  # within seven: from moment 2 on
+    assert used(events(*rows), BUY, 9, tired_after=(3, 100)).tired == ("a",)
+    assert used(events(*rows), BUY, 9, tired_after=(2, 100)).tired == ("a", "b", "c")
+    assert used(events(*rows), BUY, 9, tired_after=(2, 7)).tired == (
+        "a",
+        "c",
+    )  # within seven: from moment 2 on
     assert used(events(*rows), BUY, 9).tired == ()
 
 
