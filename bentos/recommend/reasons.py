@@ -81,9 +81,10 @@ class Reasons:
         selling = selling[items.recent_I[selling] > 0]
         self._popular = dict(zip(selling.tolist(), range(1, len(selling) + 1), strict=True))
         self._since_I = sources.first_known(items)
+        self._never_I = items.first_us_I == np.iinfo(np.int64).max
         self._counted = datetime.fromtimestamp(items.as_of_us / 1e6, UTC)
         # the same for every item of the same sources, of which there are a handful
-        self._by_sources: dict[tuple[tuple[str, ...], bool], Reason] = {}
+        self._by_sources: dict[tuple[tuple[str, ...], str], Reason] = {}
 
     def of(self, chosen: Chosen, known: Known) -> list[tuple[str, ...]]:
         """Return the sentences per chosen item, the most personal first; there is always one."""
@@ -107,7 +108,7 @@ class Reasons:
             else:
                 found = self._of_model(item, names, known, as_of_us, own=item in counts)
             given = tuple([reason for reason in found if reason is not None])
-            out.append(given or (self._source(names, bool(len(known.history))),))
+            out.append(given or (self._source(item, names, known),))
         return out
 
     def _of_model(
@@ -131,7 +132,7 @@ class Reasons:
         chosen: Chosen,
         known: Known,
     ) -> list[Reason | None]:
-        """Return the reasons of an item that the model did not propose: why each source did that proposed it."""
+        """Return the reasons of what the model did not propose: why each source did that proposed it, as far as they hold."""
         as_of_us = known.asked.as_of_us
         found: list[Reason | None] = []
         if sources.SESSION in names or len(known.anchors):
@@ -143,10 +144,12 @@ class Reasons:
         if sources.BRAND in names:
             found.append(self._brand(item))
         if sources.SEGMENT in names:
-            found += [self._favourite(item, known), self._selling(item, as_of_us)]
+            # where something is named, or this session has something, its aisles were asked, not the person's own
+            own = not len(known.anchors) and not len(known.here)
+            found += [self._favourite(item, known) if own else None, self._selling(item, as_of_us)]
         if FALLBACK in names:
             found.append(self._selling(item, as_of_us))
-        return found
+        return [reason for reason in found if reason is not None and self._holds(reason.kind, names)]
 
     def _bought_before(self, item: int, counts: Mapping[int, tuple[int, float, float]]) -> Reason | None:
         if item not in counts:
@@ -161,7 +164,7 @@ class Reasons:
     def _near(self, item: int, names: tuple[str, ...], chosen: Chosen, known: Known) -> Reason | None:
         """Name what of the cart, of the session, or what else was named, brought the item in: without it the item sinks."""
         partner, by_days = chosen.because.get(item, (-1, False))
-        if known.asked.route == "similar" and partner < 0:
+        if known.asked.route == "similar" and partner < 0 and not _BY_ANCHORS.isdisjoint(names):
             partner = int(known.anchors[0])
             by_days = item in self.items.partner_IK[partner]
         if partner < 0:
@@ -224,20 +227,30 @@ class Reasons:
         }
         return Reason(kind="selling", said=said, counts=counts)
 
-    def _source(self, names: tuple[str, ...], has_history: bool) -> Reason:
-        found = self._by_sources.get((names, has_history))
+    def _source(self, item: int, names: tuple[str, ...], known: Known) -> Reason:
+        """Return by whose proposal an item stands there, where nothing else is sure to hold it up; no sale that never was."""
+        said = f"others {self.verb} this often"
+        if known.asked.route == "cart" and not _BY_ANCHORS.isdisjoint(names):
+            said = "fits what is in your cart"
+        elif sources.SESSION in names:
+            said = "fits what you did just now"
+        elif self._never_I[item]:
+            said = f"nobody {self.verb} this before you"
+        elif len(known.history) and any(name not in _FOR_ALL for name in names):
+            said = f"people who {self.present} like you {self.verb} this"
+        found = self._by_sources.get((names, said))
         if found is None:
-            said = f"others {self.verb} this often"
-            if has_history and any(name not in {"popularity", FALLBACK, sources.SEGMENT} for name in names):
-                said = f"people who {self.present} like you {self.verb} this"
-            found = Reason(kind="source", said=said, counts={"sources": names})
-            self._by_sources[names, has_history] = found
+            found = self._by_sources[names, said] = Reason(
+                kind="source", said=said, counts={"sources": names}
+            )
         return found
 
 
 _BY_PARTNERS = frozenset(
     ("itemknn", "rules", sources.GOES_WITH)
 )  # families that go by what was taken together
+_BY_ANCHORS = frozenset((sources.GOES_WITH, sources.LIKE))
+_FOR_ALL = frozenset(("popularity", FALLBACK, sources.SEGMENT))  # sources that know nobody
 _DONE = {"view": "looked at", "click": "looked at", "favourite": "liked", "cart": "put into your cart"}
 
 

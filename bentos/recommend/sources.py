@@ -199,14 +199,15 @@ def _because(worth_AK: np.ndarray, worth_K: np.ndarray) -> tuple[np.ndarray, np.
     """Return which anchor speaks most for each item, and whether the item would stand lower without that one.
 
     Without it all that it speaks for loses; what loses everything is out of the list, and may come back after its end at best.
-    Without the only one there would be no list.
+    Without the only one that speaks for anything there would be no list.
     """
-    if len(worth_AK) <= 1 or not len(worth_K):
-        return np.zeros(len(worth_K), np.int64), np.ones(len(worth_K), bool)
-    leading_K = worth_AK.argmax(axis=0)
+    if not len(worth_K):
+        return np.zeros(0, np.int64), np.zeros(0, bool)
+    leading_K, least = worth_AK.argmax(axis=0), LEAST * worth_K[0]
+    if (worth_AK.max(axis=1) > least).sum() <= 1:
+        return leading_K, np.ones(len(worth_K), bool)
     left_KK = worth_K[None, :] - worth_AK[leading_K]  # row k: all without the leader of k
     own_K = np.diagonal(left_KK)
-    least = LEAST * worth_K[0]
     before_K = ((left_KK > own_K[:, None] + least) & (left_KK > least)).sum(axis=1)
     place_K = np.where(own_K > least, before_K, (left_KK > least).sum(axis=1))
     return leading_K, place_K > np.arange(len(worth_K))
