@@ -4,6 +4,7 @@ Segments that land together are set apart first, so that a run that died is fini
 """
 
 import re
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from filelock import FileLock, Timeout
 
 from bentos import inner
 from bentos import routes as gateway
+from bentos.collector.feed import is_visible, noted
 from counterfoil import canonical, collected, segment, terminal
 from counterfoil.errors import ConfigError, ConflictError, IntegrityError, UnavailableError
 from counterfoil.files import sync, write_durably
@@ -28,14 +30,18 @@ from flows.place import Place, open_place
 
 KIND = "collected"
 SECONDS = 10.0
+VISIBLE_SECONDS = (
+    10.0  # for which what was just acknowledged is waited for: a collector may have begun just now
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Collected:
-    """What came of collecting: what landed, and how many segments somebody still writes to."""
+    """What came of collecting: what landed, how many segments somebody still writes to, and how many answers do not know yet."""
 
     landed: tuple[Landed, ...]
     open: int
+    hidden: int = 0
 
 
 def collect(place: Place, progress: Progress = silent) -> Collected:
@@ -49,13 +55,29 @@ def collect(place: Place, progress: Progress = silent) -> Collected:
     try:
         with FileLock(place.settings.events / "collect.lock", timeout=0):
             landed = [_land(place, progress)] if _apart(place) else []
-            tell_collector(place, "/-/close")
-            still_open = _set_apart(place)
+            hidden = _hidden(place) if tell_collector(place, "/-/close") else frozenset()
+            still_open = _set_apart(place, hidden)
             if _apart(place):
                 landed.append(_land(place, progress))
     except Timeout as fault:
         raise ConflictError("collected events are being landed already; wait for that to end") from fault
-    return Collected(landed=tuple(landed), open=still_open)
+    return Collected(landed=tuple(landed), open=still_open, hidden=len(hidden))
+
+
+def _hidden(place: Place) -> frozenset[Path]:
+    """Return the segments that a collector that runs has not made visible, though it was given a moment.
+
+    It reads them where they lie: were they landed and gone, no answer would ever know of what is in them until the next features.
+    """
+    until = time.monotonic() + VISIBLE_SECONDS
+    while True:
+        done = noted(place.settings.events)
+        hidden = frozenset(
+            path for path in collected.segments(place.settings.events) if not is_visible(path, done)
+        )
+        if not hidden or time.monotonic() > until:
+            return hidden
+        time.sleep(0.05)
 
 
 def waits(place: Place) -> bool:
@@ -172,12 +194,14 @@ def _apart(place: Place) -> list[Path]:
     return sorted((place.settings.events / collected.LANDING).glob(f"*{collected.SUFFIX}"))
 
 
-def _set_apart(place: Place) -> int:
-    """Set closed segments apart, the torn end of one cut off; return how many are still written to."""
+def _set_apart(place: Place, hidden: frozenset[Path]) -> int:
+    """Set closed segments apart but for those that are hidden, a torn end cut off; return how many are still written to."""
     folder = place.settings.events / collected.LANDING
     folder.mkdir(exist_ok=True)
     still_open = 0
     for path in collected.segments(place.settings.events):
+        if path in hidden:
+            continue
         with segment.done_with(path, 0) as free:
             if not free:
                 still_open += path.exists()
@@ -224,3 +248,5 @@ def show(done: Collected) -> None:
         terminal.OUT.print("Nothing that was collected waits to be landed.")
     if done.open:
         terminal.OUT.print(f"{done.open} segments are still written to; they land once they are closed")
+    if done.hidden:
+        terminal.OUT.print(f"{done.hidden} segments are not visible to answers yet; they land once they are")

@@ -30,7 +30,9 @@ def as_of_or_latest(place: Place, as_of: str | None) -> datetime:
         )
     if as_of is None or as_of == "latest":
         today = datetime.now(UTC).date().isoformat()
-        latest = min(days[-1], today) if days[0] < today else days[-1]  # a shop may be simulated in years to come
+        latest = (
+            min(days[-1], today) if days[0] < today else days[-1]
+        )  # a shop may be simulated in years to come
         return datetime.fromisoformat(latest).replace(tzinfo=UTC)
     try:
         moment = canonical.utc_time(as_of)

@@ -225,7 +225,7 @@ class Feed:
 
     def _read_on(self, until: Mark | None) -> Mark | None:
         """Make visible what the log has beyond what was noted, up to a mark; return how far that reaches."""
-        done, last = self._noted(), None
+        done, last = noted(self.folder), None
         for path in collected.segments(self.folder):
             if done is not None and path.name < done.segment:
                 continue
@@ -255,13 +255,6 @@ class Feed:
         assert self._writer is not None
         self._writer.push(events)
 
-    def _noted(self) -> Mark | None:
-        try:
-            plain = orjson.loads((self.folder / MARK).read_bytes())
-            return Mark(plain["segment"], plain["offset"])
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
-
     def _note(self, mark: Mark) -> None:
         fresh = self.folder / f"{MARK}.new"
         fresh.write_bytes(orjson.dumps({"segment": mark.segment, "offset": mark.offset}))
@@ -271,6 +264,26 @@ class Feed:
         if time.monotonic() - self._swept > SWEEP_SECONDS and self._writer is not None:
             self._swept = time.monotonic()
             self._writer.sweep(int((time.time() - recent.DAYS * 86_400) * 1e6))
+
+
+def noted(folder: Path) -> Mark | None:
+    """Return how far the view has come in the log of that folder; None where nothing says so."""
+    try:
+        plain = orjson.loads((folder / MARK).read_bytes())
+        return Mark(plain["segment"], plain["offset"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def is_visible(path: Path, done: Mark | None) -> bool:
+    """Say whether the view has all of a segment when it has come so far; what was altered will never be in it."""
+    if done is not None and path.name < done.segment:
+        return True
+    start = done.offset if done is not None and path.name == done.segment else 0
+    try:
+        return next(told_of(path, start), None) is None
+    except IntegrityError:
+        return True
 
 
 def told(event: Any, time_us: int) -> Told | None:

@@ -127,6 +127,28 @@ def test_who_makes_events_visible_is_begun_again_though_nothing_comes(home: Path
     assert {row["id"] for row in erase.recent_rows(settings, people)} == {"e1", "e2"}
 
 
+def test_what_answers_do_not_know_yet_lands_once_they_do(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(collecting, "VISIBLE_SECONDS", 0.5)
+    with collector(home) as running:
+        running.post(event(1))
+        running.visible()
+        place = place_of(home)
+        assert len(collecting.collect(place).landed) == 1
+        [writer] = psutil.Process(running.process.pid).children()
+        writer.suspend()
+        try:
+            running.post(event(2))
+            done = collecting.collect(place)
+            assert (done.landed, done.hidden) == ((), 1)
+        finally:
+            writer.resume()
+        monkeypatch.undo()
+        running.visible()
+        done = collecting.collect(place)
+        assert len(done.landed) == 1 and not done.hidden
+        assert {"e1", "e2"} == {row["id"] for row in landed_rows(place.settings)}
+
+
 def test_a_full_disk_answers_503_and_acknowledges_nothing(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
