@@ -6,6 +6,7 @@ Written by whoever watches over the processes here, from the release table; on a
 """
 
 import hashlib
+import random
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -47,18 +48,24 @@ class Routes:
     collector: str | None = None
 
 
-def assigned(routes: Routes, who: str) -> Route:
+def assigned(routes: Routes, who: str | None) -> Route:
     """Return who answers somebody: the same for the same person and the same challenger, whatever the process or the machine.
 
     A hash of the challenger's bento and the name gives a number from 0 to 1; below the share it is the challenger (so a share
-    that grows takes nobody away from it).
+    that grows takes nobody away from it). None, nobody who is known: the number is drawn for each question, so that each has
+    the chance that its receipt says.
     """
     challenger = routes.challenger
     if challenger is None or challenger.share <= 0:
         return routes.champion
+    return challenger if _place(challenger, who) < challenger.share else routes.champion
+
+
+def _place(challenger: Route, who: str | None) -> float:
+    if who is None:
+        return random.random()
     told = hashlib.blake2b(f"{challenger.bento}\0{who}".encode(), digest_size=8).digest()
-    place = (int.from_bytes(told, "big") >> 11) / BUCKETS
-    return challenger if place < challenger.share else routes.champion
+    return (int.from_bytes(told, "big") >> 11) / BUCKETS
 
 
 def write(routes: Routes, path: Path) -> None:

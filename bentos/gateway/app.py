@@ -194,7 +194,7 @@ class Gateway:
         question = Question(
             path=request.path,
             body=request.body,
-            asked=asked(request.body, asking.key.id, request.address),
+            asked=asked(request.body),
             id=asking.id,
             trace=forward.trace_headers(request),
             span=asking.span,

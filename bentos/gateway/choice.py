@@ -28,15 +28,19 @@ QUESTION, CONTEXT = msgspec.json.Decoder(Question), msgspec.json.Decoder(Context
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Asked:
-    """What the gateway reads of a question. `who` is what an assignment sticks to: it is hashed, and never written down."""
+    """What the gateway reads of a question.
 
-    who: str
+    `who` is what an assignment sticks to: it is hashed, and never written down. None: nobody to stick to.
+    """
+
+    who: str | None
     channel: str | None
 
 
-def asked(body: bytes, key: str, address: str) -> Asked:
-    """Read a question: the person sticks, else the session, else the caller's key and address. Refusal when it is no JSON object.
+def asked(body: bytes) -> Asked:
+    """Read a question: the person sticks, else the session, else nothing. Refusal when it is no JSON object.
 
+    Who calls says nothing of who asks: a shop's back end asks for all its visitors from one address, with one key.
     Fields of a wrong type stick to nothing: the service says what is wrong with them.
     """
     if depth(body) > MAX_DEPTH:
@@ -49,12 +53,11 @@ def asked(body: bytes, key: str, address: str) -> Asked:
         raise Refusal(422, "request", "the body is no JSON object; send one") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as fault:
         raise Refusal(422, "request", f"the body is no JSON ({fault}); send one JSON object") from None
+    who = None
     if person is not None:
         who = f"person\0{person}"
     elif session is not None:
         who = f"session\0{session}"
-    else:
-        who = f"caller\0{key}\0{address}"
     return Asked(who=who, channel=channel)
 
 
@@ -65,7 +68,7 @@ def _text(value: msgspec.Raw) -> str | None:
 
 
 def propensity(routes: Routes, route: Route) -> float:
-    """Return the chance with which somebody comes to that release."""
+    """Return the chance with which somebody, or a question of nobody, comes to that release."""
     challenger = routes.challenger
     if challenger is None or challenger.share <= 0:
         return 1.0

@@ -104,7 +104,6 @@ class Door(asyncio.Protocol):
         self.stage = "idle"  # idle, head, body: of the request that is being read
         self.until = time.monotonic() + self.limits.idle_seconds
         self.writing_until: float | None = None
-        self.address = ""
         self._begin(0.0)
 
     def _begin(self, now: float) -> None:
@@ -118,8 +117,6 @@ class Door(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the connection, or turn it away when there are too many."""
         self.transport = cast(asyncio.Transport, transport)  # uvloop's is none by its class
-        peer = self.transport.get_extra_info("peername")
-        self.address = str(peer[0]) if peer else ""
         self.doors.open.add(self)
         if len(self.doors.open) > self.limits.connections or self.doors.closing:
             reply = failure(503, "busy", f"{self.limits.connections} connections are open; try again shortly")
@@ -310,7 +307,6 @@ class Door(asyncio.Protocol):
             path=self.url.partition(b"?")[0].decode("latin-1"),
             headers=self.headers,
             body=body,
-            address=self.address,
             began=self.began,
             keep=refusal is None,
             refusal=refusal,

@@ -32,7 +32,6 @@ class Request:
     path: str
     headers: dict[bytes, bytes]
     body: bytes
-    address: str
     began: float
     keep: bool = True
     refusal: Refusal | None = None

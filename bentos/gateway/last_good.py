@@ -183,7 +183,7 @@ class LastGood:
         question = Question(
             path="/recommend",
             body=body,
-            asked=Asked(who="", channel=channel),
+            asked=Asked(who=None, channel=channel),
             id=b"last-good-" + secrets.token_hex(4).encode(),
             trace=b"",
             until=time.monotonic() + ASK_SECONDS,

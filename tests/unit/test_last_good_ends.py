@@ -42,7 +42,7 @@ def answered(receipts: Receipts) -> Receipt:
 def ask(gateway: LastGood, moment: datetime, **body: Any) -> dict[str, Any]:
     told = {"context": {"time": canonical.utc_text(moment)}, **body}
     until = time.monotonic() + 5
-    asked = Asked(who="", channel=None)
+    asked = Asked(who=None, channel=None)
     question = Question("/recommend", orjson.dumps(told), asked, b"i", b"", until)
     reply = asyncio.run(gateway.answer(question))
     assert reply.status == 200
