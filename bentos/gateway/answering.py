@@ -92,25 +92,42 @@ class Answering:
         self.patience = Patience()
 
     async def answer(self, question: Question, routes: Routes) -> Answered | None:
-        """Return the answer; None when neither challenger nor champion gives one in time."""
-        route = assigned(routes, question.asked.who)
-        if route is not routes.champion:
-            answered = await self._challenger(question, routes, route)
-            if answered is not None:
-                return answered
-            self.tally.stats.rescued += 1
-        return await self._champion(question)
+        """Return the answer; None when neither challenger nor champion gives one in time.
 
-    async def _challenger(self, question: Question, routes: Routes, route: Route) -> Answered | None:
+        A challenger's refusal is no answer yet. The champion is asked too: what it answers, the challenger wrongly refused, and
+        that is an error of the challenger's; what it refuses as well, or says nothing of, is laid at the caller's door.
+        """
+        route = assigned(routes, question.asked.who)
+        if route is routes.champion:
+            return await self._champion(question)
+        began = time.monotonic()
+        reply = await self._challenger(question, routes, route)
+        if reply is not None and answers(reply):
+            return Answered(reply, route)
+        ms = (time.monotonic() - began) * 1000
+        answered = None
+        try:
+            answered = await self._champion(question)
+        finally:
+            rescued = answered is not None and answers(answered.reply)
+            self.tally.stats.rescued += rescued
+            if reply is not None:
+                self._count(route, "failed" if rescued else "refused", ms, reply, copy=False)
+        return answered
+
+    async def _challenger(self, question: Question, routes: Routes, route: Route) -> Reply | None:
+        """Return what a challenger answers, or refuses (which is not counted yet); None when it gives neither in time."""
         now = time.monotonic()
         left = question.until - question.reserve - now
         if left <= 0 or self.patience.alone(route.url, now):
             return None
         try:
-            reply = await self.try_once(question, route, propensity(routes, route), left * CHALLENGER_SHARE)
+            reply = await self.try_once(
+                question, route, propensity(routes, route), left * CHALLENGER_SHARE, doubted=True
+            )
         except (Unreachable, Lost, Late):
             return None
-        return None if reply.status >= 500 else Answered(reply, route)
+        return reply if _outcome(reply) in ("answered", "refused") else None
 
     async def _champion(self, question: Question) -> Answered | None:
         """Ask the champion, wherever it is by now: again after a connection that broke, or when it comes back in time."""
@@ -155,18 +172,20 @@ class Answering:
         chance: float,
         seconds: float,
         *,
-        copy: bool = False,
+        doubted: bool = False,
+        copied: Reply | None = None,
     ) -> Reply:
         """Ask one release once, and count how it went. Unreachable, Lost or Late when it gave no answer.
 
-        That it was late is not counted where the caller left it next to no time: it says nothing of the release.
+        That it was late is not counted where the caller left it next to no time: it says nothing of the release. A refusal is not
+        counted where it is `doubted`: who asks counts it then. `copied`: nobody sees the answer, and the champion gave that one.
         """
-        began = time.monotonic()
+        began, copy = time.monotonic(), copied is not None
         outcome: Outcome = "failed"
         reply: Reply | None = None
         try:
             reply = await self._sent(question, route, "shadow" if copy else route.stage, chance, seconds)
-            outcome = _outcome(reply)
+            outcome = _outcome(reply, copied)
             return reply
         except Late:
             outcome = "late"
@@ -176,7 +195,8 @@ class Answering:
                 now = time.monotonic()
                 if not copy:
                     self.patience.note(route.url, outcome == "late", now)
-                self._count(route, outcome, (now - began) * 1000, reply, copy)
+                if not (doubted and outcome == "refused"):
+                    self._count(route, outcome, (now - began) * 1000, reply, copy)
 
     async def unseen(self, question: Question, route: Route, seconds: float) -> Reply:
         """Ask a release what nobody will see, uncounted. Unreachable, Lost or Late when it gave no answer."""
@@ -247,7 +267,15 @@ def forsaken(reply: Reply) -> bool:
     return reply.status == 503 and (waited_ms(reply) or 0.0) > 0
 
 
-def _outcome(reply: Reply) -> Outcome:
-    if reply.status >= 500:
-        return "late" if reply.status == 504 else "failed"
-    return "refused" if reply.status >= 400 else "answered"
+def answers(reply: Reply) -> bool:
+    """Say whether a reply is an answer: neither a refusal nor a fault."""
+    return 200 <= reply.status < 300
+
+
+def _outcome(reply: Reply, champion: Reply | None = None) -> Outcome:
+    """Return what came of a question; a refusal is a failure where the champion answered the same question."""
+    if answers(reply):
+        return "answered"
+    if 400 <= reply.status < 500:
+        return "failed" if champion is not None and answers(champion) else "refused"
+    return "late" if reply.status == 504 else "failed"

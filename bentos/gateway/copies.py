@@ -74,7 +74,7 @@ class Copies:
     async def _make(self, copy: Copy) -> None:
         try:
             reply = await self.answering.try_once(
-                copy.question, copy.route, copy.route.mirror, COPY_SECONDS, copy=True
+                copy.question, copy.route, copy.route.mirror, COPY_SECONDS, copied=copy.reply
             )
         except (Unreachable, Lost, Late):
             return

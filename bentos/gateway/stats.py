@@ -23,7 +23,8 @@ BOUNDS_MS: tuple[float, ...] = tuple(round(0.1 * GROWTH**step, 4) for step in ra
 class Counts:
     """Counts of requests. `errors` are those that failed, `timeouts` those of them that ran out of time.
 
-    `refused` are 4xx, whose fault lies with who asked; `empty` answers hold no item; `degraded` ones say that they are.
+    `refused` are 4xx, whose fault lies with who asked: where the champion answers what a challenger refuses, that is an error of
+    the challenger's instead. `empty` answers hold no item; `degraded` ones say that they are.
     `latency`: how many answers by index into `BOUNDS_MS`, one beyond it for the rest; failed ones are in it, refused ones not.
     `worked`: the same without what they waited in the service's line, which says how much was asked at once, not how quick it is;
     `told` of them said how long that was, the others are in it whole.

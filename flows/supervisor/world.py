@@ -89,15 +89,18 @@ def _ask(client: httpx.Client, url: str) -> dict[str, Any] | None:
 
 
 def _warm(client: httpx.Client, url: str) -> bool:
-    """Ask as a shadow, so that nobody waits for what is made at the first question. False when it fails."""
+    """Ask as a shadow, so that nobody waits for what is made at the first question. False when anything but an answer comes.
+
+    Nothing is wrong with the question: whoever refuses it would refuse people as well.
+    """
     headers = {inner.ARM: "shadow", inner.PROPENSITY: "0"}
     for _ in range(QUESTIONS):
-        with contextlib.suppress(httpx.HTTPError):
+        try:
             reply = client.post(f"{url}/recommend", json={"n": 10}, headers=headers, timeout=WARM_SECONDS)
-            if reply.status_code >= 500:
-                return False
-            continue
-        return False
+        except httpx.HTTPError:
+            return False
+        if reply.status_code != 200:
+            return False
     return True
 
 

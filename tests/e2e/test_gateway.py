@@ -126,6 +126,22 @@ def test_a_canary_that_fails_is_answered_for_by_the_champion_and_counted(running
     assert told is not None and (told.live.requests, told.live.errors) == (50, 50)
 
 
+def test_a_canary_that_refuses_is_held_against_the_champion(running: Shop, epoch: int) -> None:
+    """What the champion answers was no fault of the caller's; what both refuse was, and counts against neither."""
+    running.behave("chall", status=422)
+    running.release(epoch, running.route("champ"), running.route("chall", "canary", epoch, share=1.0))
+    replies = load(running, [f"p{number}" for number in range(20)])
+    assert {(reply.status, reply.header(inner.RELEASE.encode())) for reply in replies} == {
+        (200, b"release-champ")
+    }
+    told = running.stats().of("release-chall")
+    assert told is not None and (told.live.requests, told.live.errors, told.live.refused) == (20, 20, 0)
+    running.behave("champ", status=404)
+    assert {reply.status for reply in load(running, [f"p{number}" for number in range(5)])} == {404}
+    told = running.stats().of("release-chall")
+    assert told is not None and (told.live.requests, told.live.errors, told.live.refused) == (25, 20, 5)
+
+
 def test_a_canary_that_hangs_costs_its_part_of_the_time(running: Shop, epoch: int) -> None:
     running.behave("chall", ms=5000)
     running.release(epoch, running.route("champ"), running.route("chall", "canary", epoch, share=1.0))

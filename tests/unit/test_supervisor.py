@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from bentos import release as pointers
@@ -444,3 +445,18 @@ def test_one_that_was_wanted_again_while_it_ended_is_drained_the_next_time(tmp_p
         keeper.keep(last)
         sim.turn()
     assert not killed and name_of(NEW.tag) not in sim.processes
+
+
+@pytest.mark.parametrize(
+    ("status", "warm"), [(200, True), (204, False), (404, False), (422, False), (500, False)]
+)
+def test_who_refuses_the_first_questions_is_not_warm(status: int, warm: bool) -> None:
+    asked: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url.path)
+        return httpx.Response(status)
+
+    with httpx.Client(transport=httpx.MockTransport(answer)) as client:
+        assert worlds._warm(client, "http://a") == warm
+    assert asked == ["/recommend"] * (worlds.QUESTIONS if warm else 1)
