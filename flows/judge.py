@@ -19,6 +19,11 @@ PRIOR = 0.5  # of the mixture, both sides: Jeffreys'
 WINDOW_SHARE = 1e-3  # of alpha, for each test on the latest seconds alone
 LIFT = 0.01  # standard deviation of the differences in click rate that the test is sharpest for
 LATELY_SECONDS = 10
+SUPPOSED = 0.5  # rate of failed, and of empty, answers of a champion of which nothing is known: no shop would call it usual
+UNKNOWN = (
+    "Nothing is known of the champion before it to hold this one against (was the gateway restarted?): only if surely more than"
+    " half of its answers fail or are empty is it taken back."
+)
 FEW_SHOWN, FEW_CLICKS = 200, 10
 Course = Literal["go on", "advance", "take back"]
 
@@ -92,12 +97,14 @@ def judge(
 def watch(rollout: Rollout, fresh: Counted, bounds_ms: Sequence[float]) -> Ruling:
     """Rule on a new champion (in the place of the challenger) against what was counted of the one before it.
 
-    Where nothing was, its rates are held against none at all.
+    Where nothing was, nothing can be said to be worse. Then the one before is supposed to have failed half of its answers, and to
+    have left half of them empty: the new one is taken back when its rate is surely above that by more than `max_errors` or
+    `max_empty`, since or lately. Of latency nothing is supposed.
     """
-    faults = _faults(rollout, fresh, bounds_ms)
-    if faults:
-        return Ruling(course="take back", sentences=tuple(faults))
-    return Ruling(course="go on", sentences=())
+    known = fresh.champion.requests > 0
+    faults = _faults(rollout, fresh, bounds_ms) if known else _alone(rollout, fresh)
+    said = () if known else (UNKNOWN,)
+    return Ruling(course="take back" if faults else "go on", sentences=(*faults, *said))
 
 
 def sequence(successes: int, trials: int, alpha: float) -> tuple[float, float]:
@@ -209,6 +216,24 @@ def _faults(rollout: Rollout, counted: Counted, bounds_ms: Sequence[float]) -> l
                 found.setdefault(what, said)
     if fewer_clicks(counted.challenger, counted.champion, rollout.alpha):
         found["clicks"] = _clicks(counted.challenger, counted.champion)
+    return list(found.values())
+
+
+def _alone(rollout: Rollout, fresh: Counted) -> list[str]:
+    """Return a sentence per ceiling that is surely broken by itself, without anybody to compare with."""
+    found: dict[str, str] = {}
+    for arm, alpha, when in (
+        (fresh.challenger, rollout.alpha, ""),
+        (fresh.challenger_lately, rollout.alpha * WINDOW_SHARE, " lately"),
+    ):
+        for count, verb, more in (
+            (arm.failed, "failed", rollout.max_errors),
+            (arm.empty, "were empty", rollout.max_empty),
+        ):
+            low, _ = sequence(count, arm.requests, alpha / 2)
+            if low > SUPPOSED + more:
+                said = f"{count:,} of {arm.requests:,} answers {verb}{when} ({_share(count, arm.requests)})"
+                found.setdefault(verb, f"{said}: surely above {SUPPOSED + more:.2%}, whoever came before.")
     return list(found.values())
 
 

@@ -9,7 +9,7 @@ from typing import Literal
 from bentos.gateway.stats import SECONDS, Counts, Second, Stats, Told, bucket
 from bentos.routes import Route, Routes
 
-RELEASES = 16  # that are remembered, newest epochs
+RELEASES = 16  # that are remembered: who answers, the champion before, then newest epochs
 SEGMENTS = 4096  # of receipts that are remembered per release
 Outcome = Literal["answered", "refused", "failed", "late"]
 
@@ -44,7 +44,8 @@ class Tally:
         for route in active:
             self._of(route).told.stage = route.stage
         self._active = {(route.release, route.epoch) for route in active}
-        for key in sorted(self._kept, key=lambda key: key[1])[:-RELEASES]:
+        rest = sorted(self._kept.keys() - self._active - self._former(), key=lambda key: key[1])
+        for key in rest[: max(0, len(self._kept) - RELEASES)]:
             del self._kept[key]
 
     def note(
@@ -96,6 +97,11 @@ class Tally:
             for key, kept in sorted(self._kept.items(), key=lambda one: one[1].told.epoch)
         ]
         return replace(self.stats, now=self.clock(), in_flight=in_flight, releases=releases)
+
+    def _former(self) -> set[tuple[str, int]]:
+        """Return the champion before, if one was counted: the new one is held against it, whoever challenged it meanwhile."""
+        champions = {key for key, kept in self._kept.items() if kept.told.stage == "champion"}
+        return {max(champions - self._active, key=lambda key: key[1])} if champions - self._active else set()
 
     def _of(self, route: Route) -> Kept:
         key = (route.release, route.epoch)

@@ -18,7 +18,7 @@ import orjson
 
 from bentos.gateway import stats as gateway_stats
 from bentos.gateway.stats import BOUNDS_MS, Counts, Stats, Told
-from counterfoil.errors import ConflictError, CounterfoilError
+from counterfoil.errors import ConflictError, ContractError, CounterfoilError
 from counterfoil.files import write_durably
 from counterfoil.types import Bento, Release, Rollout, UseCase
 from flows import rollout as rollouts
@@ -32,7 +32,9 @@ EVERY_SECONDS = 1.0
 MINUTE = 60
 MOST_STARTS = 4  # in a row without coming up; at the next one it is given up, for only then the last is known to have failed
 RULING = "ruling.json"
+FORMER = "former.json"  # what was counted of the champion before the one that is watched, for a gateway that restarts forgets it
 BY_HAND = Rollout(patience_seconds=math.inf)
+UNCOUNTED = Ruling(course="go on", sentences=("Nothing has been counted of the new champion yet.",))
 LEFT = "Its use case has no rollout, so a person says how it goes on."
 Totals = Mapping[str, tuple[int, int]]  # shown, clicked by segment of receipts
 
@@ -153,10 +155,11 @@ class Judging:
 
     def _watch(self, rollout: Rollout, champion: Release, before: Release) -> Ruling:
         stats = self.stats()
-        told, reference = (None if stats is None else stats.of(one.id) for one in (champion, before))
-        if stats is None or told is None:
-            return Ruling(course="go on", sentences=("Nothing has been counted of the new champion yet.",))
-        usual = Arm() if reference is None else _arm(reference.live, Counts())
+        if stats is None:
+            return UNCOUNTED
+        usual, told = _arm(self._usual(stats, before), Counts()), stats.of(champion.id)
+        if told is None:
+            return UNCOUNTED
         counted = Counted(
             challenger=_arm(told.live, Counts()),
             champion=usual,
@@ -164,6 +167,16 @@ class Judging:
             champion_minute=usual,
         )
         return watch(rollout, counted, BOUNDS_MS)
+
+    def _usual(self, stats: Stats, before: Release) -> Counts:
+        """Return what was counted of the champion before: now, or when the new one was seen first, whichever is more."""
+        path = self.place.settings.run / FORMER
+        told, kept = stats.of(before.id), _former(path, before.id)
+        if kept is None and told is not None and told.live.requests:
+            told = replace(told, seconds=[], segments={})
+            write_durably(path, gateway_stats.write(replace(stats, releases=[told])))
+        every = [one.live for one in (told, kept) if one is not None]
+        return max(every, key=lambda live: live.requests, default=Counts())
 
     def _before(self, champion: Release) -> Release | None:
         """Return the champion before this one, if it may serve again: another bento that is here, and not in quarantine."""
@@ -211,6 +224,14 @@ def last_ruling(run: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return told
+
+
+def _former(path: Path, release: str) -> Told | None:
+    """Return what is kept of a release that was champion, None where nothing is, or by another version."""
+    try:
+        return gateway_stats.read(path.read_bytes()).of(release)
+    except (OSError, ContractError):
+        return None
 
 
 def read_stats(told: bytes | None) -> Stats | None:

@@ -2,13 +2,14 @@
 
 import itertools
 import time
+from dataclasses import replace
 
 import pytest
 
 from bentos.gateway import stats
 from bentos.gateway.rates import Rates
 from bentos.gateway.stats import BOUNDS_MS, Counts, bucket, read, write
-from bentos.gateway.tally import SEGMENTS, Tally
+from bentos.gateway.tally import RELEASES, SEGMENTS, Tally
 from bentos.routes import Route, Routes
 from counterfoil.errors import ContractError
 
@@ -134,6 +135,25 @@ def test_the_oldest_releases_are_forgotten() -> None:
         tally.take(Routes(use_case="recommendation", epoch=epoch, champion=champion))
     told = tally.told(0).releases
     assert [one.epoch for one in told] == list(range(84, 100))
+
+
+def test_who_answers_and_the_champion_before_are_remembered_whoever_comes_and_goes() -> None:
+    """A champion of long ago sees many challengers; what was counted of it is what its successor is held against."""
+    tally = Tally(Clock())
+
+    def challenged(champion: Route, epochs: range) -> None:
+        for epoch in epochs:
+            canary = replace(CANARY, release=f"c{epoch}", epoch=epoch)
+            tally.take(Routes(use_case="r", epoch=epoch, champion=champion, challenger=canary))
+            tally.note(champion, "answered", 2.0)
+
+    challenged(CHAMPION, range(2, 42))
+    successor = replace(CHAMPION, release="r42", epoch=42)
+    challenged(successor, range(43, 83))
+    told = tally.told(0)
+    counted = {name: held.live.requests for name in ("r1", "r42") if (held := told.of(name)) is not None}
+    assert counted == {"r1": 40, "r42": 40}
+    assert len(told.releases) == RELEASES and told.of("c69") is not None and told.of("c68") is None
 
 
 def test_what_is_written_is_read_back() -> None:

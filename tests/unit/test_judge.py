@@ -11,7 +11,17 @@ import numpy as np
 import pytest
 
 from counterfoil.types import Rollout
-from flows.judge import LATELY_SECONDS, Arm, Counted, fewer_clicks, judge, quantile_sequence, sequence, watch
+from flows.judge import (
+    LATELY_SECONDS,
+    UNKNOWN,
+    Arm,
+    Counted,
+    fewer_clicks,
+    judge,
+    quantile_sequence,
+    sequence,
+    watch,
+)
 
 BOUNDS = tuple(round(0.1 * 1.1**step, 4) for step in range(141))
 QUICK = Rollout(stage_seconds=60.0, stage_requests=200)
@@ -179,7 +189,7 @@ def test_a_fault_is_found_within_seconds(fault: dict[str, float], said: str) -> 
 # the course
 
 
-def arm(requests: int, **changes: int) -> Arm:
+def arm(requests: int, **changes: int | dict[int, int]) -> Arm:
     values = {"live": requests, "latency": {30: requests}, **changes}
     return Arm(requests=requests, **values)  # type: ignore[arg-type]
 
@@ -211,15 +221,35 @@ def test_no_data_is_no_promotion_and_patience_ends(
         assert "patience" in ruling.sentences[0]
 
 
-def test_a_new_champion_is_held_against_the_one_before_or_against_none_at_all() -> None:
+def test_a_new_champion_is_held_against_the_one_before() -> None:
     good, bad = arm(3000, failed=3), arm(3000, failed=150)
     assert watch(QUICK, Counted(challenger=good, champion=arm(90_000, failed=90)), BOUNDS).course == "go on"
     assert (
         watch(QUICK, Counted(challenger=bad, champion=arm(90_000, failed=90)), BOUNDS).course == "take back"
     )
-    assert watch(QUICK, Counted(challenger=bad, champion=Arm()), BOUNDS).course == "take back"
-    assert watch(QUICK, Counted(challenger=good, champion=Arm()), BOUNDS).course == "go on"
     assert watch(QUICK, Counted(challenger=bad, champion=arm(3000, failed=150)), BOUNDS).course == "go on"
+
+
+@pytest.mark.parametrize(
+    ("fresh", "lately", "course"),
+    [
+        (arm(3000, failed=3), Arm(), "go on"),
+        (arm(3000, failed=150, empty=600), Arm(), "go on"),  # a fifth: who knows what is usual?
+        (arm(3000, failed=1520), Arm(), "go on"),  # above half, though not surely
+        (arm(3000, failed=1800), Arm(), "take back"),
+        (arm(3000, empty=3000), Arm(), "take back"),
+        (arm(8, failed=8), Arm(), "go on"),
+        (arm(90_000, failed=90), arm(1000, failed=900), "take back"),
+        (arm(3000, latency={130: 3000}), Arm(), "go on"),
+        (Arm(), Arm(), "go on"),
+    ],
+)
+def test_a_new_champion_with_nobody_to_hold_it_against_goes_on_unless_half_of_its_answers_are_none(
+    fresh: Arm, lately: Arm, course: str
+) -> None:
+    ruling = watch(QUICK, Counted(challenger=fresh, champion=Arm(), challenger_lately=lately), BOUNDS)
+    assert ruling.course == course and ruling.sentences[-1] == UNKNOWN
+    assert len(ruling.sentences) == (2 if course == "take back" else 1)
 
 
 def test_what_befalls_both_at_once_is_not_laid_at_the_challengers_door() -> None:

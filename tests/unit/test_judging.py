@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bentos.gateway import stats as gateway_stats
 from bentos.gateway.stats import Counts, Second, Stats, Told
 from counterfoil.types import Candidate, Decision, Release, Rollout
 from flows import rollout, steer
 from flows.judge import fewer_clicks
 from flows.place import Place
-from flows.supervisor.judging import Baseline, Judging, last_ruling, totals_of
+from flows.supervisor.judging import FORMER, Baseline, Judging, last_ruling, totals_of
 from flows.supervisor.services import Trouble
 from flows.supervisor.wanted import wanted
 from flows.verify import verify
@@ -146,6 +148,51 @@ def test_a_new_champion_that_fails_more_than_the_one_before_is_rolled_back(place
     assert well is not None and well.course == "go on" and champion(place) == fresh
     judging(place, stats(told(first, counts(9000)), told(fresh, counts(2000, errors=200)))).once()
     assert champion(place).bento == first.bento and champion(place).epoch == fresh.epoch + 1
+
+
+def succeeded(place: Place) -> tuple[Release, Release]:
+    """Return the champion before and the one that the rollout has just brought to everybody."""
+    first = champion(place)
+    for _ in range(2):
+        rollout.advance(place, CASE, challenger(place), ("Nothing is surely worse.",))
+    return first, champion(place)
+
+
+def test_a_new_champion_is_not_held_against_a_gateway_that_has_forgotten(place: Place) -> None:
+    """3% of its answers fail, and nobody knows how many of the one before did."""
+    first, fresh = succeeded(place)
+    for forgotten in ([], [told(first, counts(0))]):
+        said = stats(told(fresh, counts(2000, errors=60)), *forgotten)
+        ruling = judging(place, said).once()
+        assert ruling is not None and ruling.course == "go on" and champion(place) == fresh
+        assert "Nothing is known of the champion before" in ruling.sentences[0]
+    judging(place, stats(told(fresh, counts(2000, errors=1900)))).once()
+    assert champion(place).bento == first.bento
+
+
+@pytest.mark.parametrize(("usual", "course"), [(9, "take back"), (270, "go on")])
+def test_what_was_counted_of_the_champion_before_outlives_the_gateway(
+    place: Place, usual: int, course: str
+) -> None:
+    first, fresh = succeeded(place)
+    early = judging(place, stats(told(first, counts(9000, errors=usual)))).once()
+    assert early is not None and early.course == "go on", "the new one is not even up"
+    restarted = stats(told(fresh, counts(2000, errors=60)), told(first, counts(3)))
+    ruling = judging(place, restarted).once()
+    assert ruling is not None and ruling.course == course
+    assert (champion(place) == fresh) == (course == "go on")
+
+
+def test_what_is_kept_of_another_champion_or_version_is_passed_over(place: Place) -> None:
+    first, fresh = succeeded(place)
+    path = place.settings.run / FORMER
+    other = replace(told(first, counts(9000)), release="release-other")
+    for content in (b"{", b'{"version": 1}', gateway_stats.write(stats(other))):
+        path.write_bytes(content)
+        ruling = judging(place, stats(told(fresh, counts(2000, errors=60)))).once()
+        assert ruling is not None and ruling.course == "go on"
+    judging(place, stats(told(first, counts(9000)), told(fresh, counts(10)))).once()
+    assert gateway_stats.read(path.read_bytes()).of(first.id) is not None
 
 
 def test_what_was_rolled_back_is_no_spare(place: Place) -> None:
