@@ -1,6 +1,6 @@
 """Answers that no model made: copied by the gateway from an earlier answer, and held against the receipt of that one."""
 
-from bentos.gateway.last_good import ENDED, MARK
+from bentos.gateway.last_good import DRAWN, ENDED, MARK, RULED
 from counterfoil.errors import CounterfoilError
 from counterfoil.receipts import Receipts
 from counterfoil.types import Receipt
@@ -21,7 +21,7 @@ def origin_of(stub: Receipt) -> str:
 def judged(receipts: Receipts, stub: Receipt) -> Replayed:
     """Say whether an answer from the last good list holds the first items of the answer that it names, but for excluded ones.
 
-    And for those that could be had no longer: which these were, the receipt tells.
+    And for those that could be had no longer, were excluded by rules, or drawn by chance: which these were, the receipt tells.
     """
     named = origin_of(stub)
     try:
@@ -29,7 +29,8 @@ def judged(receipts: Receipts, stub: Receipt) -> Replayed:
     except CounterfoilError as fault:
         return Replayed(id=stub.id, bento=stub.bento, kind="cannot replay", detail=str(fault))
     excluded = {*stub.request["filters"]["exclude"], *stub.request.get("items", ())}
-    excluded |= set(stub.features[MARK].get(ENDED, ()))
+    for name in (ENDED, RULED, DRAWN):
+        excluded |= set(stub.features[MARK].get(name, ()))
     left = [item for item in origin.items if item.item not in excluded][: stub.request["n"]]
     kind, detail = SAME, ""
     if [item.item for item in left] != [item.item for item in stub.items]:

@@ -7,9 +7,11 @@ leaves unrecorded. It says that it is degraded, and its receipt names the receip
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import secrets
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -19,11 +21,13 @@ import orjson
 from bentos import inner
 from bentos.gateway.answering import ITEMS, RECEIPT, RELEASE, Answering, Question
 from bentos.gateway.choice import Asked
-from bentos.gateway.http import JSON, Header, Reply, failure
+from bentos.gateway.http import JSON, Reply, failure
 from bentos.gateway.services import Late, Lost, Unreachable
+from bentos.recommend import rulebook
 from bentos.recommend.asked import NOBODY, received
 from bentos.recommend.asked import Question as Asking
 from bentos.recommend.request import BODIES, MAX_ITEMS, Filters, Route, parse
+from bentos.recommend.rulebook import Rulebook
 from bentos.routes import Routes
 from bentos.seam import UNRECORDED, FieldFault, response_body
 from counterfoil import canonical
@@ -42,10 +46,21 @@ ASK_SECONDS = 2.0
 RECORD_SECONDS = 0.1  # that writing a receipt has at least, when the time is over
 SOURCE = "last good"
 MARK = "last_good"  # the feature under which a receipt names what it was copied from
-ENDED = "ended"  # which of its items ended since, there
+ENDED, RULED, DRAWN = (
+    "ended",
+    "ruled",
+    "drawn",
+)  # which of its items ended since, are excluded by now, stood there by chance
 ROUTES: dict[str, Route] = {f"/{route}": route for route in BODIES}
 SAYS = "the service is away: answered from the list that was last good for nobody in particular"
-DEGRADED: Header = (inner.DEGRADED.encode(), b"1")
+BOUGHT = "what was bought before is not left out"
+CAPS = "caps are not kept to"
+SHELVES = "excludes by shelf, brand or seller are those of when the list was made"
+DEGRADED = inner.DEGRADED.encode()
+LEFT_OUT = {
+    ENDED: "none of {} items that can be had no longer",
+    RULED: "none of {} items that the rules exclude by now",
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,6 +83,7 @@ class LastGood:
         self.path, self.key = settings.gateway / FILE, settings.pseudonym_key
         self.answering = answering
         self.receipts = Receipts(settings.receipts)
+        self.rules = rulebook.RulesFile(settings.run / rulebook.FILE, settings.home / rulebook.KEPT)
         self.lists: dict[str, Good] = self._kept()
         self._channels: dict[str, None] = {"": None}
         self._changed = asyncio.Event()
@@ -98,7 +114,8 @@ class LastGood:
     async def answer(self, question: Question) -> Reply:
         """Answer from the list of the question's channel. 503 when there is none, none that fits, or no receipt can be kept.
 
-        Filters by shelf or price cannot be kept to, since the gateway knows no items: 503 as well.
+        Filters by shelf or price cannot be kept to, since the gateway knows no items: 503 as well. What else cannot be is said.
+        Items that the rules exclude by now are left out, and so is one that stood there by chance: that was one person's chance.
         """
         now = datetime.now(UTC)
         route = ROUTES[question.path]
@@ -111,10 +128,16 @@ class LastGood:
             return failure(
                 503, "away", "the service is away, and no list is kept that answers this; ask again shortly"
             )
-        ended = _ended(good, asked.moment)
-        excluded = {*asked.filters.exclude, *asked.items, *ended}
+        held = self.rules.now()
+        left = {
+            ENDED: _ended(good, asked.moment),
+            RULED: _ruled(good, held.rules, asked),
+            DRAWN: [item["item"] for item in good.items if inner.DRAWN in item["reasons"]],
+        }
+        excluded = {*asked.filters.exclude, *asked.items, *itertools.chain(*left.values())}
         chosen = [item for item in good.items if item["item"] not in excluded][: asked.n]
-        receipt = self._receipt(asked, good, chosen, ended, now)
+        degraded = (SAYS, *held.degraded, *_unkept(asked, held.rules))
+        receipt = self._receipt(asked, good, chosen, left, degraded, now)
         try:
             async with asyncio.timeout(max(RECORD_SECONDS, question.until - time.monotonic())):
                 await asyncio.wrap_future(self.receipts.submit(receipt))
@@ -124,7 +147,7 @@ class LastGood:
         ends = {item["item"]: item["until"] for item in chosen if item.get("until")}
         body = response_body(receipt, tuple(item["title"] for item in chosen), ends)
         headers = [
-            JSON, DEGRADED, (RECEIPT, receipt.id.encode()), (RELEASE, good.release.encode()),
+            JSON, (DEGRADED, b"%d" % len(degraded)), (RECEIPT, receipt.id.encode()), (RELEASE, good.release.encode()),
             (ITEMS, b"%d" % len(chosen)),
         ]  # fmt: skip
         return Reply(200, headers, body)
@@ -134,8 +157,15 @@ class LastGood:
         self.receipts.close()
 
     def _receipt(
-        self, asked: Asking, good: Good, chosen: list[dict[str, Any]], ended: list[str], now: datetime
+        self,
+        asked: Asking,
+        good: Good,
+        chosen: list[dict[str, Any]],
+        left: Mapping[str, list[str]],
+        degraded: tuple[str, ...],
+        now: datetime,
     ) -> Receipt:
+        kept = {name: items for name, items in left.items() if items}
         return Receipt(
             id=self.receipts.new_id(now),
             time=now,
@@ -154,10 +184,12 @@ class LastGood:
                 )
                 for item in chosen
             ),
-            rules=(f"none of {len(ended)} items that can be had no longer",) if ended else (),
-            features={MARK: {"receipt": good.receipt, "at": good.at, **({ENDED: ended} if ended else {})}},
+            rules=tuple(
+                LEFT_OUT[name].format(len(items)) for name, items in kept.items() if name in LEFT_OUT
+            ),
+            features={MARK: {"receipt": good.receipt, "at": good.at, **kept}},
             feature_time=None,
-            degraded=(SAYS,),
+            degraded=degraded,
             nonce=asked.nonce,
         )
 
@@ -222,6 +254,25 @@ def _ended(good: Good, moment: datetime) -> list[str]:
         for item in good.items
         if item.get("until") and canonical.utc_time(item["until"]) <= moment
     ]
+
+
+def _ruled(good: Good, rules: Rulebook, asked: Asking) -> list[str]:
+    """Return the items of a list that the rules exclude by name at that moment."""
+    excluded = {
+        item for rule in rules.excludes if rule.holds(asked.as_of_us, asked.route) for item in rule.items
+    }
+    return [item["item"] for item in good.items if item["item"] in excluded]
+
+
+def _unkept(asked: Asking, rules: Rulebook) -> list[str]:
+    """Return what the question or the rules ask for that nobody can keep to who knows no items and no people."""
+    holding = [rule for rule in rules.excludes if rule.holds(asked.as_of_us, asked.route)]
+    unkept = {
+        BOUGHT: asked.person is not None and (asked.filters.exclude_bought or rules.exclude_bought),
+        CAPS: bool(asked.caps.model_dump(exclude_none=True)),
+        SHELVES: any(rule.categories or rule.brands or rule.sellers for rule in holding),
+    }
+    return [said for said, is_so in unkept.items() if is_so]
 
 
 def _beyond(filters: Filters) -> bool:

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from bentos import inner
 from bentos.recommend import sources
 from bentos.recommend.choose import RULE, Chosen
 from bentos.recommend.known import Known
@@ -60,7 +61,7 @@ class Reason:
         return [self.kind] if about is None else [self.kind, about]
 
 
-_DRAWN = Reason(kind="chance", said="shown to learn whether it is liked")
+_DRAWN = Reason(kind="chance", said=inner.DRAWN)
 _RULED = Reason(kind="rule", said="chosen by the shop")
 
 

@@ -9,10 +9,23 @@ from typing import Any, cast
 
 import orjson
 
+from bentos import inner
 from bentos.gateway.answering import Question
 from bentos.gateway.choice import Asked
 from bentos.gateway.http import Reply
-from bentos.gateway.last_good import ENDED, MARK, LastGood, _good
+from bentos.gateway.last_good import (
+    BOUGHT,
+    CAPS,
+    DRAWN,
+    ENDED,
+    MARK,
+    RULED,
+    SAYS,
+    SHELVES,
+    LastGood,
+    _good,
+)
+from bentos.recommend import rulebook
 from bentos.routes import Route, Routes
 from bentos.seam import response_body
 from counterfoil import canonical
@@ -80,6 +93,43 @@ def test_what_has_ended_since_is_left_out_and_the_copy_is_still_held_against_its
     assert stub.features[MARK][ENDED] == ["b", "c"]
     altered = replace(stub, features={MARK: {**stub.features[MARK], ENDED: []}})
     assert judged(receipts, altered).kind == "items"
+    gateway.close()
+
+
+def test_what_the_rules_exclude_since_is_left_out_and_what_cannot_be_kept_to_is_said(tmp_path: Path) -> None:
+    settings = settings_of(tmp_path / "home")
+    receipts = Receipts(settings.receipts)
+    origin = answered(receipts)
+    drawn = replace(origin.items[0], reasons=(inner.DRAWN,))
+    origin = replace(origin, items=(drawn, *origin.items[1:]))
+    receipts.write(origin)
+    routes = Routes(use_case="recommendation", epoch=1, champion=ROUTE)
+    good = _good(Reply(200, [], response_body(origin, ("A", "B", "C", "D"))), routes, anything=True)
+    assert good is not None
+    gateway = LastGood(settings, cast("Any", None))
+    gateway.lists[""] = good
+    plain = ask(gateway, NOW)
+    assert [one["item"] for one in plain["items"]] == ["b", "c", "d"] and plain["degraded"] == [SAYS]
+    rules = rulebook.of_bytes(
+        orjson.dumps(
+            {
+                "excludes": [
+                    {"name": "recalled", "items": ["c"]},
+                    {"name": "winter", "categories": ["sledges"]},
+                ]
+            }
+        )
+    )
+    rulebook.place(rules, settings.run / rulebook.FILE, settings.home / rulebook.KEPT)
+    told = ask(gateway, NOW, person="ann", filters={"exclude_bought": True}, caps={"brand": 1})
+    assert [one["item"] for one in told["items"]] == ["b", "d"]
+    assert told["rules"] == ["none of 1 items that the rules exclude by now"]
+    assert told["degraded"] == [SAYS, BOUGHT, CAPS, SHELVES]
+    stub = receipts.find(told["receipt"])
+    assert judged(receipts, stub).kind == SAME and stub.explored == {}
+    kept = stub.features[MARK]
+    assert (kept[RULED], kept[DRAWN]) == (["c"], ["a"])
+    assert judged(receipts, replace(stub, features={MARK: {**kept, DRAWN: []}})).kind == "items"
     gateway.close()
 
 
