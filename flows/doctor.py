@@ -19,7 +19,7 @@ from flows.health import health
 from flows.place import Place, code_version, open_place
 from flows.standards import openlineage
 from flows.standards.courier import named
-from flows.supervisor.keeper import GATEWAY
+from flows.supervisor.world import GATEWAY
 
 DISK_BYTES = 5_000_000_000
 

@@ -17,7 +17,8 @@ from counterfoil.errors import ConfigError, CounterfoilError
 from counterfoil.processes import Processes, Running
 from flows import machine
 from flows.place import Place
-from flows.supervisor.keeper import COLLECTOR, GATEWAY, PULSE, installed
+from flows.supervisor.keeper import PULSE, installed
+from flows.supervisor.world import COLLECTOR, GATEWAY
 
 SECONDS = 0.8
 PASS_SECONDS = 60.0  # within which the supervisor ends a pass, even where services are slow to say anything

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import httpx
 import orjson
 
 from bentos.routes import FILE, Route, Routes, read
@@ -21,14 +20,14 @@ from counterfoil.files import write_durably
 from counterfoil.processes import Running
 from counterfoil.settings import Settings
 from counterfoil.types import Release
+from flows.supervisor.ports import port_for
 from flows.supervisor.services import STEADY_SECONDS, Services, Trouble
 from flows.supervisor.wanted import Wanted
-from flows.supervisor.world import World
+from flows.supervisor.world import COLLECTOR, GATEWAY, World
 
 log = logging.getLogger(__name__)
 TROUBLE = "trouble.json"
 PULSE = "supervisor.lock"  # held by who supervises, and touched at the end of each pass
-GATEWAY, COLLECTOR = "gateway", "collector"
 DRAIN_SECONDS = 2.0  # after the gateway has left a service; its end waits for requests that still run
 END_SECONDS = 20.0  # in which a dismissed service ends by itself
 
@@ -185,8 +184,7 @@ class Keeper:
             port, host = self.settings.gateway_port, self.settings.gateway_host
             url = f"http://{'127.0.0.1' if host in ('0.0.0.0', '::', '') else host}:{port}"
             return [sys.executable, "-m", "bentos.gateway"], url, "public door"
-        taken = {httpx.URL(one.url).port or 0 for one in self.services.processes().values()}
-        port = self.world.free_port(self.settings.service_port - 1, taken)
+        port = port_for(COLLECTOR, self.world, self.settings.run, self.settings.service_port - 1)
         return (
             [sys.executable, "-m", "bentos.collector", "--port", str(port)],
             f"http://127.0.0.1:{port}",

@@ -7,10 +7,10 @@ from counterfoil.errors import UnknownError
 from counterfoil.types import UseCase
 from flows.place import Place
 from flows.supervisor.judging import Judging, Totals, read_stats, totals_of
-from flows.supervisor.keeper import COLLECTOR, GATEWAY, Keeper
+from flows.supervisor.keeper import Keeper
 from flows.supervisor.services import Services
 from flows.supervisor.wanted import release_of
-from flows.supervisor.world import World, world_of
+from flows.supervisor.world import COLLECTOR, GATEWAY, World, world_of
 from flows.use_cases import use_case
 from flows.verbs import bento_folder
 

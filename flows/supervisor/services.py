@@ -6,13 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import httpx
-
 from bentos.release import FILE, Released
 from counterfoil.errors import CounterfoilError
 from counterfoil.processes import Running
 from counterfoil.types import Release
 from flows.machine import PREFIX
+from flows.supervisor.ports import port_for
 from flows.supervisor.world import World
 
 log = logging.getLogger(__name__)
@@ -112,8 +111,7 @@ class Services:
             return
         if trouble is None:
             trouble = self.trouble[release.id] = Trouble()
-        taken = {httpx.URL(one.url).port or 0 for one in self.processes().values()}
-        port = self.world.free_port(self.first_port, taken)
+        port = port_for(release.tag, self.world, self.run, self.first_port)
         pointer = self.run / name / FILE
         command = [sys.executable, "-m", "bentos.serve", "--bento", str(self.bento(release.tag))]
         command += ["--release-file", str(pointer), "--port", str(port)]

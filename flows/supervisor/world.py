@@ -21,6 +21,7 @@ from counterfoil.files import write_durably
 from counterfoil.processes import Processes, Running
 from counterfoil.settings import Settings
 
+GATEWAY, COLLECTOR = "gateway", "collector"  # names of their processes
 ASK_SECONDS = 2.0
 WARM_SECONDS = 5.0
 QUESTIONS = 3

@@ -5,7 +5,7 @@ passes. Who supervises dies before or after the Nth effect for every N.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from counterfoil.settings import Settings
 from counterfoil.types import Release
 from flows.supervisor import world as worlds
 from flows.supervisor.keeper import TROUBLE, Keeper
+from flows.supervisor.ports import port_for
 from flows.supervisor.services import Services, name_of
 from flows.supervisor.wanted import Wanted
 from flows.supervisor.world import World
@@ -84,6 +85,7 @@ class Sim:
             if self.effects == self.deadly and not self.after:
                 raise Died
             made = effect(*args)
+            self.nobody_else()
             self.invariant()
             if self.effects == self.deadly:
                 raise Died
@@ -127,10 +129,7 @@ class Sim:
 
     def ask(self, url: str, path: str) -> dict[str, Any] | None:
         if path == "/-/routes":
-            routes = self.taken
-            return (
-                None if routes is None else {"epoch": routes.epoch, "champion": {"url": routes.champion.url}}
-            )
+            return None if self.taken is None else asdict(self.taken)
         process = self.at(url)
         if process is None or not self.ready(process):
             return None
@@ -151,9 +150,20 @@ class Sim:
                 self.waiting.append((self.passes + LAG_PASSES, routes))
             ripe = [routes for due, routes in self.waiting if due <= self.passes]
             self.taken = ripe[-1] if ripe else self.taken
+        self.nobody_else()
         self.invariant()
         if self.taken is not None:
             self.seen.append(self.taken.champion.bento)
+
+    def nobody_else(self) -> None:
+        """Whoever answers under a route, a shadow's too, on disk or at the gateway, is of the bento that it names."""
+        on_disk = [read(self.run / FILE)] if (self.run / FILE).is_file() else []
+        for routes in (*on_disk, *([] if self.taken is None else [self.taken])):
+            for route in filter(None, (routes.champion, routes.challenger)):
+                process = self.at(route.url)
+                assert process is None or process.running.detail == route.bento, f"another is at {route}"
+            events = routes.collector and self.at(routes.collector)
+            assert not events or events.running.detail == "events", "a service is where events go"
 
     def invariant(self) -> None:
         """Whoever the gateway sends people to is there, ready, warm, and of the bento that the routes name."""
@@ -319,6 +329,48 @@ def test_an_old_champion_that_dies_before_the_new_one_is_ready_is_started_again(
         sim.turn()
     Sim.invariant(sim)
     assert sim.taken is not None and sim.taken.champion.release == FIRST.id
+
+
+@pytest.mark.parametrize("stage", ["shadow", "champion"])
+def test_nobody_answers_at_the_place_of_a_champion_that_is_away(tmp_path: Path, stage: str) -> None:
+    """Its route stays for a while after its death; the challenger that is started meanwhile begins elsewhere."""
+    sim = sim_of(tmp_path)
+    sim.invariant = lambda: None  # type: ignore[method-assign]  # the champion is away
+    keeper = live(sim, BEFORE, 5)
+    sim.broken = frozenset([FIRST.tag])
+    sim.kill(name_of(FIRST.tag))
+    for _ in range(20):  # by then it is tried rarely
+        keeper.keep(BEFORE)
+        sim.turn()
+    sim.kill(name_of(FIRST.tag))
+    for _ in range(60):
+        keeper.keep(STAGES[stage])
+        sim.turn()
+    sim.broken = frozenset()
+    for _ in range(120):
+        keeper.keep(STAGES[stage])
+        sim.turn()
+    Sim.invariant(sim)
+    whole(sim, STAGES[stage])
+
+
+def test_the_place_of_a_dead_challenger_and_of_a_dead_collector_stays_theirs(tmp_path: Path) -> None:
+    """Who comes back may have its own place again, while the routes name it there; another bento may not."""
+    sim = sim_of(tmp_path)
+    sim.invariant = lambda: None  # type: ignore[method-assign]
+    live(sim, STAGES["canary"])
+    places = {name: one.running.url for name, one in sim.processes.items()}
+    first, second = name_of(FIRST.tag), name_of(NEW.tag)
+    world = sim.world()
+    for name in (first, second, "collector"):
+        sim.kill(name)
+    assert port_for(FIRST.tag, world, sim.run, 4000) == httpx.URL(places[first]).port
+    assert port_for(NEW.tag, world, sim.run, 4000) == httpx.URL(places[second]).port
+    assert port_for("collector", world, sim.run, 3999) == httpx.URL(places["collector"]).port
+    taken = {httpx.URL(url).port for url in places.values()}
+    assert port_for("shop:cccccccccccccccc", world, sim.run, 3999) not in taken
+    (sim.run / FILE).unlink()
+    assert port_for("shop:cccccccccccccccc", world, sim.run, 3999) not in taken, "the gateway holds them"
 
 
 @pytest.mark.parametrize("stage", ["canary", "champion"])

@@ -14,7 +14,7 @@ from counterfoil.processes import Processes, Running
 from flows import machine
 from flows.health import health as all_health
 from flows.place import Place
-from flows.supervisor.keeper import GATEWAY
+from flows.supervisor.world import GATEWAY
 
 SECONDS = 0.8
 PREFECT = "prefect-server"
