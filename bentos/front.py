@@ -85,12 +85,13 @@ class Front:
                 made = await self.answering.make(task)
             finally:
                 self._waiting -= 1
+        bento = {inner.BENTO: self.pointer.released.bento}
         if made.status != 200:
             self.meter.failed(route, str(made.status))
-            return sent(made)
+            return sent(made, bento)
         whole_ms = (time.perf_counter() - began) * 1e3
         self.meter.answered(route, made.stages_ms, whole_ms, items=made.items, degraded=made.degraded)
-        return sent(made, _headers(made, task.release))
+        return sent(made, {**bento, **_headers(made, task.release)})
 
     def _task(self, body: bytes, caller: Caller, route: str) -> Task:
         released = self.pointer.now()

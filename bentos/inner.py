@@ -22,6 +22,7 @@ DEADLINE = "x-counterfoil-deadline-ms"  # what is left of the caller's time
 # of answers, from a service to the gateway; they go on to the caller
 RECEIPT = "x-counterfoil-receipt"
 RELEASE = "x-counterfoil-release"
+BENTO = "x-counterfoil-bento"  # who answers, whatever it serves for by now; for the gateway alone
 ITEMS = "x-counterfoil-items"  # how many items the answer holds
 DEGRADED = "x-counterfoil-degraded"  # how many sentences `degraded` holds; absent when none
 WAITED = "x-counterfoil-waited-ms"  # for which nothing was done for it: no doing of the release; for the gateway alone

@@ -16,7 +16,7 @@ from bentos import inner
 NAME = ""
 TOKEN = ""
 BEHAVIOUR: dict[str, Any] = {
-    "ms": 0.0, "status": 200, "error_share": 0.0, "items": ["a", "b", "c", "d"], "waited_ms": 0.0
+    "ms": 0.0, "status": 200, "error_share": 0.0, "items": ["a", "b", "c", "d"], "waited_ms": 0.0, "bento": ""
 }  # fmt: skip
 SEEN: list[dict[str, Any]] = []
 RANDOM = random.Random(7)
@@ -33,6 +33,8 @@ async def app(scope, receive, send):  # type: ignore[no-untyped-def]
         body += message.get("body", b"")
         more = message.get("more_body", False)
     status, told, extra = await answer(scope["path"], headers, body)
+    if BEHAVIOUR["bento"]:
+        extra = {**extra, inner.BENTO: BEHAVIOUR["bento"]}
     if BEHAVIOUR["waited_ms"]:
         extra = {**extra, inner.WAITED: str(BEHAVIOUR["waited_ms"])}
     content = orjson.dumps(told)

@@ -39,6 +39,7 @@ class Shop:
     env: dict[str, str]
     processes: dict[str, "subprocess.Popen[bytes]"] = field(default_factory=dict)
     ports: dict[str, int] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)  # of real bentos, by name
 
     @property
     def url(self) -> str:
@@ -61,7 +62,7 @@ class Shop:
         packaged = make_bento(self.home / "made", settings_of(self.home))
         pointer = self.home / f"{name}.json"
         pointer.write_bytes(orjson.dumps({"release": f"release-{name}", "epoch": 1, "bento": packaged.tag}))
-        self.ports[name] = free_port()
+        self.ports[name], self.tags[name] = free_port(), packaged.tag
         self.begin_bento(name, packaged)
         return packaged
 
@@ -87,7 +88,8 @@ class Shop:
 
     def route(self, name: str, stage: str = "champion", epoch: int = 1, **more: Any) -> Route:
         url = f"http://127.0.0.1:{self.ports[name]}"
-        return Route(release=f"release-{name}", bento=f"{name}:1", epoch=epoch, url=url, stage=stage, **more)  # type: ignore[arg-type]
+        bento = self.tags.get(name, f"{name}:1")
+        return Route(release=f"release-{name}", bento=bento, epoch=epoch, url=url, stage=stage, **more)  # type: ignore[arg-type]
 
     def release(self, epoch: int, champion: Route, challenger: Route | None = None) -> None:
         """Write the routes, and wait until the gateway has taken them when it runs; events go to `collector` if there is one."""

@@ -22,7 +22,7 @@ LOST = 2  # connections of one question that may break
 FAULTS = (500, 502, 504)
 LATE_IN_A_ROW = 5  # after which a service is left alone for a while
 ALONE_SECONDS = 1.0
-RECEIPT, RELEASE = inner.RECEIPT.encode(), inner.RELEASE.encode()
+RECEIPT, RELEASE, BENTO = inner.RECEIPT.encode(), inner.RELEASE.encode(), inner.BENTO.encode()
 ITEMS, DEGRADED, WAITED = inner.ITEMS.encode(), inner.DEGRADED.encode(), inner.WAITED.encode()
 
 
@@ -216,6 +216,7 @@ class Answering:
         try:
             reply = await _asked(service, data, max(seconds, 0.001))
             status = reply.status
+            _require_its(reply, route)
             return reply
         finally:
             if span is not None:
@@ -255,6 +256,17 @@ async def _asked(service: Service, data: bytes, seconds: float) -> Reply:
     except Stale:
         left = seconds - (time.monotonic() - began)
         return await service.ask(data, max(left, 0.001), fresh=True)
+
+
+def _require_its(reply: Reply, route: Route) -> None:
+    """See that a reply is of the bento that a route names: Lost where another one has its port by now.
+
+    The release is not compared: a bento is told that it serves for another one a moment before the routes change. Bentos of
+    earlier versions do not say which they are.
+    """
+    bento = reply.header(BENTO)
+    if bento is not None and bento != route.bento.encode():
+        raise Lost(f"{route.url} is {bento.decode('latin-1')}, but the routes name {route.bento} there")
 
 
 def waited_ms(reply: Reply) -> float | None:

@@ -205,6 +205,16 @@ def test_what_a_copy_waited_for_is_not_the_releases_doing(running: Shop, epoch: 
     wait_for(lambda: (told := running.stats().of("release-chall")) is not None and told.copies.errors == 10)
 
 
+def test_another_bento_at_the_champions_address_is_shown_to_nobody(running: Shop, epoch: int) -> None:
+    running.behave("champ", bento="champ:1")
+    running.release(epoch, running.route("champ"))
+    answer = ask(running)
+    assert answer.json()["degraded"] == [] and inner.BENTO not in answer.headers
+    running.behave("champ", bento="chall:1")
+    assert ask(running).json()["degraded"] == [SAYS]
+    running.behave("champ", bento="")
+
+
 def test_events_go_to_the_collector_as_they_came(running: Shop) -> None:
     body = b'{"events": [ {"id": "1"}, {"id": "2"} ]}'
     answer = httpx.post(f"{running.url}/events", content=body, headers={"content-type": "application/json"})

@@ -9,6 +9,7 @@ import pytest
 from starlette.requests import Request
 from starlette.responses import Response
 
+from bentos import inner
 from bentos.front import WAITING, Front, InThread
 from bentos.release import Pointer, Released
 from bentos.seam import Answer, FieldFault, Flow, Seam
@@ -64,6 +65,7 @@ def test_the_answer_and_its_receipt_agree(tmp_path: Path) -> None:
         {"item": "milk", "title": "MILK", "score": 1.5, "sources": ["als"], "reasons": ["new"]}
     ]
     assert (said["release"], said["epoch"], said["bento"]) == ("release-1", 7, "recommendation:0123")
+    assert response.headers[inner.BENTO] == "recommendation:0123"
     kept = Receipts(tmp_path).find(said["receipt"])
     assert kept == Receipt(
         id=said["receipt"],
@@ -134,6 +136,7 @@ def test_a_folder_that_cannot_be_written_is_a_503(tmp_path: Path) -> None:
     (tmp_path / "receipts").write_text("a file")
     [response] = ask(front(tmp_path / "receipts", lambda body, now: answer()))
     assert (response.status_code, response.headers["retry-after"]) == (503, "1")
+    assert response.headers[inner.BENTO] == "recommendation:0123", "also of what is refused"
 
 
 def test_more_than_can_wait_are_told_to_come_back(tmp_path: Path) -> None:
