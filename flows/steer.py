@@ -131,8 +131,9 @@ def rollback(
     """Let an earlier champion's bento serve again: that of the release named, else of the newest that differs from what serves.
 
     It waits for no run of the loop and for nobody's word. The same `key` again gives what came of it first. UnknownError when
-    there is none, InputError when its bento is gone from this machine. UnavailableError when it is done, and its checkpoint could
-    not be left outside.
+    there is none, InputError when the one named is no earlier champion of this use case, or its bento is gone from this machine.
+    GateError when it is in quarantine, or learned from somebody forgotten. UnavailableError when it is done, and its checkpoint
+    could not be left outside.
     """
     again = _first(place, key, "rollback", name)
     if again is not None:
@@ -376,7 +377,7 @@ def measured(place: Place, candidate: Candidate) -> Evaluation:
 
 def _earlier(place: Place, serving: Release, to: str | None) -> Release:
     if to is not None:
-        return noun_of(place, to, Release)
+        return _named(place, serving, noun_of(place, to, Release))
     for row in place.catalog.releases(serving.use_case):
         release = noun_of(place, row["id"], Release)
         served = release.stage == "champion" and release.epoch < serving.epoch
@@ -385,6 +386,22 @@ def _earlier(place: Place, serving: Release, to: str | None) -> Release:
     raise UnknownError(
         f"{serving.id} has no release before it with another bento; there is nothing to go back to"
     )
+
+
+def _named(place: Place, serving: Release, release: Release) -> Release:
+    """See that a release that was named is an earlier champion; whether it may serve is seen before it is decided."""
+    said = ""
+    if release.use_case != serving.use_case:
+        said = f"is a release of {release.use_case}, not of {serving.use_case}"
+    elif release.stage != "champion":
+        said = f"was {release.stage}, and never served everybody as that"
+    elif release.epoch >= serving.epoch:
+        said = f"is of epoch {release.epoch}, no earlier than {serving.id}, which serves"
+    if said:
+        raise InputError(
+            f"{release.id} {said}; go back to an earlier champion of {serving.use_case}, as `counterfoil models` lists them"
+        )
+    return release
 
 
 def may_serve(place: Place, release: Release) -> bool:

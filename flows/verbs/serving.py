@@ -123,7 +123,8 @@ def release(place: Place, case: UseCase, decision: Decision, bento: Bento) -> Ma
     """Let the winner of a decision on record begin: the next epoch, from now on, at the stage that `opening` says.
 
     ConflictError when somebody else was faster: another release since, or another champion than the decision was made against.
-    GateError when the bento holds what is in quarantine, or its model learned from somebody who was forgotten.
+    InputError when the bento is another use case's. GateError when it holds what is in quarantine, or its model learned from
+    somebody who was forgotten.
     """
     return Made(nouns=(_released(place, case, decision, bento, place.catalog.epoch(case.name)),))
 
@@ -162,6 +163,7 @@ def opening(place: Place, case: UseCase, decision: Decision) -> tuple[Stage, flo
 
 
 def _released(place: Place, case: UseCase, decision: Decision, bento: Bento, after: int) -> Release:
+    _require_own(case, bento)
     stage, share = opening(place, case, decision)
     if stage != "retired":
         require_kept(place, bento.candidate)
@@ -181,6 +183,13 @@ def _released(place: Place, case: UseCase, decision: Decision, bento: Bento, aft
         valid_from=now,
         valid_to=now if stage == "retired" else None,
     )
+
+
+def _require_own(case: UseCase, bento: Bento) -> None:
+    if bento.use_case != case.name:
+        raise InputError(
+            f"{bento.tag} answers for {bento.use_case}, not for {case.name}; release a bento that was packaged for {case.name}"
+        )
 
 
 def _require_defender(place: Place, case: UseCase, decision: Decision) -> None:

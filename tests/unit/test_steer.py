@@ -2,18 +2,19 @@
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from counterfoil.errors import ConflictError, GateError, InputError, UnknownError
-from counterfoil.types import Approval, Candidate, Decision, Gate
-from flows import steer
+from counterfoil.types import Approval, Bento, Candidate, Decision, Gate
+from flows import steer, verbs
 from flows.champion import approvers
 from flows.place import Place
 from flows.quarantine import end
 from flows.verify import verify
-from tests.loop_shop import END, place_of, ran, small_case, turn
+from tests.loop_shop import END, challenger_of, champion_of, place_of, ran, small_case, turn
 
 CASE = small_case()
 TWO = small_case(gate=Gate(primary="ndcg@10", margin=0.002, min_units=50, noise_seeds=(1,), approvals=2))
@@ -77,6 +78,47 @@ def test_what_cannot_be_steered_is_refused_and_changes_nothing(place: Place) -> 
     with pytest.raises(InputError, match="names nobody"):
         steer.whoever(" ")
     assert {row["id"] for row in place.catalog.rows()} == known
+
+
+def test_a_rollback_goes_back_to_an_earlier_champion_of_the_same_use_case_alone(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = small_case(name="other")
+    monkeypatch.setattr(steer, "use_case", lambda name: {"small": CASE, "other": other}[name])
+    first = champion_of(place)
+    foreign = turn(place, other, END)[0].release
+    steer.promote(place, loser(place).id, "Ada", "to see", "shadow")
+    shadow = challenger_of(place)
+    assert foreign is not None and foreign.stage == "champion"
+    known = {row["id"] for row in place.catalog.rows()}
+    refused = {
+        foreign.id: "is a release of other, not of small",
+        shadow.id: "was shadow, and never served everybody",
+        first.id: "no earlier than",
+        first.decision: "is a decision, not a release",
+    }
+    for to, said in refused.items():
+        with pytest.raises(InputError, match=said):
+            steer.rollback(place, "small", "Ada", "back", to=to)
+    assert {row["id"] for row in place.catalog.rows()} == known and champion_of(place) == first
+    steer.promote(place, loser(place).id, "Ada", "it is good", "champion")
+    second = champion_of(place)
+    told = steer.rollback(place, "small", "Ada", "back", to=first.id)
+    assert champion_of(place).bento == first.bento and told["epoch"] == second.epoch + 1
+    with pytest.raises(GateError, match="back"):
+        steer.rollback(place, "small", "Ada", "forth", to=second.id)
+    assert verify(place, lambda what, count: None)["faults"] == []
+
+
+def test_no_switch_lets_a_bento_of_another_use_case_answer(place: Place) -> None:
+    first = champion_of(place)
+    bento, decision = place.catalog.get(first.bento), place.catalog.get(first.decision)
+    assert isinstance(bento, Bento) and isinstance(decision, Decision)
+    with pytest.raises(InputError, match="answers for other, not for small"):
+        steer.switch(place, CASE, decision, (), replace(bento, use_case="other"))
+    with pytest.raises(InputError, match="answers for other, not for small"):
+        verbs.release(place, CASE, decision, replace(bento, use_case="other"))
+    assert champion_of(place) == first
 
 
 def test_a_gate_that_asks_for_two_people_waits_for_both(
