@@ -5,6 +5,7 @@ was released waits for nobody. A suspended run takes no process; resumed, it beg
 """
 
 import logging
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import httpx
 import orjson
 
-from counterfoil.errors import ConflictError
+from counterfoil.errors import ConflictError, InputError
 from counterfoil.files import write_durably
 from counterfoil.processes import Processes
 from counterfoil.types import Decision, UseCase
@@ -41,14 +42,33 @@ def wait(place: Place, case: UseCase, decision_id: str) -> None:
     assert isinstance(decision, Decision)
     if deployment.id is None or decision.verb != "promote":
         return
+
+    def ask(key: str) -> tuple[str, str]:
+        _remember(place, decision_id, str(flow_run.id))
+        word = suspend_flow_run(wait_for_input=Word, timeout=WAIT_SECONDS, key=key)
+        return word.by, word.note
+
+    hear(place, case, decision, ask)
+    _path(place, decision_id).unlink(missing_ok=True)
+
+
+def hear(place: Place, case: UseCase, decision: Decision, ask: Callable[[str], tuple[str, str]]) -> None:
+    """Take words, who approves and a note, until the gate waits for nobody more; `ask` gives the one of a key, once or always.
+
+    Each has a key of its own, for what was said under one is said again when the run begins again. A word in nobody's name is
+    logged and passed over: who typed it may say it anew.
+    """
     asked = 0
     while champions.waits_for(place, case, decision):
-        _remember(place, decision_id, str(flow_run.id))
-        word = suspend_flow_run(wait_for_input=Word, timeout=WAIT_SECONDS, key=f"{decision_id}-{asked}")
+        by, note = ask(f"{decision.id}-{asked}")
         asked += 1
+        try:
+            name = steer.whoever(by)
+        except InputError as fault:
+            log.warning("a word on %s is passed over, and asked for again: %s", decision.id, fault)
+            continue
         with suppress(ConflictError):  # said before: by the same word, when the run begins again
-            steer.approve(place, decision_id, steer.whoever(word.by), word.note, case)
-    _path(place, decision_id).unlink(missing_ok=True)
+            steer.approve(place, decision.id, name, note, case)
 
 
 def resume(place: Place, decision_id: str, by: str, note: str) -> bool:

@@ -1,5 +1,6 @@
 """Who serves, and who must be beaten: reads of the catalog that the loop's verbs and its composition ask."""
 
+import unicodedata
 from collections.abc import Sequence
 
 from counterfoil.catalog.erased import erased
@@ -78,13 +79,20 @@ def waits_for(place: Place, case: UseCase, decision: Decision) -> int:
 
 
 def approvers(place: Place, decision: Decision) -> set[str]:
-    """Return who approved a decision."""
-    return {one.by for one in _approvals(place, decision)}
+    """Return who approved a decision, each person once, as they spelled their name first."""
+    words = sorted(_approvals(place, decision), key=lambda one: one.at, reverse=True)
+    return set({known_as(one.by): one.by for one in words}.values())
 
 
 def approval(place: Place, decision: Decision, by: str) -> Approval | None:
     """Return somebody's word on a decision, None when they have said nothing."""
-    return next((one for one in _approvals(place, decision) if one.by == by), None)
+    return next((one for one in _approvals(place, decision) if known_as(one.by) == known_as(by)), None)
+
+
+def known_as(name: str) -> str:
+    """Return what people are told apart by: a name without differences of case, width and spaces (Unicode, NFKC_Casefold)."""
+    folded = unicodedata.normalize("NFKC", name).casefold()
+    return " ".join(unicodedata.normalize("NFKC", folded).split())
 
 
 def _approvals(place: Place, decision: Decision) -> list[Approval]:

@@ -43,7 +43,7 @@ def whoever(by: str | None) -> str:
     name = (by if by is not None else getpass.getuser()).strip()
     if not name or len(name) > 80 or not name.isprintable():
         raise InputError(f"--by {by!r} names nobody; give a name of 1 to 80 characters")
-    if name in ("gate", "monitor"):
+    if champions.known_as(name) in ("gate", "monitor"):
         raise InputError(
             f"--by {name} is what stands on record where no person decided; give a person's name"
         )
@@ -72,7 +72,7 @@ def approve(
             approval = taken.approve(decision, by, datetime.now(UTC), note)
             waits = champions.waits_for(place, case, decision)
         elif waits or _released(place, decision):
-            raise ConflictError(f"{by} has approved {decision.id} before; another person has to")
+            raise ConflictError(f"{approval.by} has approved {decision.id} before; another person has to")
         release = None if waits or _released(place, decision) else _release(place, case, taken, decision)
     return _steered(place, case, decision, release, approval=approval.id, waits_for=waits)
 

@@ -3,14 +3,15 @@
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from counterfoil.errors import ConflictError, GateError, InputError, UnknownError
 from counterfoil.types import Approval, Bento, Candidate, Decision, Gate
-from flows import steer, verbs
-from flows.champion import approvers
+from flows import approval, steer, verbs
+from flows.champion import approvers, waits_for
 from flows.place import Place
 from flows.quarantine import end
 from flows.verify import verify
@@ -143,6 +144,53 @@ def test_a_gate_that_asks_for_two_people_waits_for_both(
     again, outcomes = turn(place, TWO, END)
     assert again.release == now and ran(outcomes) == []
     assert verify(place, lambda what, count: None)["faults"] == []
+
+
+class Suspended(BaseException):
+    """The run waits for a word."""
+
+
+def test_a_run_that_hears_a_bad_name_asks_again_and_goes_on_waiting(
+    place: Place, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As Prefect has it: the run begins anew with each word, and hears under each key what was said under it."""
+    monkeypatch.setattr(steer, "use_case", lambda name: {"small": TWO}[name])
+    decision = turn(place, TWO, END)[0].decision
+    said: dict[str, tuple[str, str]] = {}
+    waits: list[str] = []
+
+    def ask(key: str) -> tuple[str, str]:
+        if key not in said:
+            waits.append(key)
+            raise Suspended
+        return said[key]
+
+    for name in ("  ", "gate", "Monitor", "a" * 81, "Ada", "ADA ", "Grace"):
+        with pytest.raises(Suspended):
+            approval.hear(place, TWO, decision, ask)
+        said[waits[-1]] = (name, "by Prefect")
+    approval.hear(place, TWO, decision, ask)
+    assert len(set(waits)) == 7 and "passed over" in caplog.text
+    assert approvers(place, decision) == {"Ada", "Grace"}
+    assert champion_of(place).decision == decision.id
+
+
+def test_one_person_is_one_approver_however_the_name_is_spelled(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(steer, "use_case", lambda name: {"small": TWO}[name])
+    decision = turn(place, TWO, END)[0].decision
+    steer.approve(place, decision.id, "Zoé Weiß")
+    for again in ("zoé weiß ", "ZOÉ  WEISS", "Zoe\u0301 Weiß", "\uff3a\uff4f\uff45\u0301 Weiß"):
+        with pytest.raises(ConflictError, match="Zoé Weiß has approved"):
+            steer.approve(place, decision.id, again)
+    word = Approval(use_case="small", decision=decision.id, by="zoé weiß", at=datetime.now(UTC), note="")
+    place.catalog.record("approve", "an earlier version", [word], [("decision", decision.id)], [], 0.0)
+    assert waits_for(place, TWO, decision) == 1, "also of words on record from before"
+    assert approvers(place, decision) == {"Zoé Weiß"}
+    assert steer.approve(place, decision.id, "Zoe Weiß")["waits_for"] == 0, (
+        "without the accent it is another name"
+    )
 
 
 def test_a_decision_that_promotes_nobody_cannot_be_approved(place: Place) -> None:
