@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 LETTERS = {ring.letter: place for place, ring in enumerate(recent.RINGS)}
 TICK = timedelta(microseconds=1)
+EARLIEST = datetime.min.replace(tzinfo=UTC)
 
 
 class RecentStore:
@@ -38,8 +39,14 @@ class RecentStore:
             raise UnavailableError(f"the feature registry does not answer ({fault})") from fault
         self._config, self._view = store.config, view
         self._online: Any = get_provider(store.config).online_store
-        self._last = datetime.now(UTC)
+        self._last = max(datetime.now(UTC), self._newest_moment())
         self._plain = Serialised(self._config.entity_key_serialization_version)
+
+    def _newest_moment(self) -> datetime:
+        """Return when something was last stored: a clock that was set back since must not hide what comes."""
+        latest = getattr(self._online, "latest", None)
+        found: datetime | None = None if latest is None else latest(self._config, self._view)
+        return EARLIEST if found is None else found
 
     def newest(self, keys: Sequence[str]) -> dict[str, list[bytes | None]]:
         """Return by key, per ring, the text with the highest number; None where there is none."""

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from feast import FeatureStore
 
 PROJECT = "counterfoil"
+REDIS_SECONDS = {"socket_timeout": 5, "socket_connect_timeout": 2}
 
 
 def open_store(settings: Settings) -> "FeatureStore":
@@ -45,6 +46,16 @@ def apply(settings: Settings) -> "FeatureStore":
     return store
 
 
+def _bounded(address: str) -> str:
+    """Return Redis' address with bounds on how long is waited for it, where it names none: one that vanished answers no more."""
+    return ",".join(
+        [
+            address,
+            *(f"{name}={seconds}" for name, seconds in REDIS_SECONDS.items() if f"{name}=" not in address),
+        ]
+    )
+
+
 def _config(settings: Settings) -> dict[str, Any]:
     features = settings.features.resolve()
     online: dict[str, Any] = {
@@ -54,7 +65,7 @@ def _config(settings: Settings) -> dict[str, Any]:
     if settings.online_store_url:
         online = {
             "type": "redis",
-            "connection_string": settings.online_store_url.removeprefix("redis://"),
+            "connection_string": _bounded(settings.online_store_url.removeprefix("redis://")),
             # views share a key there, so that it lasts as long as the one that lasts longest, from the last write on
             "key_ttl_seconds": max(settings.feature_ttl_days, recent.DAYS) * 86_400,
         }

@@ -1,6 +1,7 @@
 """Whether an online store knows anybody: one that was emptied is filled again by the loop, and the doctor says so."""
 
 import socket
+import time
 from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,9 +11,9 @@ import pytest
 
 from counterfoil.errors import UnavailableError
 from counterfoil.settings import Settings
-from feature_repo import erase, online
+from feature_repo import erase, online, repo
 from flows import doctor, verbs
-from tests.unit.test_feature_erase import HER, HIM, materialised
+from tests.unit.test_feature_erase import HER, HIM, NOON, materialised
 from tests.unit.test_feature_erase import redis as redis  # a fixture
 
 
@@ -57,3 +58,17 @@ def test_a_redis_that_is_away_is_filled_by_nobody_in_silence(home: Path) -> None
     assert not verbs.materialised(place(gone))
     with pytest.raises(UnavailableError, match="does not answer"):
         doctor.CHECKS["online"](place(gone))
+
+
+def test_a_redis_that_takes_questions_and_answers_none_is_not_waited_for_for_ever(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one does whose machine went away without a word: threads that wait for it would all be taken by and by."""
+    monkeypatch.setattr(repo, "REDIS_SECONDS", {"socket_timeout": 0.3, "socket_connect_timeout": 0.3})
+    materialised(Settings(home=home))
+    with closing(socket.create_server(("127.0.0.1", 0))) as silent:
+        hung = Settings(home=home, online_store_url=f"redis://127.0.0.1:{silent.getsockname()[1]}")
+        began = time.monotonic()
+        with pytest.raises(UnavailableError, match="does not answer"):
+            online.OnlineFeatures(hung).person(HER, NOON)
+        assert time.monotonic() - began < 5

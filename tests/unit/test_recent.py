@@ -254,6 +254,20 @@ def test_an_impression_begins_no_session_of_its_own() -> None:
     assert recent.view(rows, (), began + timedelta(seconds=9)).here.tolist() == [True, False]
 
 
+def test_a_clock_that_was_set_back_hides_nothing(home: Path) -> None:
+    visit, store = "p" + "b" * 20, RecentStore(Settings(home=home))
+
+    def write(number: int) -> None:
+        row = [f"e{number}", recent.micros(now()), "view", f"i{number}", None, visit, None, None]
+        store.write([(visit, PLACE, recent.text(0, orjson.dumps(row)))])
+
+    store._last = now() + timedelta(hours=1)  # its clock was ahead
+    write(1)
+    store = RecentStore(Settings(home=home))
+    write(2)
+    assert OnlineFeatures(Settings(home=home)).person(None, now(), visit).recent.item_ids == ("i2",)
+
+
 def test_a_collector_that_comes_back_makes_visible_what_was_only_durable(settings: Settings) -> None:
     def away() -> Any:
         raise UnavailableError("the online store is away")
