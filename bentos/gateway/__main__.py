@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import resource
 import signal
 import sys
 
@@ -15,6 +16,7 @@ from counterfoil.settings import Settings
 
 log = logging.getLogger(__name__)
 BACKLOG = 1024
+FILES = 4096  # connections of callers, to services, and what else is open
 
 
 async def serve(current: Settings) -> None:
@@ -55,10 +57,19 @@ def main() -> None:
     logs.begin(logging.INFO)
     try:
         current = settings.load()
+        allow_files()
         _run(current)
     except CounterfoilError as fault:
         sys.stderr.write(f"{fault}\n")
         sys.exit(fault.exit_code)
+
+
+def allow_files() -> None:
+    """Let this process hold more files than the 1,024 of many systems: else accepting fails before the door is full."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = FILES if hard == resource.RLIM_INFINITY else min(FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _run(current: Settings) -> None:

@@ -1,11 +1,12 @@
 """The server's end of a connection: HTTP/1.1 by llhttp (httptools), with a bound on everything that a caller can make grow.
 
 What llhttp finds malformed is refused, conflicting Content-Length and Transfer-Encoding among it (RFC 9112, 6.3); nothing of a
-request's head is ever passed on as it came.
+request's head is ever passed on as it came. Who keeps a connection open without a whole head gives way when the door is full.
 """
 
 import asyncio
 import logging
+import re
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -22,6 +23,8 @@ log = logging.getLogger(__name__)
 SWEEP_SECONDS = 0.25
 DRAIN_LOOK_SECONDS = 0.01
 ONCE = frozenset((b"host", b"content-type", b"content-length", b"authorization", b"transfer-encoding"))
+HOPS = (b"connection", b"upgrade", b"http2-settings")  # of an offer that is ignored
+AUTHORITY = re.compile(rb"https?://[^/?#]+", re.IGNORECASE)  # what an absolute-form has before its path
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,6 +61,7 @@ class Doors:
         """`wanted` says of a head whether its body is to be read; where not, the request is handled without one."""
         self.handle, self.limits, self.wanted = handle, limits, wanted
         self.open: set[Door] = set()
+        self.idle: dict[Door, None] = {}  # that have no request under way, longest first
         self.tasks: set[asyncio.Task[None]] = set()
         self.closing = False
         self.held = 0
@@ -66,6 +70,17 @@ class Doors:
     def door(self) -> "Door":
         """Return the protocol of a new connection."""
         return Door(self)
+
+    def full(self) -> bool:
+        """Say whether a connection that just came is one too many, once the one that was idle longest has given way to it."""
+        if len(self.open) <= self.limits.connections:
+            return False
+        idlest = next(iter(self.idle), None)
+        if idlest is None:
+            return True
+        del self.idle[idlest]
+        idlest.transport.abort()  # nothing is waited for: the place is needed now
+        return False
 
     async def sweep(self) -> None:
         """End what takes too long, again and again, until cancelled."""
@@ -102,7 +117,8 @@ class Door(asyncio.Protocol):
         self.answering = False
         self.deaf = False  # nothing more is read
         self.stage = "idle"  # idle, head, body: of the request that is being read
-        self.until = time.monotonic() + self.limits.idle_seconds
+        self.offered = False  # the head that was read last offers another protocol
+        self.until = time.monotonic() + self.limits.header_seconds  # of the first byte
         self.writing_until: float | None = None
         self._begin(0.0)
 
@@ -118,11 +134,13 @@ class Door(asyncio.Protocol):
         """Take the connection, or turn it away when there are too many."""
         self.transport = cast(asyncio.Transport, transport)  # uvloop's is none by its class
         self.doors.open.add(self)
-        if len(self.doors.open) > self.limits.connections or self.doors.closing:
+        if self.doors.closing or self.doors.full():
             reply = failure(503, "busy", f"{self.limits.connections} connections are open; try again shortly")
             self.transport.write(written(reply, self.doors.date, keep=False))
             self.deaf = True
             self.transport.close()
+            return
+        self.doors.idle[self] = None
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget it. What is being answered goes on: it may have changed something already."""
@@ -131,6 +149,7 @@ class Door(asyncio.Protocol):
         self.queue.clear()
         self.parts.clear()
         self.doors.open.discard(self)
+        self.doors.idle.pop(self, None)
 
     def data_received(self, data: bytes) -> None:
         """Read on."""
@@ -142,7 +161,7 @@ class Door(asyncio.Protocol):
             self._begin(now)
         self.head += len(data)
         try:
-            self.parser.feed_data(data)
+            self._feed(data)
         except Refusal as refusal:
             self._refuse(refusal)
         except httptools.HttpParserCallbackError as fault:
@@ -205,7 +224,10 @@ class Door(asyncio.Protocol):
         if b"host" not in self.headers and self.parser.get_http_version() == "1.1":
             raise Refusal(400, "malformed", "the request has no Host header (RFC 9112, 3.2); send one")
         if self.parser.should_upgrade():
-            raise Refusal(400, "malformed", "nothing but HTTP/1.1 is spoken here; do not ask to upgrade")
+            if self.parser.get_method() == b"CONNECT":
+                raise Refusal(400, "malformed", "nothing is tunnelled here; ask for a path, do not CONNECT")
+            self.offered = True  # the parser stops after this head, which is then read again
+            return
         length = self.headers.get(b"content-length", b"0")
         if not length.isdigit() or int(length[:20]) > self.limits.body:
             raise self._too_large()
@@ -213,6 +235,7 @@ class Door(asyncio.Protocol):
         if bodied and not self.doors.wanted(self._request(None)):
             raise Unwanted
         self.size = self.head = 0
+        self.doors.idle.pop(self, None)
         self.stage, self.until = "body", time.monotonic() + self.limits.body_seconds
         if self.headers.get(b"expect", b"").lower() == b"100-continue" and not self.answering:
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -232,7 +255,7 @@ class Door(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         """Answer the request, after those before it."""
-        if self.stage == "idle":
+        if self.stage == "idle" or self.offered:
             return
         request = self._request(None)
         request.keep = self.parser.should_keep_alive()
@@ -274,6 +297,30 @@ class Door(asyncio.Protocol):
 
     # ours
 
+    def _feed(self, data: bytes) -> None:
+        """Parse on; where a head offers another protocol, parse that head again without the offer (RFC 9110, 7.8).
+
+        The parser would take a body for what comes after the protocol has changed, or for the next request. The connection ends
+        with the answer: a proxy that believes in the change would pass on whatever comes.
+        """
+        try:
+            self.parser.feed_data(data)
+            return
+        except httptools.HttpParserUpgrade as offer:
+            rest = data[offer.args[0] :]
+        # not within the handler: that would hide what the parser's callbacks raise
+        head = self._without_offer()
+        self.parser, self.offered = httptools.HttpRequestParser(self), False
+        self._begin(self.began)
+        self.parser.feed_data(head + rest)
+
+    def _without_offer(self) -> bytes:
+        """Return the head that was just read, as that of a request which is the connection's last."""
+        version = self.parser.get_http_version().encode()
+        line = b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, version)
+        kept = [b"%b: %b" % header for header in self.headers.items() if header[0] not in HOPS]
+        return b"\r\n".join((line, *kept, b"connection: close", b"", b""))
+
     def _too_long(self) -> Refusal:
         sentence = f"the head has more than {self.limits.headers} headers or {self.limits.header_bytes} bytes; send fewer"
         return Refusal(431, "too_long", sentence)
@@ -294,6 +341,7 @@ class Door(asyncio.Protocol):
         self.deaf = True
         if unread and self.transport.can_write_eof():
             self.transport.write_eof()
+            self.doors.idle[self] = None
             self.until = time.monotonic() + self.limits.linger_seconds
         else:
             self.transport.close()
@@ -304,7 +352,7 @@ class Door(asyncio.Protocol):
         self.parts.clear()
         return Request(
             method=method,
-            path=self.url.partition(b"?")[0].decode("latin-1"),
+            path=self._path(),
             headers=self.headers,
             body=body,
             began=self.began,
@@ -312,10 +360,19 @@ class Door(asyncio.Protocol):
             refusal=refusal,
         )
 
+    def _path(self) -> str:
+        """Return the target's path; of an absolute-form what comes after the authority (RFC 9112, 3.2.2)."""
+        url = self.url
+        if (absolute := None if url.startswith(b"/") else AUTHORITY.match(url)) is not None:
+            url = url[absolute.end() :]
+            url = url if url.startswith(b"/") else b"/" + url
+        return url.partition(b"?")[0].decode("latin-1")
+
     def _next(self) -> None:
         if self.answering or not self.queue:
             return
         self.answering = True
+        self.doors.idle.pop(self, None)
         task = asyncio.get_running_loop().create_task(self._answer(self.queue.popleft()))
         self.doors.tasks.add(task)
         task.add_done_callback(self.doors.tasks.discard)
@@ -337,4 +394,6 @@ class Door(asyncio.Protocol):
             return
         if self.stage == "idle":
             self.until = time.monotonic() + self.limits.idle_seconds
+        if self.stage != "body" and not self.queue:
+            self.doors.idle[self] = None
         self._next()

@@ -11,6 +11,7 @@ import orjson
 import psutil
 import pytest
 
+from bentos.gateway.__main__ import allow_files
 from tests.gateway_shop import Shop, shop
 
 JSON = {"content-type": "application/json"}
@@ -140,7 +141,7 @@ SMUGGLED = b"0\r\n\r\nGET /-/stats HTTP/1.1\r\nhost: x\r\n\r\n"
         b"x: y\rtransfer-encoding: chunked\r\n",
         b"x: \0\r\n",
         b"host: y\r\n",
-        b"upgrade: h2c\r\nconnection: upgrade\r\ncontent-length: 0\r\n",
+        b"upgrade: h2c\r\nconnection: upgrade\r\ncontent-length: 6\r\ntransfer-encoding: chunked\r\n",
     ],
 )  # fmt: skip
 def test_shapes_that_smuggle(running: Shop, head: bytes) -> None:
@@ -157,6 +158,31 @@ def test_shapes_that_smuggle(running: Shop, head: bytes) -> None:
 )  # fmt: skip
 def test_what_is_no_request(running: Shop, request_line: bytes) -> None:
     assert status(raw(running, request_line + b"\r\nhost: x\r\n\r\n")) == 400
+
+
+@pytest.mark.parametrize("target", [b"/recommend", b"http://shop.example/recommend"])
+def test_a_caller_who_would_rather_speak_http_2(running: Shop, target: bytes) -> None:
+    """Java's client offers it with its first request: that is answered by HTTP/1.1, once, and the connection ends."""
+    offer = b"connection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABk\r\n"
+    head = HEAD.replace(b"/recommend", target) + offer + b"content-length: 15\r\n\r\n"
+    answer = raw(running, head + b'{"person": "1"}' + SMUGGLED)
+    assert status(answer) == 200 and answer.count(b"\r\ndate: ") == 1 and b"connection: close" in answer
+    assert status(raw(running, b"CONNECT x:80 HTTP/1.1\r\nhost: x:80\r\n\r\n")) == 400
+
+
+def test_who_says_nothing_shuts_no_door(running: Shop) -> None:
+    """Every place of the door is taken by a caller who sends nothing, or half a head; whoever asks is answered at once."""
+    allow_files()
+    wires = [socket.create_connection(("127.0.0.1", running.port), timeout=5) for _ in range(1100)]
+    for wire in wires[::2]:
+        with contextlib.suppress(ConnectionError):
+            wire.sendall(b"GET / HT")
+    for _ in range(5):
+        began = time.monotonic()
+        assert httpx.get(f"{running.url}/livez").status_code == 200
+        assert time.monotonic() - began < 2
+    for wire in wires:
+        wire.close()
 
 
 def test_a_request_without_a_host(running: Shop) -> None:
