@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import orjson
+import psutil
 import pytest
 
-from bentos import bundle, manifest, release, startup
+from bentos import bundle, manifest, probe, release, startup
 from bentos.package import package
 from counterfoil.errors import ConfigError, IntegrityError
 from tests import bento_shop
@@ -210,6 +211,44 @@ def test_a_parser_that_hangs_is_ended_in_time(bento: Path) -> None:
     assert time.monotonic() - start < 10
     with pytest.raises(ProcessLookupError):
         os.kill(int(pid_file.read_text()), 0)
+
+
+def test_a_parser_that_hangs_ends_although_its_parent_was_killed(bento: Path) -> None:
+    """The probe itself, cut to two seconds, with a parser that never returns."""
+    source = bento / "src" / "bentos"
+    limit = f"LIMIT_SECONDS = {probe.LIMIT_SECONDS}\n"
+    assert limit in (source / "probe.py").read_text() and probe.LIMIT_SECONDS > startup.PARSE_SECONDS
+    (source / "probe.py").write_text((source / "probe.py").read_text().replace(limit, "LIMIT_SECONDS = 2\n"))
+    with (source / "snapshot.py").open("a") as file:
+        file.write(
+            f"\n\ndef read(*_):\n    open({str(bento.parent / 'hangs')!r}, 'w')\n    while True:\n        pass\n"
+        )
+    manifest.write(bento / "src")
+    code = """
+import os, sys
+from pathlib import Path
+from bentos import bundle, startup
+print(startup.start_probe(bundle.open_bundle(Path(sys.argv[1]))).pid, flush=True)
+os.kill(os.getpid(), 9)
+"""
+    parent = subprocess.run([sys.executable, "-c", code, str(bento)], capture_output=True, text=True)
+    assert parent.returncode == -9
+    child = int(parent.stdout)
+    until = time.monotonic() + 60
+    while lives(child) and time.monotonic() < until:
+        time.sleep(0.1)
+    assert (bento.parent / "hangs").exists()
+    if lives(child):
+        os.kill(child, 9)
+        pytest.fail("the probe went on without its parent")
+
+
+def lives(pid: int) -> bool:
+    """Say whether a process is there that is not merely waiting to be collected."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def test_a_parser_that_fails_says_why(bento: Path) -> None:
