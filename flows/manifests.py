@@ -1,9 +1,11 @@
 """The release table as Kubernetes objects: a Deployment, a Service and a release pointer per bento, and the gateway's routes.
 
-The same table and the same routes as on one machine. Services are to be applied and ready before routes are: `part` gives each
-by itself. What does not change with releases lies in infra/kubernetes/.
+The same table and the same routes as on one machine. Services are to be applied and rolled out before routes are: `part` gives
+each by itself. A pointer's name has its digest in it: pods that stand for another release are other pods, and a rolled out
+Deployment has none of those before. What does not change with releases lies in infra/kubernetes/.
 """
 
+import hashlib
 import math
 import sys
 from collections.abc import Sequence
@@ -31,6 +33,7 @@ TOLD = "/etc/counterfoil/release"
 PORT, COLLECTOR_PORT = 3010, 3009
 USER = 10_001
 NAMESPACE = "counterfoil"
+LEAVING_SECONDS = 5  # that a pod still answers when it is to end: who asks learns that later
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,7 +85,8 @@ def _service(release: Release, table: Wanted, scale: Scale) -> list[dict[str, An
         "app.kubernetes.io/part-of": "counterfoil",
         "app.kubernetes.io/component": "release",  # by which the follower finds those that nobody needs any more
     }
-    pointer = {"release": release.id, "epoch": release.epoch, "bento": release.tag}
+    pointer = orjson.dumps({"release": release.id, "epoch": release.epoch, "bento": release.tag})
+    told = f"{name}-release-{hashlib.sha256(pointer).hexdigest()[:10]}"
     replicas = scale.replicas if release.id == table.champion.id else 1
     deployment = {
         "apiVersion": "apps/v1",
@@ -93,7 +97,7 @@ def _service(release: Release, table: Wanted, scale: Scale) -> list[dict[str, An
             "revisionHistoryLimit": 2,
             "selector": {"matchLabels": {"app.kubernetes.io/name": name}},
             "strategy": {"rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
-            "template": {"metadata": {"labels": labels}, "spec": _pod(name, release, scale)},
+            "template": {"metadata": {"labels": labels}, "spec": _pod(told, release, scale)},
         },
     }
     service = {
@@ -105,10 +109,10 @@ def _service(release: Release, table: Wanted, scale: Scale) -> list[dict[str, An
             "ports": [{"name": "http", "port": PORT, "targetPort": "http"}],
         },
     }
-    return [_config(f"{name}-release", POINTER, orjson.dumps(pointer), labels), deployment, service]
+    return [_config(told, POINTER, pointer, labels), deployment, service]
 
 
-def _pod(name: str, release: Release, scale: Scale) -> dict[str, Any]:
+def _pod(told: str, release: Release, scale: Scale) -> dict[str, Any]:
     bento = f"{HOME}/bentoml/bentos/{release.tag.replace(':', '/')}"
     command = ["python", "-m", "bentos.serve", "--bento", bento, "--release-file", f"{TOLD}/{POINTER}"]
     return {
@@ -132,6 +136,7 @@ def _pod(name: str, release: Release, scale: Scale) -> dict[str, Any]:
                     {"name": "COUNTERFOIL_ANSWERERS", "value": str(answerers_for(cores(scale.cpu)))},
                 ],
                 "ports": [{"name": "http", "containerPort": PORT}],
+                "lifecycle": {"preStop": {"exec": {"command": ["sleep", str(LEAVING_SECONDS)]}}},
                 "startupProbe": {**_probe("/readyz"), "periodSeconds": 1, "failureThreshold": 120},
                 "readinessProbe": {**_probe("/readyz"), "periodSeconds": 2},
                 "livenessProbe": {**_probe("/livez"), "periodSeconds": 10, "failureThreshold": 3},
@@ -160,7 +165,7 @@ def _pod(name: str, release: Release, scale: Scale) -> dict[str, Any]:
         "volumes": [
             {"name": "home", "persistentVolumeClaim": {"claimName": "counterfoil-home"}},
             {"name": "run", "secret": {"secretName": "counterfoil-token", "defaultMode": 0o440}},
-            {"name": "release", "configMap": {"name": f"{name}-release"}},
+            {"name": "release", "configMap": {"name": told}},
             {"name": "tmp", "emptyDir": {}},
         ],
     }

@@ -80,12 +80,50 @@ def test_the_release_table_is_said_as_on_one_machine(tmp_path: Path) -> None:
     for route, release in ((table.champion, FIRST), (table.challenger, CANARY)):
         name = name_of(release.tag)
         assert route.url == f"http://{name}:{made['Service', name]['spec']['ports'][0]['port']}"
-        pointed = pointer(orjson.loads(made["ConfigMap", f"{name}-release"]["data"]["release.json"]))
+        pointed = pointer(orjson.loads(told(made, name)["data"]["release.json"]))
         assert (pointed.release, pointed.epoch, pointed.bento) == (release.id, release.epoch, release.tag)
         command = made["Deployment", name]["spec"]["template"]["spec"]["containers"][0]["command"]
         assert f"/var/lib/counterfoil/bentoml/bentos/{release.tag.replace(':', '/')}" in command
     replicas = {key[1]: one["spec"]["replicas"] for key, one in made.items() if key[0] == "Deployment"}
     assert replicas == {name_of(FIRST.tag): 2, name_of(NEW.tag): 1}
+
+
+def told(made: dict[tuple[str, str], dict[str, Any]], name: str) -> dict[str, Any]:
+    """Return the ConfigMap that a Deployment's pods read their release from."""
+    volumes = made["Deployment", name]["spec"]["template"]["spec"]["volumes"]
+    [volume] = [one for one in volumes if one["name"] == "release"]
+    return made["ConfigMap", volume["configMap"]["name"]]
+
+
+def test_a_pod_that_stands_for_another_release_is_another_pod() -> None:
+    """A changed ConfigMap reaches a running pod a minute later or so: routes could name what no pod says yet."""
+    table = STAGES["canary"]
+    assert table.challenger is not None
+    later = replace(table.challenger, epoch=9)
+    again = replace(table, challenger=later)
+    before, after = (
+        {(one["kind"], one["metadata"]["name"]): one for one in rendered(stage, SCALE, "services")}
+        for stage in (table, again)
+    )
+    champion, challenger = name_of(table.champion.tag), name_of(later.tag)
+    assert told(before, challenger)["metadata"]["name"] != told(after, challenger)["metadata"]["name"]
+    assert orjson.loads(told(after, challenger)["data"]["release.json"])["release"] == later.id
+    assert (
+        before["Deployment", challenger]["spec"]["template"]
+        != after["Deployment", challenger]["spec"]["template"]
+    )
+    assert before["Deployment", champion] == after["Deployment", champion]
+
+
+def test_who_answers_goes_on_a_while_when_it_is_to_end() -> None:
+    [gateway] = [
+        one for one in static() if (one["kind"], one["metadata"]["name"]) == ("Deployment", "gateway")
+    ]
+    made = [one for one in rendered(STAGES["canary"], SCALE) if one["kind"] == "Deployment"]
+    for one in (gateway, *made):
+        pod = one["spec"]["template"]["spec"]
+        [command] = [each["lifecycle"]["preStop"]["exec"]["command"] for each in pod["containers"]]
+        assert command[0] == "sleep" and int(command[1]) + 15 <= pod["terminationGracePeriodSeconds"]
 
 
 def test_services_see_the_rules_of_the_home_and_the_follower_deletes_what_is_left() -> None:
@@ -100,7 +138,7 @@ def test_services_see_the_rules_of_the_home_and_the_follower_deletes_what_is_lef
     [role] = [one for one in static() if one["kind"] == "Role"]
     assert all("delete" in rule["verbs"] for rule in role["rules"])
     follow = (FOLDER / "follow.sh").read_text()
-    assert "--prune" in follow and "app.kubernetes.io/component=release" in follow
+    assert "--prune" in follow and "release=app.kubernetes.io/component=release" in follow
 
 
 def test_parts_are_the_whole_and_the_text_is_read_back() -> None:
