@@ -127,13 +127,12 @@ def quantile_sequence(
     trials, below, limit = sum(latency.values()), 0, math.log(1 / alpha)
     low, high = 0.0, math.inf
     for place in sorted(latency):
-        upper = bounds_ms[place] if place < len(bounds_ms) else math.inf
+        # as many lie below this bucket as below all that are empty before it; none at all where it is the first
+        if below / trials < quantile and _log_mixture(below, trials, quantile) >= limit:
+            low = bounds_ms[place - 1] if place else 0.0
         below += latency[place]
-        surely = _log_mixture(below, trials, quantile) >= limit
-        if surely and below / trials < quantile:
-            low = upper
-        elif surely and below / trials > quantile:
-            high = upper
+        if below / trials > quantile and _log_mixture(below, trials, quantile) >= limit:
+            high = bounds_ms[place] if place < len(bounds_ms) else math.inf
             break
     return low, high
 

@@ -129,6 +129,16 @@ def test_a_quantile_leaves_its_sequence_no_more_often_than_is_allowed() -> None:
     assert quantile_sequence({}, 0.9, alpha, BOUNDS) == (0.0, math.inf)
 
 
+def test_answers_that_all_take_the_same_time_are_between_the_edges_of_their_bucket() -> None:
+    """As those of somebody who sleeps: no quicker one says where the quantile cannot be."""
+    assert quantile_sequence({73: 2}, 0.9, 0.005, BOUNDS) == (0.0, math.inf), "too few to be sure"
+    assert quantile_sequence({73: 10}, 0.9, 0.005, BOUNDS) == (BOUNDS[72], math.inf)
+    assert quantile_sequence({73: 200}, 0.9, 0.005, BOUNDS) == (BOUNDS[72], BOUNDS[73])
+    assert quantile_sequence({0: 200}, 0.9, 0.005, BOUNDS) == (0.0, BOUNDS[0])
+    beyond = len(BOUNDS)
+    assert quantile_sequence({beyond: 200}, 0.9, 0.005, BOUNDS) == (BOUNDS[-1], math.inf)
+
+
 def test_clicks_raise_no_more_false_alarms_than_allowed_and_a_loss_is_found() -> None:
     random, alpha = np.random.default_rng(3), 0.05
 
