@@ -23,6 +23,7 @@ from counterfoil.types import Receipt, ReceiptItem
 
 log = logging.getLogger(__name__)
 NONCE_BYTES = 16
+RECEIPT = "receipt"  # the stage that no receipt can tell of: until it is on the disk
 NO_ENDS: Mapping[str, str] = {}
 UNRECORDED = "the answer could not be recorded, so it is not given; ask again"
 
@@ -77,9 +78,11 @@ class Seam:
             answer = self.flows[task.route](task.body, task.time)
         except Exception as fault:
             return _failed(fault)
+        began = time.perf_counter()
         try:
             receipt = self._receipt(answer, task)
             self.receipts.write(receipt)
+            kept_ms = (time.perf_counter() - began) * 1e3
             body = response_body(receipt, answer.titles, answer.ends)
         except (UnavailableError, ValueError, TypeError) as fault:
             log.error("an answer could not be recorded: %s", fault)
@@ -90,7 +93,7 @@ class Seam:
             receipt=receipt.id,
             items=len(receipt.items),
             degraded=len(receipt.degraded),
-            stages_ms=receipt.stages_ms,
+            stages_ms={**receipt.stages_ms, RECEIPT: kept_ms},
         )
 
     def _receipt(self, answer: Answer, task: Task) -> Receipt:

@@ -169,13 +169,18 @@ class Content:
         return len(self.title_I)
 
 
+def untimed(step: str) -> None:
+    """Take no time of a model's step."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Query:
     """A question to a model: rank items for these people, at this moment, from what was known before it.
 
     `history` has one row per asked person (empty for somebody unknown). `allowed_I` masks the catalogue;
     `exclude` holds, per row, items that must not be answered (None: nothing is left out). `content` describes the catalogue, the
-    items that came after the fit too (None: nothing is known of them).
+    items that came after the fit too (None: nothing is known of them). `lap` is called by models of several steps, with the
+    name of each when it ends, so that whoever asks can time them.
     """
 
     history: Interactions
@@ -184,6 +189,7 @@ class Query:
     allowed_I: np.ndarray | None = None  # bool
     exclude: tuple[np.ndarray, ...] | None = None
     content: Content | None = None
+    lap: Callable[[str], None] = field(default=untimed, compare=False, repr=False)
 
     @property
     def people(self) -> int:

@@ -112,7 +112,9 @@ class SequenceModel:
         item_L = self._latest(query)
         if not len(item_L):
             return top_k(self._prior(query), query, k, self.config.family)
+        query.lap("candidates")
         state_D, extra = self._read(item_L)
+        query.lap("vectors")
         found = self._sooner(query, k, state_D, extra) if coarse.ready(query.items) else None
         return found or top_k(self._scored(query, state_D, extra), query, k, self.config.family)
 

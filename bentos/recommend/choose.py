@@ -69,9 +69,9 @@ class Chooser:
             caps=known.steer.caps(known.asked.caps),
         )
         if wanted.plain and factor_I is None and not pins and explore is None:
-            return self._filled(self._proposed(model, known, n), known, n, n)
+            return self._listed(model, known, n, n)
         wide = min(MOST_WIDE, max(LEAST_WIDE, TIMES_WIDE * n))
-        pool = self._filled(self._proposed(model, known, wide), known, n, wide)
+        pool = self._listed(model, known, n, wide)
         pool = self._pinned(pool, known, pins)
         where = {item: at for at, item in enumerate(pool.item_K.tolist())}
         wanted = replace(
@@ -89,18 +89,24 @@ class Chooser:
             by_model=pool.by_model and order == list(range(len(order))),
         )
 
+    def _listed(self, model: Model, known: Known, n: int, k: int) -> Chosen:
+        """Return at most `k` candidates, best first, filled up where there are fewer than `n`."""
+        listed = self._filled(self._proposed(model, known, k), known, n, k)
+        known.query.lap("sources")
+        return listed
+
     def _proposed(self, model: Model, known: Known, k: int) -> Chosen:
         """Return what leads this route, best first, at most `k`."""
         if known.asked.route in ("similar", "cart"):
             return self._by_anchors(known, k)
         if not len(known.here):
-            return _of_said(parts.ask(model, known.query, k))
+            return _of_said(_asked(model, known, k))
         time_us_A = np.array([time_us for _, time_us in known.did.values()])
         weight_A = self._lately(known, time_us_A, HALF_US)
         session, silent = self._supported(known.here, weight_A, known)
         if known.asked.route == "next" and not len(known.history):
             return _of_session(session, k, silent)
-        said = _of_said(parts.ask(model, known.query, k))
+        said = _of_said(_asked(model, known, k))
         degraded = (*said.degraded, *silent)
         if not len(session.item_K):
             return replace(said, degraded=degraded)
@@ -295,6 +301,14 @@ def _of_session(session: Supported, k: int, degraded: tuple[str, ...]) -> Chosen
         by_model=False,
         because=session.because,
     )
+
+
+def _asked(model: Model, known: Known, k: int) -> Said:
+    """Ask the model; what it did before its first step, between its steps and after them is timed as its own."""
+    known.query.lap("sources")
+    said = parts.ask(model, known.query, k)
+    known.query.lap("model")
+    return said
 
 
 def _of_said(said: Said) -> Chosen:

@@ -57,9 +57,9 @@ class Stages:
         self._last = time.perf_counter()
 
     def done(self, stage: str) -> None:
-        """End the stage that ran since the last one ended."""
+        """End a stage, or a piece of it, that ran since the last one ended."""
         now = time.perf_counter()
-        self.ms[stage] = round((now - self._last) * 1000, 3)
+        self.ms[stage] = round(self.ms.get(stage, 0.0) + (now - self._last) * 1000, 3)
         self._last = now
 
 
@@ -102,7 +102,7 @@ class Answers:
         """
         known = self.known(asked, person, stages, steer, used)
         chosen = self.chosen(known, asked.n)
-        stages.done("model")
+        stages.done("rerank")
         found = self.reasons.evidence(chosen, known)
         stages.done("reasons")
         return Answer(
@@ -142,7 +142,7 @@ class Answers:
                 recent.since(person),
                 steer.tired_after,
             )
-        known = gather(asked, person, used, steer, self.items, self.catalogue, self.about)
+        known = gather(asked, person, used, steer, self.items, self.catalogue, self.about, stages.done)
         stages.done("features")
         return known
 

@@ -1,6 +1,6 @@
 """What is known when a question is asked: the person with recent events, features, and what may be in the answer."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,8 +57,9 @@ def gather(
     items: Snapshot,
     catalogue: Catalogue,
     about: Mapping[str, Any],
+    lap: Callable[[str], None],
 ) -> Known:
-    """Return what is known for a question."""
+    """Return what is known for a question; `lap` is told of the steps of whoever answers it."""
     as_of_us, cap = asked.as_of_us, about["history_cap"]
     whole = joined(person, used.events, about["history_kinds"])
     lines = lines_of(whole, items, as_of_us)
@@ -82,7 +83,7 @@ def gather(
         rules=Rules(allowed_I=rules.allowed_I, excluded=rules.excluded, said=tuple(said)),
         steer=steer,
         steering=steering,
-        query=question(history, features, as_of_us, rules.allowed_I, excluded, items.content),
+        query=question(history, features, as_of_us, rules.allowed_I, excluded, items.content, lap),
         here=np.array(list(did), np.int32) if did else _NONE,
         anchors=anchors,
         did=did,

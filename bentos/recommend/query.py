@@ -1,6 +1,6 @@
 """From a person to a question that a model understands: indices instead of ids, features in the model's order."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import repeat
 
@@ -78,8 +78,9 @@ def question(
     allowed_I: np.ndarray | None,
     excluded: np.ndarray | None,
     content: Content,
+    lap: Callable[[str], None],
 ) -> Query:
-    """Return the question for one person."""
+    """Return the question for one person; `lap` is told of the model's steps."""
     return Query(
         history=history,
         as_of_us=as_of_us,
@@ -87,4 +88,5 @@ def question(
         allowed_I=allowed_I,
         exclude=None if excluded is None else (excluded,),
         content=content,
+        lap=lap,
     )

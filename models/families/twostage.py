@@ -148,7 +148,11 @@ class TwoStage:
     def _part(self, query: Query, k: int) -> Ranking:
         depths = tuple(max(depth, k) for depth in self.config.depths)
         candidates = propose(self.retrievers, depths, query)
-        score_N = self.ranker.score(self._signals(candidates, query))
+        query.lap("candidates")
+        value_NF = self._signals(candidates, query)
+        query.lap("signals")
+        score_N = self.ranker.score(value_NF)
+        query.lap("rank")
         return pool.best(candidates, score_N, k, self.config.retrievers)
 
     def _signals(self, candidates: pool.Pool, query: Query) -> np.ndarray:

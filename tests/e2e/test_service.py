@@ -139,7 +139,8 @@ def test_the_receipt_says_what_the_answer_said_and_what_it_saw(shop: Shop) -> No
     }
     assert receipt.feature_time == datetime(2026, 2, 28, tzinfo=UTC)
     assert receipt.request["n"] == 3 and receipt.request["context"]["channel"] == "web"
-    assert set(receipt.stages_ms) == {"parse", "person", "features", "model", "reasons"}
+    stages = ["parse", "person", "features", "sources", "model", "rerank", "reasons"]
+    assert set(receipt.stages_ms) == {*stages}
     assert (receipt.arm, receipt.propensity) == ("champion", 1.0)
 
 

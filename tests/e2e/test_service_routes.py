@@ -251,7 +251,7 @@ def test_what_is_counted_is_what_was_answered(shop: Shop) -> None:
     )
     assert after["counterfoil_answers_total", "422", "cart", ""] == 1
     assert after["counterfoil_short_total", "cart", "empty", ""] == 1
-    for stage in ("parse", "model", "reasons", "answer"):
+    for stage in ("parse", "sources", "rerank", "reasons", "receipt", "answer"):
         name = ("counterfoil_stage_seconds_count", "cart", stage, "")
         assert after[name] == before[name] + 2
     assert 0 < after["counterfoil_stage_seconds_sum", "cart", "answer", ""] < 60
