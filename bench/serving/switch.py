@@ -168,19 +168,25 @@ def _attempted(
 def sticky(kept: Sequence[Mapping[str, Any]], people: int) -> dict[str, Any]:
     """Say how many people came to one arm only, of those who asked twice or more while the same two releases answered.
 
-    `kept` are answers as the load keeps them. While a challenger answers, whoever asks comes to it always or never: its interval
-    runs from its first answer to its last.
+    `kept` are answers as the load keeps them. While a challenger answers, whoever asks comes to it always or never. Its interval
+    runs from when its first answer was there to when its last one was due: what was asked for after the one, and there before the
+    other, was surely assigned while it answered; of what was under way at a switch nobody outside can tell.
     """
     good = [one for one in kept if not one["fault"]]
     came: dict[str, float] = {}
     left: dict[str, float] = {}
     for one in sorted(good, key=lambda one: one["due"]):
         release = one["headers"].get(inner.RELEASE, "")
-        came.setdefault(release, one["due"])
+        came[release] = min(came.get(release, one["done"]), one["done"])
         left[release] = one["due"]
     stuck = asked = 0
     for release, first in came.items():
-        within = [one for one in good if first <= one["due"] <= left[release]]
+        within = [
+            one
+            for one in good
+            if one["headers"].get(inner.RELEASE, "") == release
+            or (first <= one["due"] and one["done"] <= left[release])
+        ]
         others = {one["headers"].get(inner.RELEASE, "") for one in within} - {release}
         if len(others) != 1 or came[others.pop()] >= first:
             continue  # alone, or the one that was challenged
@@ -239,7 +245,7 @@ def _bad(home: Home, held: whole.Whole, other: str, fault: str, rate: float) -> 
         "answers_of_challenger": len(challenger),
         "seconds": round(max(a["done"] for a in challenger) - min(a["due"] for a in challenger), 3)
         if challenger
-        else None,
+        else 0.0,
         "exposed": len(exposed) / max(1, len(everybody)),
         "exposed_meanwhile": len(exposed) / max(1, len(meanwhile)),
         "promoted": begun,

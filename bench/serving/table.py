@@ -160,7 +160,9 @@ def switch(told: Mapping[str, Any]) -> str:
         verdict("shadow, ms more at p95", shadow["extra_p95_ms"], 1.0, "less"),
     ]
     for fault, bad in told["bad"].items():
-        seconds = bad["seconds"] if bad["taken_back"] and bad["seconds"] is not None else float("inf")
+        seconds = (
+            bad["seconds"] if bad["taken_back"] else float("inf")
+        )  # 0: found by copies, before anybody saw it
         lines.append(verdict(f"bad challenger, {fault}: seconds", seconds, 10.0, "less"))
         lines.append(verdict(f"bad challenger, {fault}: people exposed", bad["exposed"], 0.01, "less"))
         lines.append(f"  {bad['exposed_meanwhile']:.2%} of those who asked while it answered\n")

@@ -25,6 +25,14 @@ def test_everybody_stays_with_one_arm_while_a_challenger_answers() -> None:
     assert switch.sticky(kept, people=4) == {"asked_again": 4, "stuck": 3, "sticky": 0.75}
 
 
+def test_what_was_under_way_at_a_switch_says_nothing_of_stickiness() -> None:
+    """Two come at once, and the later one is assigned first: by the routes of before."""
+    kept = [seen(0, "old", 0.0), seen(1, "old", 0.1), seen(0, "new", 1.0), seen(1, "old", 1.005)]
+    kept += [seen(0, "new", 2.0), seen(1, "new", 2.1), seen(0, "new", 3.0), seen(1, "new", 3.1)]
+    kept += [seen(2, "old", 2.5), seen(2, "old", 2.7)]
+    assert switch.sticky(kept, people=3) == {"asked_again": 3, "stuck": 3, "sticky": 1.0}
+
+
 def test_what_failed_says_nothing_of_stickiness() -> None:
     kept = [
         seen(0, "a", 0.0),
