@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from feast import FeatureStore
 
 PROJECT = "counterfoil"
-REDIS_SECONDS = {"socket_timeout": 5, "socket_connect_timeout": 2}
+REDIS_SECONDS = {
+    "socket_timeout": 2,
+    "socket_connect_timeout": 2,
+}  # of one try; the client makes four, with pauses between
 
 
 def open_store(settings: Settings) -> "FeatureStore":

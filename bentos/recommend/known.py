@@ -14,7 +14,7 @@ from bentos.recommend.request import Filters
 from bentos.recommend.rules import Catalogue, Rules
 from bentos.recommend.steer import Steer, Steering
 from bentos.snapshot import Snapshot
-from models.data import Features, Interactions, Query
+from models.data import Features, Interactions, Query, untimed
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,7 +57,7 @@ def gather(
     items: Snapshot,
     catalogue: Catalogue,
     about: Mapping[str, Any],
-    lap: Callable[[str], None],
+    lap: Callable[[str], None] = untimed,
 ) -> Known:
     """Return what is known for a question; `lap` is told of the steps of whoever answers it."""
     as_of_us, cap = asked.as_of_us, about["history_cap"]

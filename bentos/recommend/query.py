@@ -9,7 +9,7 @@ import numpy as np
 from bentos.recommend.person import Person
 from bentos.snapshot import Snapshot
 from feature_repo.transforms import PAIR_FEATURES, pair_features
-from models.data import Content, Features, Interactions, Query
+from models.data import Content, Features, Interactions, Query, untimed
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,7 +78,7 @@ def question(
     allowed_I: np.ndarray | None,
     excluded: np.ndarray | None,
     content: Content,
-    lap: Callable[[str], None],
+    lap: Callable[[str], None] = untimed,
 ) -> Query:
     """Return the question for one person; `lap` is told of the model's steps."""
     return Query(

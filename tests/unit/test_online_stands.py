@@ -71,4 +71,4 @@ def test_a_redis_that_takes_questions_and_answers_none_is_not_waited_for_for_eve
         began = time.monotonic()
         with pytest.raises(UnavailableError, match="does not answer"):
             online.OnlineFeatures(hung).person(HER, NOON)
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 40  # four tries, and pauses of up to some seconds between
