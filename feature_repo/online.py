@@ -80,9 +80,9 @@ def stands(settings: Settings) -> bool:
     paths = sorted((settings.features / VIEW).glob("as_of=*.parquet"))
     if not paths:
         return False
-    people = pq.read_table(paths[-1], columns=["person"])["person"].to_pylist()
-    online = OnlineFeatures(settings)
-    return any(map(online.knows, people[:: max(1, len(people) // SAMPLE)]))
+    people = pq.read_table(paths[-1], columns=["person"])["person"]
+    online, step = OnlineFeatures(settings), max(1, len(people) // SAMPLE)
+    return any(online.knows(people[row].as_py()) for row in range(0, len(people), step))
 
 
 class OnlineFeatures:

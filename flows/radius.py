@@ -10,8 +10,7 @@ from counterfoil import terminal
 from counterfoil.catalog.lineage import records
 from counterfoil.errors import InputError
 from counterfoil.terminal import Stages
-from counterfoil.types import Bento
-from flows import quarantine
+from flows import earlier, quarantine
 from flows.blast import KINDS, Reached, radius
 from flows.place import Place, open_place
 
@@ -118,7 +117,7 @@ def _todo(place: Place, found: Reached, releases: list[dict[str, Any]]) -> list[
         {
             "use_case": one["use_case"],
             "serves": one["id"],
-            "back_to": _earlier(place, found, one),
+            "back_to": _back_to(place, found, one),
             "command": f"counterfoil rollback {one['use_case']}",
         }
         for one in releases
@@ -126,18 +125,13 @@ def _todo(place: Place, found: Reached, releases: list[dict[str, Any]]) -> list[
     ]
 
 
-def _earlier(place: Place, found: Reached, serving: dict[str, Any]) -> str | None:
-    for row in place.catalog.releases(serving["use_case"]):
+def _back_to(place: Place, found: Reached, serving: dict[str, Any]) -> str | None:
+    for release in earlier.champions(place, serving["use_case"], serving["epoch"]):
         if (
-            row["epoch"] < serving["epoch"]
-            and row["stage"] == "champion"
-            and row["id"] not in found.reach.made
+            release.id not in found.reach.made
+            and quarantine.hold(place, earlier.bento_of(place, release)) is None
         ):
-            release = place.catalog.get(row["id"])
-            bento = place.catalog.get(release.bento)  # type: ignore[attr-defined]
-            assert isinstance(bento, Bento)
-            if quarantine.hold(place, bento) is None:
-                return str(row["id"])
+            return release.id
     return None
 
 

@@ -6,7 +6,6 @@ from functools import partial
 from typing import Any, TypeVar
 
 from counterfoil import canonical, terminal
-from counterfoil.catalog.erased import erased
 from counterfoil.errors import ConflictError, InputError, UnknownError
 from counterfoil.types import (
     Bento,
@@ -21,9 +20,9 @@ from counterfoil.types import (
     UseCase,
 )
 from flows import champion as champions
-from flows import machine, verbs
+from flows import earlier, machine, verbs
 from flows.place import Place, open_place
-from flows.quarantine import hold, require_free
+from flows.quarantine import require_free
 from flows.running import only_run
 from flows.steps import Steps, recorder, steps
 from flows.use_cases import use_case
@@ -149,14 +148,15 @@ def _rolled_back(
     serving = place.catalog.champion(case.name)
     if serving is None:
         raise UnknownError(f"nothing serves for {case.name}, so there is nothing to roll back")
-    earlier = _earlier(place, serving, to)
-    bento = noun_of(place, earlier.bento, Bento)
+    named = None if to is None else noun_of(place, to, Release)
+    back = earlier.newest(place, serving) if named is None else earlier.require_earlier(serving, named)
+    bento = earlier.bento_of(place, back)
     if not verbs.packaged(place, bento):
         raise InputError(
             f"{bento.tag} is not on this machine any more; `counterfoil promote {bento.candidate}` packages it anew"
         )
     candidate = noun_of(place, bento.candidate, Candidate)
-    said = f"{by} rolls back from {serving.id} to {earlier.id}: {_reason(reason)}"
+    said = f"{by} rolls back from {serving.id} to {back.id}: {_reason(reason)}"
     evaluation = measured(place, candidate)
     decision, nouns = _decide(
         place, case, evaluation, candidate, bento, by, (said, _figure(case, evaluation)), "champion"
@@ -373,41 +373,6 @@ def measured(place: Place, candidate: Candidate) -> Evaluation:
             f"{candidate.id} was never evaluated, so nobody knows what it would do; evaluate it first"
         )
     return found[0]
-
-
-def _earlier(place: Place, serving: Release, to: str | None) -> Release:
-    if to is not None:
-        return _named(place, serving, noun_of(place, to, Release))
-    for row in place.catalog.releases(serving.use_case):
-        release = noun_of(place, row["id"], Release)
-        served = release.stage == "champion" and release.epoch < serving.epoch
-        if served and release.bento != serving.bento and may_serve(place, release):
-            return release
-    raise UnknownError(
-        f"{serving.id} has no release before it with another bento; there is nothing to go back to"
-    )
-
-
-def _named(place: Place, serving: Release, release: Release) -> Release:
-    """See that a release that was named is an earlier champion; whether it may serve is seen before it is decided."""
-    said = ""
-    if release.use_case != serving.use_case:
-        said = f"is a release of {release.use_case}, not of {serving.use_case}"
-    elif release.stage != "champion":
-        said = f"was {release.stage}, and never served everybody as that"
-    elif release.epoch >= serving.epoch:
-        said = f"is of epoch {release.epoch}, no earlier than {serving.id}, which serves"
-    if said:
-        raise InputError(
-            f"{release.id} {said}; go back to an earlier champion of {serving.use_case}, as `counterfoil models` lists them"
-        )
-    return release
-
-
-def may_serve(place: Place, release: Release) -> bool:
-    """Say whether an earlier release may come back: not what was rolled back itself, nor who learned from somebody forgotten."""
-    bento = noun_of(place, release.bento, Bento)
-    return hold(place, bento) is None and erased(place.catalog).learned(bento.candidate) is None
 
 
 def _figure(case: UseCase, evaluation: Evaluation) -> str:

@@ -20,9 +20,7 @@ from counterfoil.pseudonym import of_session, pseudonym
 MAX_EVENTS = 1000
 FILLED = ("person",)  # of a visitor whom nobody named, the session stands for one
 WHOLE = tuple(f.name for f in EVENT.fields if f.type == "int")
-AHEAD_US = (
-    24 * 3600 * 1_000_000
-)  # a clock that is ahead by more, or a zone that is not said, is no time of an event
+AHEAD_US = 24 * 3600 * 1_000_000  # what is ahead by more came by a wrong clock
 NAMES = 65_536  # pseudonyms that are remembered
 EventRow: Any = wire.row_type(EVENT, FILLED)
 Many: Any = msgspec.defstruct("Many", [("events", list[EventRow])], forbid_unknown_fields=True)

@@ -25,11 +25,8 @@ from bentos.routes import FILE, Routes
 from counterfoil.settings import Settings
 
 REQUEST = inner.REQUEST.encode()
-OWN = (
-    REQUEST,
-    inner.WAITED.encode(),
-    inner.BENTO.encode(),
-)  # of a service's headers: what is not for callers
+# Of a service's headers: what is not for callers.
+OWN = (REQUEST, inner.WAITED.encode(), inner.BENTO.encode())
 AGAIN = (b"retry-after", b"1")
 READY_SECONDS = 0.5
 

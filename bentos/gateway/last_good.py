@@ -11,7 +11,7 @@ import itertools
 import logging
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -27,7 +27,7 @@ from bentos.recommend import rulebook
 from bentos.recommend.asked import NOBODY, received
 from bentos.recommend.asked import Question as Asking
 from bentos.recommend.request import BODIES, MAX_ITEMS, Filters, Route, parse
-from bentos.recommend.rulebook import Rulebook
+from bentos.recommend.rulebook import Exclude, Rulebook
 from bentos.routes import Routes
 from bentos.seam import UNRECORDED, FieldFault, response_body
 from counterfoil import canonical
@@ -129,14 +129,15 @@ class LastGood:
                 503, "away", "the service is away, and no list is kept that answers this; ask again shortly"
             )
         held = self.rules.now()
+        excludes = [rule for rule in held.rules.excludes if rule.holds(asked.as_of_us, route)]
         left = {
             ENDED: _ended(good, asked.moment),
-            RULED: _ruled(good, held.rules, asked),
+            RULED: _ruled(good, excludes),
             DRAWN: [item["item"] for item in good.items if inner.DRAWN in item["reasons"]],
         }
         excluded = {*asked.filters.exclude, *asked.items, *itertools.chain(*left.values())}
         chosen = [item for item in good.items if item["item"] not in excluded][: asked.n]
-        degraded = (SAYS, *held.degraded, *_unkept(asked, held.rules))
+        degraded = (SAYS, *held.degraded, *_unkept(asked, held.rules, excludes))
         receipt = self._receipt(asked, good, chosen, left, degraded, now)
         try:
             async with asyncio.timeout(max(RECORD_SECONDS, question.until - time.monotonic())):
@@ -256,21 +257,18 @@ def _ended(good: Good, moment: datetime) -> list[str]:
     ]
 
 
-def _ruled(good: Good, rules: Rulebook, asked: Asking) -> list[str]:
-    """Return the items of a list that the rules exclude by name at that moment."""
-    excluded = {
-        item for rule in rules.excludes if rule.holds(asked.as_of_us, asked.route) for item in rule.items
-    }
+def _ruled(good: Good, excludes: Sequence[Exclude]) -> list[str]:
+    """Return the items of a list that rules exclude by name."""
+    excluded = {item for rule in excludes for item in rule.items}
     return [item["item"] for item in good.items if item["item"] in excluded]
 
 
-def _unkept(asked: Asking, rules: Rulebook) -> list[str]:
+def _unkept(asked: Asking, rules: Rulebook, excludes: Sequence[Exclude]) -> list[str]:
     """Return what the question or the rules ask for that nobody can keep to who knows no items and no people."""
-    holding = [rule for rule in rules.excludes if rule.holds(asked.as_of_us, asked.route)]
     unkept = {
         BOUGHT: asked.person is not None and (asked.filters.exclude_bought or rules.exclude_bought),
         CAPS: bool(asked.caps.model_dump(exclude_none=True)),
-        SHELVES: any(rule.categories or rule.brands or rule.sellers for rule in holding),
+        SHELVES: any(rule.categories or rule.brands or rule.sellers for rule in excludes),
     }
     return [said for said, is_so in unkept.items() if is_so]
 

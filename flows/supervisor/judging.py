@@ -20,9 +20,9 @@ from bentos.gateway import stats as gateway_stats
 from bentos.gateway.stats import BOUNDS_MS, Counts, Stats, Told
 from counterfoil.errors import ConflictError, ContractError, CounterfoilError
 from counterfoil.files import write_durably
-from counterfoil.types import Bento, Release, Rollout, UseCase
+from counterfoil.types import Release, Rollout, UseCase
+from flows import earlier, verbs
 from flows import rollout as rollouts
-from flows import steer, verbs
 from flows.judge import LATELY_SECONDS, Arm, Counted, Ruling, judge, watch
 from flows.place import Place
 from flows.supervisor.services import Trouble
@@ -180,15 +180,11 @@ class Judging:
 
     def _before(self, champion: Release) -> Release | None:
         """Return the champion before this one, if it may serve again: another bento that is here, and not in quarantine."""
-        for row in self.place.catalog.releases(self.case.name):
-            if row["stage"] == "champion" and row["epoch"] < champion.epoch:
-                release = self.place.catalog.get(row["id"])
-                assert isinstance(release, Release)
-                bento = self.place.catalog.get(release.bento)
-                assert isinstance(bento, Bento)
-                here = release.bento != champion.bento and verbs.packaged(self.place, bento)
-                return release if here and steer.may_serve(self.place, release) else None
-        return None
+        before = next(earlier.champions(self.place, self.case.name, champion.epoch), None)
+        if before is None or before.bento == champion.bento:
+            return None
+        here = verbs.packaged(self.place, earlier.bento_of(self.place, before))
+        return before if here and earlier.may_serve(self.place, before) else None
 
     def _carry(self, challenger: Release, ruling: Ruling) -> None:
         if ruling.course == "take back":

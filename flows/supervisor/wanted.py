@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from counterfoil.types import Release, Rollout
-from flows import steer
+from flows import earlier
 from flows.place import Place
 
 
@@ -48,9 +48,8 @@ def wanted(
     challenging = active.get("canary") or active.get("shadow")
     challenger = None if challenging is None else release_of(place, challenging)
     watched = _watched(champion, rollout, now)
-    before = [row for row in rows if row["stage"] == "champion" and row["epoch"] < champion.epoch]
-    spare = release_of(place, before[0]["id"]) if watched and before else None
-    if spare is not None and not steer.may_serve(place, spare):
+    spare = next(earlier.champions(place, use_case, champion.epoch), None) if watched else None
+    if spare is not None and not earlier.may_serve(place, spare):
         spare = None  # what was rolled back is nothing to go back to
     taken = {
         champion.tag,
