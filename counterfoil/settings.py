@@ -60,6 +60,7 @@ class Settings(BaseSettings):
     checkpoints: str | None = None
     remote: str | None = None
     receipt_days: int | None = Field(default=None, ge=1)
+    receipt_flush_ms: int = Field(default=0, ge=0, le=1000)
     openlineage: str | None = None
     openlineage_key: str | None = None
     openlineage_namespace: str = Field(default="counterfoil", min_length=1)
@@ -181,6 +182,7 @@ MUST_BE = {
     "console_port": "a whole number from 1 to 65535",
     "feature_ttl_days": "a whole number of days, 1 or more",
     "receipt_days": "a whole number of days, 1 or more",
+    "receipt_flush_ms": "a whole number of milliseconds, 0 (before each answer) to 1000",
 }
 
 

@@ -24,7 +24,13 @@ CORES = 2  # of the machine that figures are given for
 LOADS = (0.25, 0.5, 0.65, 0.8, 0.9)
 RECEIPTS = 2_000
 Begin = Callable[[Home], AbstractContextManager[Service | None]]
-EVERYTHING: tuple[Begin, ...] = (running.bento, running.mute, running.bare, running.gateway)
+EVERYTHING: tuple[Begin, ...] = (
+    running.bento,
+    running.later,
+    running.mute,
+    running.bare,
+    running.gateway,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,9 +183,15 @@ def _receipt(home: Home, found: Mapping[str, Any]) -> dict[str, Any]:
         "payload_bytes": round(statistics.fmean(sizes), 1) if sizes else None,
         "stages_ms": {name: round(statistics.median(took), 4) for name, took in stages.items()},
     }
-    if "bento" in found and running.MUTED in found:
-        whole, without = found["bento"]["ms"]["p50"], found[running.MUTED]["ms"]["p50"]
-        told |= {"ms": round(whole - without, 4), "share": round((whole - without) / whole, 4)}
+    if running.MUTED in found:
+        without = found[running.MUTED]["ms"]["p50"]
+        for name, which in (("bento", ""), (running.LATER, "later_")):
+            if name in found:
+                whole = found[name]["ms"]["p50"]
+                told |= {
+                    f"{which}ms": round(whole - without, 4),
+                    f"{which}share": round((whole - without) / whole, 4),
+                }
     return told
 
 

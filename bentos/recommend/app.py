@@ -51,6 +51,7 @@ class Serving:
     loaded: Loaded
     front: Front
     flow: Recommend
+    receipt_flush_ms: int = 0
 
     @property
     def released(self) -> Released:
@@ -88,8 +89,10 @@ def begin(
     pointer = Pointer(released, release_file)
     rules = rulebook.RulesFile(settings.run / rulebook.FILE, settings.home / rulebook.KEPT)
     flow = Recommend(loaded, people, settings.pseudonym_key, rules)
-    seam = Seam(Receipts(settings.receipts), opened.about["use_case"], flow.routes())
-    return Serving(loaded=loaded, front=Front(answering(seam, flow), pointer, clock), flow=flow)
+    receipts = Receipts(settings.receipts, flush_ms=settings.receipt_flush_ms)
+    seam = Seam(receipts, opened.about["use_case"], flow.routes())
+    front = Front(answering(seam, flow), pointer, clock)
+    return Serving(loaded=loaded, front=front, flow=flow, receipt_flush_ms=settings.receipt_flush_ms)
 
 
 def create(start: Callable[[], Serving], run: Path | None = None) -> Starlette:
@@ -176,5 +179,6 @@ def describe(serving: Serving) -> dict[str, object]:
         "dataset": about["dataset"],
         "feature_service": about["feature_service"],
         "items": len(serving.loaded.snapshot),
+        "receipt_flush_ms": serving.receipt_flush_ms,
         "items_as_of": as_of.isoformat().replace("+00:00", "Z"),
     }

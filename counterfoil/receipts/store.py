@@ -1,10 +1,12 @@
 """The folder of receipts: `DAY/SEGMENT.jsonl`, sealed `DAY/SEGMENT.parquet`. Ids carry both, so that no index of rows is kept.
 
 `write` commits by itself, in the thread that calls; `submit` commits in groups: whatever waits while the disk is busy goes down
-with the next flush.
+with the next flush. Where that is wished, a flush may come some milliseconds after the answer: what was written by then outlives
+the process, but not a loss of power.
 """
 
 import base64
+import logging
 import math
 import queue
 import re
@@ -25,8 +27,10 @@ from counterfoil.errors import InputError, UnavailableError, UnknownError
 from counterfoil.receipts import sealed
 from counterfoil.types import Receipt, ReceiptItem
 
+log = logging.getLogger(__name__)
 ID = re.compile(r"receipt-(?P<segment>(?P<day>\d{8})T\d{6}-[0-9a-f]{8})-(?P<number>\d{1,12})")
 SEGMENT_RECEIPTS = 4096
+LOT = 64  # receipts
 GROUP = 512
 OPEN = 2
 ENCODED = orjson.OPT_SORT_KEYS | orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
@@ -49,11 +53,14 @@ Entry = tuple[str, int, bytes, "Future[None]"]  # segment, number, payload, done
 class Receipts:
     """Write receipts, and find them again. One instance may be shared by threads; processes may share the folder.
 
-    `fetch(name, path)` brings a sealed segment back that is not here any more, and says whether there was one.
+    `fetch(name, path)` brings a sealed segment back that is not here any more, and says whether there was one. `flush_ms` is how
+    long the disk may have for a receipt after its answer; 0: no answer before the disk has its receipt.
     """
 
-    def __init__(self, folder: Path, fetch: Callable[[str, Path], bool] | None = None) -> None:
-        self.folder, self._fetch = folder, fetch
+    def __init__(
+        self, folder: Path, fetch: Callable[[str, Path], bool] | None = None, *, flush_ms: int = 0
+    ) -> None:
+        self.folder, self._fetch, self._flush_ms = folder, fetch, flush_ms
         self._lock, self._writing = threading.Lock(), threading.Lock()
         self._segment = ""
         self._issued = SEGMENT_RECEIPTS
@@ -61,6 +68,8 @@ class Receipts:
         self._packers: dict[str, segment.Packer] = {}
         self._pending: queue.SimpleQueue[Entry | None] = queue.SimpleQueue()
         self._writer: threading.Thread | None = None
+        self._flusher: threading.Thread | None = None
+        self._unflushed, self._closed = threading.Event(), threading.Event()
 
     def new_id(self, time: datetime) -> str:
         """Return the id under which the next answer, given at `time`, will be written; ids are used once."""
@@ -74,7 +83,7 @@ class Receipts:
             return f"receipt-{self._segment}-{self._issued}"
 
     def write(self, receipt: Receipt) -> None:
-        """Write a receipt and return once it is durable; UnavailableError when the disk refuses it.
+        """Write a receipt and return once it is durable, or sure to be in `flush_ms`; UnavailableError when the disk refuses it.
 
         ValueError or TypeError when it holds what no JSON tells, such as NaN.
         """
@@ -166,6 +175,12 @@ class Receipts:
             self._pending.put(None)
             self._writer.join()
             self._writer = None
+        if self._flusher is not None:
+            self._closed.set()
+            self._unflushed.set()
+            self._flusher.join()
+            self._flusher = None
+            self._closed.clear()
         with self._writing:
             for name in list(self._open):
                 self._close(name)
@@ -238,13 +253,40 @@ class Receipts:
         """Write rows of a segment durably; return what kept them from it."""
         with self._writing:
             try:
-                self._segment_of(name).append(self._lines(name, rows))
+                self._segment_of(name).append(self._lines(name, rows), flush=not self._flush_ms)
             except OSError as error:
                 self._abandon(name)
                 return UnavailableError(
                     f"receipts cannot be written to {self.folder}: {error.strerror}; free or mend the disk, then ask again"
                 )
+            if self._flush_ms:
+                self._flush_soon()
         return None
+
+    def _flush_soon(self) -> None:
+        if self._flusher is None:
+            self._flusher = threading.Thread(target=self._flush_late, name="receipts-flush", daemon=True)
+            self._flusher.start()
+        self._unflushed.set()
+
+    def _flush_late(self) -> None:
+        """Flush what was written, so many milliseconds after the first of it."""
+        while self._unflushed.wait() and not self._closed.wait(self._flush_ms / 1e3):
+            self._unflushed.clear()
+            with self._writing:
+                for name in list(self._open):
+                    if not self._flush(name):
+                        self._abandon(name)
+
+    def _flush(self, name: str) -> bool:
+        try:
+            self._open[name].flush()
+        except OSError as error:
+            log.error(
+                "receipts of %s were answered, and the disk may not have them: %s", name, error.strerror
+            )
+            return False
+        return True
 
     def _lines(self, name: str, rows: list[Row]) -> bytes:
         """Return the lines of a group: the first of a segment is what all others are packed by."""
@@ -265,6 +307,7 @@ class Receipts:
         return self._open[name]
 
     def _close(self, name: str) -> None:
+        self._flush(name)
         self._open.pop(name).close()
         self._packers.pop(name, None)
 
@@ -277,6 +320,12 @@ class Receipts:
             self._close(name)
         with self._lock:
             self._issued = SEGMENT_RECEIPTS
+
+
+def lot_of(id: str) -> str | None:
+    """Return the lot of a receipt, `SEGMENT-PLACE`: LOT answers that one process gave after each other. None: it is no id."""
+    named = ID.fullmatch(id)
+    return None if named is None else f"{named['segment']}-{(int(named['number']) - 1) // LOT}"
 
 
 def payloads(path: Path) -> Iterator[bytes]:
