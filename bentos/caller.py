@@ -8,15 +8,17 @@ from bentos.inner import ARM, DEADLINE, PROPENSITY
 
 ARMS = frozenset(("champion", "canary", "shadow"))
 _ARM, _PROPENSITY, _DEADLINE = ARM.encode(), PROPENSITY.encode(), DEADLINE.encode()
+_TRACED = b"traceparent"  # of W3C Trace Context
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Caller:
-    """Who waits: `until` is a moment of the monotonic clock in seconds, None: nobody said."""
+    """Who waits: `until` is a moment of the monotonic clock in seconds, None: nobody said; `traced`: it is part of a trace."""
 
     arm: str = "champion"
     propensity: float = 1.0
     until: float | None = None
+    traced: bool = False
 
     def gone(self) -> bool:
         """Say whether nobody waits any more."""
@@ -35,7 +37,7 @@ def caller_of(headers: Iterable[tuple[bytes, bytes]]) -> Caller:
 
     They are believed: without the token of this installation nothing comes as far as here.
     """
-    arm, propensity, until = "champion", 1.0, None
+    arm, propensity, until, traced = "champion", 1.0, None, False
     for name, value in headers:
         if name == _ARM:
             arm = value.decode("ascii", "replace") if value.decode("ascii", "replace") in ARMS else arm
@@ -45,7 +47,9 @@ def caller_of(headers: Iterable[tuple[bytes, bytes]]) -> Caller:
         elif name == _DEADLINE:
             left_ms = _number(value)
             until = None if left_ms is None else time.monotonic() + left_ms / 1e3
-    return Caller(arm=arm, propensity=propensity, until=until)
+        elif name == _TRACED:
+            traced = True
+    return Caller(arm=arm, propensity=propensity, until=until, traced=traced)
 
 
 def _number(value: bytes) -> float | None:

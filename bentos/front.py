@@ -91,7 +91,8 @@ class Front:
             return sent(made, bento)
         whole_ms = (time.perf_counter() - began) * 1e3
         self.meter.answered(route, made.stages_ms, whole_ms, items=made.items, degraded=made.degraded)
-        return sent(made, {**bento, **_headers(made, task.release)})
+        timing = {inner.TIMING: _timing(made.stages_ms)} if caller.traced else {}
+        return sent(made, {**bento, **timing, **_headers(made, task.release)})
 
     def _task(self, body: bytes, caller: Caller, route: str) -> Task:
         released = self.pointer.now()
@@ -114,6 +115,11 @@ def _headers(made: Made, release: str) -> dict[str, str]:
     if made.degraded:
         headers[inner.DEGRADED] = str(made.degraded)
     return headers
+
+
+def _timing(stages_ms: Mapping[str, float]) -> str:
+    """Return stages as W3C Server Timing tells them, in milliseconds."""
+    return ", ".join(f"{stage};dur={took:.3f}" for stage, took in stages_ms.items())
 
 
 def sent(made: Made, headers: Mapping[str, str] | None = None) -> Response:

@@ -27,6 +27,8 @@ ITEMS = "x-counterfoil-items"  # how many items the answer holds
 DEGRADED = "x-counterfoil-degraded"  # how many sentences `degraded` holds; absent when none
 WAITED = "x-counterfoil-waited-ms"  # for which nothing was done for it: no doing of the release; for the gateway alone
 
+TIMING = "server-timing"  # what each step took (W3C Server Timing), where the request is traced; for the gateway alone
+
 DRAWN = "shown to learn whether it is liked"  # the reason of an item that stands where it does by chance
 
 HEALTH = ("/livez", "/readyz")  # open to everybody

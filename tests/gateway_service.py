@@ -81,6 +81,8 @@ async def answer(path, headers, body):  # type: ignore[no-untyped-def]
         "rules": [], "degraded": [],
     }  # fmt: skip
     extra = {inner.RECEIPT: receipt, inner.RELEASE: f"release-{NAME}", inner.ITEMS: str(len(items))}
+    if "traceparent" in headers:
+        extra |= {inner.TIMING: "person;dur=0.912, receipt;dur=0.3"}
     return 200, told, extra
 
 

@@ -216,6 +216,8 @@ class Answering:
         try:
             reply = await _asked(service, data, max(seconds, 0.001))
             status = reply.status
+            if span is not None:
+                span.tell(reply)
             _require_its(reply, route)
             return reply
         finally:

@@ -26,7 +26,7 @@ from counterfoil.settings import Settings
 
 REQUEST = inner.REQUEST.encode()
 # Of a service's headers: what is not for callers.
-OWN = (REQUEST, inner.WAITED.encode(), inner.BENTO.encode())
+OWN = (REQUEST, inner.WAITED.encode(), inner.BENTO.encode(), inner.TIMING.encode())
 AGAIN = (b"retry-after", b"1")
 READY_SECONDS = 0.5
 
@@ -94,6 +94,7 @@ class Gateway:
         except Refusal as refusal:
             reply = failure(refusal.status, refusal.kind, refusal.message)
         if span is not None:
+            span.tell(reply)
             span.end(reply.status)
         reply.headers = [*(header for header in reply.headers if header[0] not in OWN), (REQUEST, id)]
         if reply.status == 503 and reply.header(AGAIN[0]) is None:

@@ -3,13 +3,23 @@
 Without it a caller's W3C Trace Context is passed on as it came, and nothing of OpenTelemetry is loaded.
 """
 
+from contextlib import suppress
 from typing import Any
 
+from bentos import inner
 from bentos.gateway.forward import trace_headers
-from bentos.gateway.http import Request
+from bentos.gateway.http import Reply, Request
 from counterfoil.errors import ConfigError
 
 NAME = "counterfoil.gateway"
+TOLD = {
+    inner.RECEIPT.encode(): "counterfoil.receipt",
+    inner.RELEASE.encode(): "counterfoil.release",
+    inner.ITEMS.encode(): "counterfoil.items",
+    inner.DEGRADED.encode(): "counterfoil.degraded",
+    inner.WAITED.encode(): "counterfoil.waited_ms",
+}  # what of an answer's headers a span keeps, and under which name
+TIMING = inner.TIMING.encode()
 
 
 class Span:
@@ -34,6 +44,21 @@ class Span:
         carrier: dict[str, str] = {}
         TraceContextTextMapPropagator().inject(carrier, set_span_in_context(self._span))
         return b"".join(b"%b: %b\r\n" % (name.encode(), value.encode()) for name, value in carrier.items())
+
+    def tell(self, reply: Reply) -> None:
+        """Keep what a service says of its answer: receipt, release, how many items, and what each step took in milliseconds.
+
+        A trace leads to the receipt so, and from there to the data.
+        """
+        for name, value in reply.headers:
+            said = value.decode("latin-1")
+            if name in TOLD:
+                self._span.set_attribute(TOLD[name], said)
+            elif name == TIMING:
+                for part in said.split(", "):
+                    stage, _, took = part.partition(";dur=")
+                    with suppress(ValueError):
+                        self._span.set_attribute(f"counterfoil.stage.{stage}_ms", float(took))
 
     def end(self, status: int | None) -> None:
         """End it; None: there was no answer."""

@@ -60,6 +60,12 @@ def test_a_request_is_one_trace_from_its_caller_to_the_service(tmp_path: Path) -
         assert heard == f"00-{TRACE}-{inner.span_id.hex()}-01"
         told = {pair.key: pair.value.string_value or pair.value.int_value for pair in outer.attributes}
         assert told["counterfoil.request"] == "mine-7" and told["http.response.status_code"] == 200
+        assert (
+            told["counterfoil.receipt"] == answer.json()["receipt"] == answer.headers["x-counterfoil-receipt"]
+        )
+        steps = {pair.key: pair.value.double_value for pair in inner.attributes if ".stage." in pair.key}
+        assert steps == {"counterfoil.stage.person_ms": 0.912, "counterfoil.stage.receipt_ms": 0.3}
+        assert "server-timing" not in answer.headers
         assert not [span for span in Collector.spans if "lovelace" in str(span)]
     finally:
         server.shutdown()

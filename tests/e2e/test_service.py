@@ -270,6 +270,18 @@ def test_readiness_names_release_bento_epoch_and_the_age_of_item_features(shop: 
     assert (said["release"], said["epoch"], said["bento"]) == ("release-0011223344556677", 4, shop.tag)
     assert said["items_as_of"] == "2026-03-01T00:00:00Z"
     assert said["items"] == 40
+    assert said["receipt_flush_ms"] == 0
+
+
+def test_what_each_step_took_is_told_to_whom_traces_it(shop: Shop) -> None:
+    ask = {"n": 1, "context": AT}
+    parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    answer = shop.client.post("/recommend", json=ask, headers={"traceparent": parent})
+    took = dict(part.split(";dur=") for part in answer.headers["server-timing"].split(", "))
+    kept = shop.receipt(answer.json()).stages_ms
+    assert set(took) == {*kept, "receipt"}
+    assert all(float(took[stage]) == pytest.approx(kept[stage], abs=0.001) for stage in kept)
+    assert "server-timing" not in shop.client.post("/recommend", json=ask).headers
 
 
 def test_an_answer_that_cannot_be_recorded_is_a_503(shop: Shop) -> None:
