@@ -25,7 +25,7 @@ class Reading:
         """Yield every metric."""
         yield from _own(self.stats)
         # of those before, nothing moves any more: they cost every reading, and say nothing new
-        yield from _of_releases([told for told in self.stats.releases if told.seconds or told.segments])
+        yield from _of_releases([told for told in self.stats.releases if told.seconds or told.lots])
 
 
 def text(stats: Stats) -> bytes:

@@ -12,7 +12,7 @@ import orjson
 
 from counterfoil.errors import ContractError
 
-VERSION = 2
+VERSION = 3
 SECONDS = 60  # for which there is a count of each
 # Upper edges of the latency histogram in ms: 0.1 ms to 60 s in steps of 10%. What took longer is in a last bucket of its own.
 GROWTH = 1.1
@@ -89,7 +89,8 @@ class Second:
 class Told:
     """What is known of one release since the gateway took its epoch. `live` answers were for people; `copies` nobody saw.
 
-    `segments`: how many live answers by segment of receipts, the newest of them, while the release answers.
+    `lots`: the lots of receipts that its live answers were of, the newest of them, while it answers, and when each came up first
+    (seconds since 1970).
     """
 
     release: str
@@ -100,7 +101,7 @@ class Told:
     live: Counts = field(default_factory=Counts)
     copies: Counts = field(default_factory=Counts)
     seconds: list[Second] = field(default_factory=list)
-    segments: dict[str, int] = field(default_factory=dict)
+    lots: dict[str, float] = field(default_factory=dict)
 
     def window(self, now: float, seconds: int = SECONDS) -> tuple[Counts, Counts]:
         """Return live counts and those of copies of the last `seconds` whole seconds before `now`, and of the one that runs."""

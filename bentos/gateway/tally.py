@@ -8,9 +8,10 @@ from typing import Literal
 
 from bentos.gateway.stats import SECONDS, Counts, Second, Stats, Told, bucket
 from bentos.routes import Route, Routes
+from counterfoil.receipts.store import lot_of
 
 RELEASES = 16  # that are remembered: who answers, the champion before, then newest epochs
-SEGMENTS = 4096  # of receipts that are remembered per release
+LOTS = 8192  # of receipts that are remembered per release
 Outcome = Literal["answered", "refused", "failed", "late"]
 
 
@@ -78,21 +79,21 @@ class Tally:
             counts.overlap += overlap or 0.0
 
     def receipt(self, route: Route, receipt: str) -> None:
-        """Count a live answer by its receipt's segment: `receipt-SEGMENT-NUMBER`."""
-        segment = receipt.removeprefix("receipt-").rpartition("-")[0]
-        held = self._of(route).told.segments
-        held[segment] = held.get(segment, 0) + 1
-        if len(held) > SEGMENTS:
-            del held[next(iter(held))]
+        """Remember of which lot a live answer's receipt is, and since when there were such."""
+        held, lot = self._of(route).told.lots, lot_of(receipt)
+        if lot is not None and lot not in held:
+            held[lot] = self.clock()
+            if len(held) > LOTS:
+                del held[next(iter(held))]
 
     def told(self, in_flight: int) -> Stats:
-        """Return everything as of now; segments of those alone that answer by now: of all there are tens of thousands."""
+        """Return everything as of now; lots of those alone that answer by now: of all there are tens of thousands."""
         oldest = int(self.clock()) - SECONDS
         releases = [
             replace(
                 kept.told,
                 seconds=[second for second in kept.seconds if second.at >= oldest],
-                segments=kept.told.segments if key in self._active else {},
+                lots=kept.told.lots if key in self._active else {},
             )
             for key, kept in sorted(self._kept.items(), key=lambda one: one[1].told.epoch)
         ]

@@ -115,13 +115,13 @@ class Judging:
 
         Where both tell what answers waited in line, latency is without that.
 
-        A click comes late. So the champion's count only on segments of receipts that began after the stage did: else clicks on
+        A click comes late. So the champion's count only on lots of receipts that began after the stage did: else clicks on
         what it showed before would count for it, and against whoever is just as good.
         """
         arm = functools.partial(_arm, worked=_tells(told) and _tells(champion))
         totals = self.clicks()
-        ours = told.segments.keys() - champion.segments.keys()
-        theirs = champion.segments.keys() - told.segments.keys()
+        ours = told.lots.keys() - champion.lots.keys()
+        theirs = {lot for lot, began in champion.lots.items() if began > told.since} - told.lots.keys()
         before = self.baselines.get(told.release)
         if before is None or before.live.requests > champion.live.requests:
             self.baselines = {told.release: Baseline(live=_copy(champion.live))}
@@ -129,7 +129,7 @@ class Judging:
         since = _minus(champion.live, before.live)
         return Counted(
             challenger=arm(told.live, told.copies, *_clicked(totals, ours)),
-            champion=arm(since, Counts(), *_clicked(totals, _begun_after(theirs, told.since))),
+            champion=arm(since, Counts(), *_clicked(totals, theirs)),
             challenger_lately=arm(*told.window(stats.now, LATELY_SECONDS)),
             champion_lately=arm(champion.window(stats.now, LATELY_SECONDS)[0], Counts()),
             champion_minute=arm(champion.window(stats.now, MINUTE)[0], Counts()),
@@ -173,7 +173,7 @@ class Judging:
         path = self.place.settings.run / FORMER
         told, kept = stats.of(before.id), _former(path, before.id)
         if kept is None and told is not None and told.live.requests:
-            told = replace(told, seconds=[], segments={})
+            told = replace(told, seconds=[], lots={})
             write_durably(path, gateway_stats.write(replace(stats, releases=[told])))
         every = [one.live for one in (told, kept) if one is not None]
         return max(every, key=lambda live: live.requests, default=Counts())
@@ -236,9 +236,9 @@ def read_stats(told: bytes | None) -> Stats | None:
 
 
 def totals_of(told: Mapping[str, Any] | None) -> Totals:
-    """Return impressions and clicks by segment as the collector tells them, since it began."""
-    held = {} if told is None else told.get("totals", {})
-    return {segment: (counts["impressions"], counts["clicks"]) for segment, counts in held.items()}
+    """Return impressions and clicks by lot as the collector tells them, since it began."""
+    held = {} if told is None else told.get("lots", {})
+    return {lot: (shown, clicked) for lot, (shown, clicked) in held.items()}
 
 
 def _unless_late(carried: Callable[[], Release | None]) -> Release | None:
@@ -296,12 +296,6 @@ def _more(now: Mapping[int, int], before: Mapping[int, int]) -> dict[int, int]:
     return {place: count for place, count in more.items() if count}
 
 
-def _begun_after(segments: set[str], moment: float) -> set[str]:
-    """Return the segments that began after a moment (seconds since 1970); their names start with theirs, in whole seconds."""
-    second = f"{datetime.fromtimestamp(moment, UTC):%Y%m%dT%H%M%S}"
-    return {segment for segment in segments if segment[: len(second)] > second}
-
-
-def _clicked(totals: Totals, segments: set[str]) -> tuple[int, int]:
-    found = [totals[segment] for segment in segments if segment in totals]
+def _clicked(totals: Totals, lots: set[str]) -> tuple[int, int]:
+    found = [totals[lot] for lot in lots if lot in totals]
     return sum(shown for shown, _ in found), sum(clicks for _, clicks in found)

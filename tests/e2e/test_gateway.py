@@ -110,9 +110,8 @@ def test_a_canary_answers_its_share_of_people_and_always_the_same(running: Shop,
     }
     assert arms == {("canary", "0.2")}
     told = running.stats().of("release-chall")
-    assert told is not None and told.live.requests == 2 * first.count(b"release-chall") == sum(
-        told.segments.values()
-    )
+    assert told is not None and told.live.requests == 2 * first.count(b"release-chall")
+    assert told.lots and all(told.since <= since <= time.time() for since in told.lots.values())
 
 
 @pytest.mark.parametrize("fault", [{"error_share": 1.0}, {"status": 422}], ids=["fails", "refuses"])
@@ -164,7 +163,7 @@ def test_a_shadow_is_asked_the_same_and_never_shown(running: Shop, epoch: int) -
     wait_for(copied)
     told = running.stats().of("release-chall")
     assert told is not None
-    assert (told.copies.requests, told.live.requests, told.segments) == (30, 0, {})
+    assert (told.copies.requests, told.live.requests, told.lots) == (30, 0, {})
     assert told.copies.overlap / told.copies.compared == pytest.approx(0.25)
     assert told.copies.quantile(0.5) >= 20  # type: ignore[operator]
     assert {one["headers"][inner.ARM] for one in running.seen("chall")[-30:]} == {"shadow"}
@@ -341,7 +340,7 @@ def test_prometheus_reads_the_same_numbers(running: Shop) -> None:
         for sample in told["counterfoil_requests"].samples
         if sample.labels["release"] == "release-champ" and sample.labels["seen"] == "live"
     ]
-    lately = [one for one in champions if one.seconds or one.segments]
+    lately = [one for one in champions if one.seconds or one.lots]
     assert sum(requests) == sum(one.live.requests for one in lately) > 0
     counts = [s.value for s in told["counterfoil_answer_seconds"].samples if s.name.endswith("_count")]
     assert sum(counts) > 0

@@ -2,6 +2,7 @@
 
 import contextlib
 import http.client
+import os
 import shutil
 import threading
 import time
@@ -20,9 +21,10 @@ from flows.place import Place
 from flows.verbs import bento_folder
 from tests.loop_shop import small_case
 
+STAGE_SECONDS = "STAGE_SECONDS"  # a variable that a supervisor inherits
 STEPS = Rollout(
-    stage_seconds=3.0, stage_requests=30, shares=(0.2,), patience_seconds=60.0, watch_seconds=20.0,
-    max_latency=2.5,
+    stage_seconds=float(os.environ.get(STAGE_SECONDS, "3")), stage_requests=30, shares=(0.2,),
+    patience_seconds=60.0, watch_seconds=20.0, max_latency=2.5,
 )  # fmt: skip
 CASE = small_case(rollout=STEPS)
 PEOPLE = 2000

@@ -5,6 +5,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,9 +46,9 @@ class Shop:
         return None if now is None else (now.stage, now.share)
 
 
-@pytest.fixture(scope="module")
-def shop(turned: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
-    home = shutil.copytree(turned, tmp_path_factory.mktemp("traffic") / "home")
+@contextmanager
+def supervised(home: Path, **env: str) -> Iterator[Shop]:
+    """Run a supervisor, and all that it starts, on a home."""
     place = place_of(home, service_port=free_port(), gateway_port=free_port())
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(steer, "use_case", lambda name: {"small": CASE}[name])
@@ -55,12 +56,18 @@ def shop(turned: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sho
         patch.setenv("COUNTERFOIL_SERVICE_PORT", str(place.settings.service_port))
         patch.setenv("COUNTERFOIL_GATEWAY_PORT", str(place.settings.gateway_port))
         command = [sys.executable, str(ROOT / "tests/faults/supervised.py"), str(home)]
-        env = settings.of_children(place.settings)
+        env = {**settings.of_children(place.settings), **env}
         Processes(home).start("supervisor", command, url="http://127.0.0.1", detail="small", env=env)
         machine.await_routes(place, "small")
         yield Shop(place, Processes(home).running()["gateway"].url)
         machine.down(place)
     place.catalog.engine.dispose()
+
+
+@pytest.fixture(scope="module")
+def shop(turned: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    with supervised(shutil.copytree(turned, tmp_path_factory.mktemp("traffic") / "home")) as running:
+        yield running
 
 
 def until(said: Callable[[], bool], seconds: float) -> float:

@@ -17,7 +17,7 @@ from starlette.testclient import TestClient
 from bentos import inner
 from bentos.collector.app import Collector, create
 from bentos.collector.body import FILLED, MAX_EVENTS, Reader, Refused
-from bentos.collector.clicks import SEGMENTS, Clicks
+from bentos.collector.clicks import LOTS, SEGMENTS, Clicks
 from bentos.collector.feed import told_of
 from bentos.collector.openapi import document
 from bentos.collector.window import Window
@@ -28,6 +28,7 @@ from counterfoil.errors import IntegrityError, UnavailableError
 from counterfoil.importers import open_source
 from counterfoil.landing import land
 from counterfoil.pseudonym import fingerprint, of_session, pseudonym
+from counterfoil.receipts.store import lot_of
 from counterfoil.settings import Settings
 from flows import collecting
 from flows.people.identify import identify
@@ -240,17 +241,18 @@ def test_who_lacks_the_token_comes_no_further_than_health(door: TestClient) -> N
     assert "counterfoil_events_total" in door.get("/metrics").text
 
 
-def test_receipts_are_counted_once_per_item_and_by_segment(door: TestClient) -> None:
+def test_receipts_are_counted_once_per_item_by_segment_and_by_lot(door: TestClient) -> None:
     shown = [event(n, kind="impression", receipt=RECEIPT, item=f"i{n % 3}", position=n + 1) for n in range(6)]
     clicked = [event(10 + n, receipt=RECEIPT, item="i1") for n in range(3)]
-    other = event(20, receipt="receipt-20260412T093401-00000000-1")
+    other = event(20, receipt="receipt-20260412T093401-00000000-65")
     strange = [event(21, receipt="no receipt of ours"), event(22)]
     outcomes(door.post("/events", json={"events": [*shown, *clicked, other, *strange]}))
     counted = {
         "20260412T093401-00000000": {"impressions": 0, "clicks": 1},
         "20260412T093401-7f3a9c1e": {"impressions": 3, "clicks": 1},
     }
-    assert door.get("/-/clicks").json() == {"seconds": 3600, "segments": counted, "totals": counted}
+    lots = {"20260412T093401-7f3a9c1e-0": [3, 1], "20260412T093401-00000000-1": [0, 1]}
+    assert door.get("/-/clicks").json() == {"seconds": 3600, "segments": counted, "lots": lots}
 
 
 def test_receipts_that_are_made_up_take_up_little_and_push_out_none_that_is_spoken_of() -> None:
@@ -261,15 +263,15 @@ def test_receipts_that_are_made_up_take_up_little_and_push_out_none_that_is_spok
         clicks.note(SimpleNamespace(kind="click", receipt=RECEIPT, item=f"i{number}"))
     for minute in range(3):
         now[0] = 1_000_000_020.0 + 3600 * minute
-        for number in range(SEGMENTS + 2000):
+        for number in range(LOTS + 2000):
             made = f"receipt-20260412T093401-{number:08x}-{minute + 1}"
             clicks.note(SimpleNamespace(kind="click", receipt=made, item="i"))
         clicks.note(said)
     assert len(clicks._minutes) == 1
     assert all(len(minute) <= SEGMENTS for minute in clicks._minutes.values())
-    totals = clicks.told()["totals"]
-    assert len(totals) == SEGMENTS
-    assert totals[RECEIPT[len("receipt-") :].rpartition("-")[0]]["clicks"] == 5
+    lots = clicks.told()["lots"]
+    assert len(lots) == LOTS
+    assert lots[lot_of(RECEIPT)][1] == 5
 
 
 def test_clicks_are_those_of_the_last_hour() -> None:

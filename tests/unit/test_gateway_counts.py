@@ -9,9 +9,10 @@ import pytest
 from bentos.gateway import stats
 from bentos.gateway.rates import Rates
 from bentos.gateway.stats import BOUNDS_MS, Counts, bucket, read, write
-from bentos.gateway.tally import RELEASES, SEGMENTS, Tally
+from bentos.gateway.tally import LOTS, RELEASES, Tally
 from bentos.routes import Route, Routes
 from counterfoil.errors import ContractError
+from counterfoil.receipts.store import LOT
 
 CHAMPION = Route(release="r1", bento="b:1", epoch=1, url="http://a", stage="champion")
 CANARY = Route(release="r2", bento="b:2", epoch=2, url="http://b", stage="canary", share=0.1)
@@ -109,15 +110,22 @@ def test_what_is_compared_is_averaged_over_what_was_compared() -> None:
     assert (copies.compared, copies.unlike, copies.overlap) == (3, 1, 1.5)
 
 
-def test_segments_of_receipts_are_counted_and_bounded() -> None:
-    tally, _ = filled()
-    for number in range(SEGMENTS + 5):
+def test_lots_of_receipts_are_remembered_since_when_and_bounded() -> None:
+    tally, clock = filled()
+    for number in range(LOTS + 5):
         tally.receipt(CHAMPION, f"receipt-20260412T093401-{number:08x}-1")
-    tally.receipt(CHAMPION, f"receipt-20260412T093401-{SEGMENTS:08x}-2")
-    segments = tally.told(0).of("r1").segments  # type: ignore[union-attr]
-    assert len(segments) == SEGMENTS
-    assert segments[f"20260412T093401-{SEGMENTS:08x}"] == 2
-    assert "20260412T093401-00000000" not in segments
+    first = clock.now
+    clock.now += 5
+    for number in (LOT, LOT + 1, 12 * LOT):
+        tally.receipt(CHAMPION, f"receipt-20260412T093401-{LOTS:08x}-{number}")
+    tally.receipt(CHAMPION, "no receipt of ours")
+    lots = tally.told(0).of("r1").lots  # type: ignore[union-attr]
+    assert len(lots) == LOTS
+    named = f"20260412T093401-{LOTS:08x}"
+    assert {lot: since for lot, since in lots.items() if lot.startswith(named)} == {
+        f"{named}-0": first, f"{named}-1": first + 5, f"{named}-11": first + 5,
+    }  # fmt: skip
+    assert "20260412T093401-00000000-0" not in lots
 
 
 def test_a_release_at_a_new_epoch_begins_anew() -> None:
@@ -184,10 +192,7 @@ def test_telling_everything_takes_no_time_that_somebody_would_notice() -> None:
     content = stats.write(tally.told(0))
     assert time.process_time() - began < 0.05  # measured: 0.003; by copying dataclasses 0.3
     assert len(content) < 400_000
-    assert (
-        len(stats.read(content).releases[-1].segments) == 2440
-        and not stats.read(content).releases[0].segments
-    )
+    assert len(stats.read(content).releases[-1].lots) == 2440 and not stats.read(content).releases[0].lots
 
 
 def test_what_was_waited_in_line_is_told_apart_and_is_no_part_of_a_copys_latency() -> None:

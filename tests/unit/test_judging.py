@@ -12,6 +12,7 @@ import pytest
 
 from bentos.gateway import stats as gateway_stats
 from bentos.gateway.stats import Counts, Second, Stats, Told
+from counterfoil.receipts.store import LOT
 from counterfoil.types import Candidate, Decision, Release, Rollout
 from flows import rollout, steer
 from flows.judge import fewer_clicks
@@ -44,12 +45,14 @@ def counts(requests: int, **changes: Any) -> Counts:
     return Counts(**{"requests": requests, **whole, **changes})
 
 
-def told(release: Release, live: Counts, copies: Counts | None = None, *, segment: str = "") -> Told:
+def told(
+    release: Release, live: Counts, copies: Counts | None = None, *, lots: dict[str, float] | None = None
+) -> Told:
     copies = copies or Counts()
     second = Second(at=int(NOW) - 1, live=live, copies=copies)
     return Told(
         release=release.id, bento=release.tag, epoch=release.epoch, stage=release.stage, since=NOW - 100,
-        live=live, copies=copies, seconds=[second], segments={segment: 1} if segment else {},
+        live=live, copies=copies, seconds=[second], lots=lots or {},
     )  # fmt: skip
 
 
@@ -233,18 +236,18 @@ def test_a_new_champion_is_watched_while_there_is_a_challenger_too(place: Place)
     assert champion(place).bento == first.bento and champion(place).epoch > fresh.epoch
 
 
-def test_fewer_clicks_by_segments_of_receipts(place: Place) -> None:
+def test_fewer_clicks_by_lots_of_receipts(place: Place) -> None:
     rollout.advance(place, CASE, challenger(place), ("Nothing is surely worse.",))
     now = challenger(place)
     said = stats(
-        told(champion(place), counts(5000), segment=named(NOW - 90, "a")),
-        told(now, counts(3000), segment=named(NOW - 500, "b")),
+        told(champion(place), counts(5000), lots={"a-7": NOW - 90, "a-6": NOW - 110}),
+        told(now, counts(3000), lots={"b-0": NOW - 90}),
     )  # fmt: skip
-    totals = totals_of({"totals": {named(NOW - 90, "a"): {"impressions": 0, "clicks": 0}}})
+    totals = totals_of({"lots": {"a-7": [0, 0]}})
     judge = judging(place, said, clicks=lambda: totals)
     judge.once()
     said.releases[0].live = counts(9000)
-    totals = {named(NOW - 90, "a"): (90_000, 3_600), named(NOW - 500, "b"): (30_000, 700)}
+    totals = {"a-6": (90_000, 1_000), "a-7": (90_000, 3_600), "b-0": (30_000, 700)}
     ruling = judge.once()
     assert ruling is not None and ruling.course == "take back" and "clicked" in ruling.sentences[0]
     assert place.catalog.challenger("small") is None
@@ -261,11 +264,10 @@ def too_few_clicks(seed: int, delay: float) -> bool:
     """Say whether two minutes of a stage find fewer clicks on a challenger that is exactly as good."""
     rng = np.random.default_rng(seed)
 
-    def flow(rate: float, begin: float) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    def flow(rate: float, begin: float) -> tuple[np.ndarray, np.ndarray]:
         shown = np.sort(rng.uniform(begin, 120, rng.poisson(rate * (120 - begin))))
         clicked = np.where(rng.random(len(shown)) < 0.05, shown + rng.exponential(delay, len(shown)), np.inf)
-        firsts = shown[::4096]
-        return shown, clicked, [named(NOW + first, str(begin)) for first in firsts for _ in range(4096)]
+        return shown, clicked
 
     arms = {"champion": flow(1000, -300), "canary": flow(50, 0)}
     totals: dict[str, tuple[int, int]] = {}
@@ -275,25 +277,21 @@ def too_few_clicks(seed: int, delay: float) -> bool:
     )  # type: ignore[arg-type]  # fmt: skip
     for now in range(0, 121, 5):
         both = []
-        for stage, (shown, clicked, segments) in arms.items():
-            held: dict[str, int] = {}
-            for first in range(0, int(np.searchsorted(shown, now)), 4096):
-                within = slice(first, min(first + 4096, int(np.searchsorted(shown, now))))
-                held[segments[first]] = within.stop - within.start
-                totals[segments[first]] = (held[segments[first]], int((clicked[within] <= now).sum()))
-            live = counts(sum(held.values()))
+        for stage, (shown, clicked) in arms.items():
+            until = int(np.searchsorted(shown, now))
+            held: dict[str, float] = {}
+            for first in range(0, until, LOT):
+                within, lot = slice(first, min(first + LOT, until)), f"{stage}-{first // LOT}"
+                held[lot] = NOW + shown[first]
+                totals[lot] = (within.stop - within.start, int((clicked[within] <= now).sum()))
             both.append(
-                Told(release=stage, bento="", epoch=1, stage=stage, since=NOW, live=live, segments=held)
+                Told(release=stage, bento="", epoch=1, stage=stage, since=NOW, live=counts(until), lots=held)
             )
         counted = judge._counted(stats(*both), both[1], both[0])
         if fewer_clicks(counted.challenger, counted.champion, 0.01):
             return True
     assert counted.champion.shown > 50_000 and counted.champion.clicks, "both are compared"
     return False
-
-
-def named(moment: float, suffix: str) -> str:
-    return f"{datetime.fromtimestamp(moment, UTC):%Y%m%dT%H%M%S}-{suffix}"
 
 
 def test_a_ruling_that_comes_late_changes_nothing(place: Place) -> None:
