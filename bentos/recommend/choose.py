@@ -51,10 +51,13 @@ NONE_SUPPORTED = Supported(item_K=np.zeros(0, np.int32), worth_K=np.zeros(0), na
 
 
 class Chooser:
-    """Choose the items of answers over one snapshot; `usual` is the diversity where nobody asks for one."""
+    """Choose the items of answers over one snapshot; `usual` is the diversity where nobody asks for one.
 
-    def __init__(self, items: Snapshot, usual: float = 0.0) -> None:
-        self.items, self.usual = items, usual
+    `only` is the one source that fills lists up before what is popular does, where it is to be looked at by itself.
+    """
+
+    def __init__(self, items: Snapshot, usual: float = 0.0, only: str | None = None) -> None:
+        self.items, self.usual, self.only = items, usual, only
         self.sources = Sources(items)
         coded = (items.aisle, items.shelf, items.brand, items.seller)  # as rerank.py numbers the rows
         self._codes_CI = np.stack([one.code_I for one in coded])
@@ -193,7 +196,7 @@ class Chooser:
             more_K = np.flatnonzero(free_I[listed.item_K])[:missing]
             if len(more_K):
                 lists.append(
-                    Listed(name=name, item_K=listed.item_K[more_K], measure_K=listed.measure_K[more_K])
+                    replace(listed, item_K=listed.item_K[more_K], measure_K=listed.measure_K[more_K])
                 )
                 free_I[listed.item_K[more_K]] = False
                 missing -= len(more_K)
@@ -219,7 +222,7 @@ class Chooser:
             moment = known.asked.as_of_us
             found.append((sources.BRAND, lambda: self.sources.brand(known.history, moment)))
         found.append((sources.SEGMENT, lambda: self.sources.segment(self._aisles(known))))
-        return found
+        return [one for one in found if self.only is None or one[0] == self.only]
 
     def _aisles(self, known: Known) -> list[int]:
         """Return where somebody buys: the aisles of what was named, of this session, else of the history."""
@@ -322,6 +325,9 @@ def _of_lists(lists: list[Listed], k: int) -> Chosen:
         item_K=np.concatenate([one.item_K for one in lists])[:k],
         score_K=np.concatenate([one.measure_K for one in lists])[:k],
         sources=names[:k],
+        because={
+            item: one.because[item] for one in lists for item in one.item_K.tolist() if item in one.because
+        },
     )
 
 
@@ -338,6 +344,7 @@ def _with(chosen: Chosen, lists: list[Listed], n: int) -> Chosen:
         item_K=np.concatenate([chosen.item_K, more.item_K]),
         score_K=np.concatenate([chosen.score_K, more.score_K]),
         sources=[*chosen.sources, *more.sources],
+        because={**chosen.because, **more.because},
         said=(*chosen.said, f"{count} of {n} filled up {what}"),
     )
 

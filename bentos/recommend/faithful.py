@@ -4,26 +4,38 @@ Deletion, as of DeYoung et al., ERASER, ACL 2020 (comprehensiveness), by place i
 item: once what it cites is left out, once as much of the same sort, drawn at random.
 """
 
+import copy
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from bentos.recommend import sources
 from bentos.recommend.asked import Question
+from bentos.recommend.choose import Chooser
 from bentos.recommend.flow import Answers, Stages
 from bentos.recommend.known import Known
-from bentos.recommend.person import Person
-from bentos.recommend.reasons import Reason
+from bentos.recommend.person import Person, Recent
+from bentos.recommend.reasons import BESIDES, OTHERS, Reason
 from bentos.recommend.recent import leave_out
 from bentos.recommend.request import Filters
 from bentos.snapshot import Snapshot
 from bentos.startup import Loaded
-from models.data import Query
+from feature_repo.transforms import AFFINITIES
+from models.data import Query, Ranking
 
 LENGTH = 10  # of the lists that are measured
 DEEPER = 30  # places below the list that are looked at too
+CART, VISIT, MINUTE_US = (
+    5,
+    5,
+    60_000_000,
+)  # items of a cart, and of a session, in which a minute lies between two
+FILLING = (sources.HABIT, sources.GOES_WITH, sources.BRAND, sources.SEGMENT, sources.POPULAR)
+VISITED = 2_000  # items that sell most, of which sessions are made
 SALES = ("popularity", "buyers", "trend", "category_share")  # how item features begin that count sales
 
 
@@ -48,9 +60,14 @@ class Taken:
 
 
 def cases(
-    answers: Answers, asked: Question, person: Person, random: np.random.Generator, n: int
+    answers: Answers,
+    asked: Question,
+    person: Person,
+    random: np.random.Generator,
+    n: int,
+    of: str | None = None,
 ) -> list[Case]:
-    """Return the cases of one answer: every reason that cites evidence which can be taken away."""
+    """Return the cases of one answer, or of what one source alone proposed: every reason whose evidence can be taken away."""
     known = answers.known(asked, person, Stages())
     chosen = answers.chosen(known, n)
     before = _places(answers, known, n)
@@ -58,7 +75,7 @@ def cases(
     for item, names, reasons in zip(
         chosen.item_K.tolist(), chosen.sources, answers.reasons.evidence(chosen, known), strict=True
     ):
-        for reason in reasons:
+        for reason in reasons if of is None or names == (of,) else ():
             cited = _cited(reason, item, known, answers.items)
             if cited is None:
                 continue
@@ -186,21 +203,58 @@ def shares(found: Iterable[Case]) -> dict[str, tuple[int, float, float]]:
     }
 
 
+def _alone(answers: Answers, name: str) -> Answers:
+    """Return answers of one source, where the model proposes nothing."""
+    other = copy.copy(answers)
+    other.loaded = replace(answers.loaded, model=Silent())
+    other.chooser = Chooser(answers.items, answers.chooser.usual, name)
+    return other
+
+
+class Silent:
+    """A model that proposes nothing, so that what fills a list up stands alone."""
+
+    def recommend(self, query: Query, k: int) -> Ranking:
+        """Return no item for anybody."""
+        none = np.zeros((query.people, 0), np.int32)
+        return Ranking(
+            item_PK=none, score_PK=none.astype(np.float32), sources=(), source_PK=none.astype(np.uint8)
+        )
+
+    def save(self, folder: Path) -> None:
+        """Nothing is to be written."""
+
+
 def measured(loaded: Loaded, query: Query) -> list[list[Any]]:
     """Return how faithful each kind of reason is on this model, in all and by who proposed the item.
 
-    Rows are [kind, sources or None, cases, share that sank without what was cited, share that sank without as much of other], of
-    answers to the people of the question and to nobody. The bento keeps them: kinds that do not hold are not given.
+    Rows are [kind, sources, cases, share that sank without what was cited, share that sank without as much of other]; sources
+    None is whatever the model had a part in, OTHERS all that it had none in. The bento keeps them: what fails is not given.
+
+    Of answers to the people of the question, and to nobody: as they come, in a session, to a cart, and of each source that fills
+    lists up by itself.
     """
-    answers, random, found = Answers(loaded), np.random.default_rng(0), []
+    answers, random = Answers(loaded), np.random.default_rng(0)
+    others = {name: _alone(answers, name) for name in FILLING}
     moment = datetime.fromtimestamp(query.as_of_us / 1e6, UTC)
     asked = Question(person="measured", n=LENGTH, filters=Filters(), moment=moment, recorded={})
-    nobody = Person()
-    for person in (*_people(loaded, query), nobody):
-        found += cases(answers, asked, person, random, LENGTH)
+    found: list[Case] = []
+
+    def ask(who: Answers, somebody: Person, of: str | None = None, **changes: Any) -> None:
+        found.extend(cases(who, replace(asked, **changes), somebody, random, LENGTH, of))
+
+    for person in (*_people(loaded, query), Person()):
+        seen = _visit(loaded.snapshot, query.as_of_us, random)
+        ask(answers, person)
+        for name, one in others.items():
+            if name != sources.POPULAR or not person.item_ids:  # that is the same for everybody
+                ask(one, person, name)
+        ask(answers, replace(person, recent=seen))
+        ask(answers, Person(recent=seen), route="next", person=None)
+        ask(answers, person, route="cart", items=_cart(person, seen, random))
     groups: dict[tuple[str, tuple[str, ...] | None], list[Case]] = {}
     for case in found:
-        groups.setdefault((case.kind, None), []).append(case)
+        groups.setdefault((case.kind, OTHERS if BESIDES.issuperset(case.sources) else None), []).append(case)
         groups.setdefault((case.kind, case.sources), []).append(case)
     return [
         [
@@ -219,13 +273,41 @@ def _share(some: Sequence[Case], name: str) -> float:
 
 
 def _people(loaded: Loaded, query: Query) -> Iterable[Person]:
-    """Yield the people of a question as the online store would have them, but for their favourite shelves."""
+    """Yield the people of a question as the online store would have them."""
     names, history = query.features.person_names, query.history
     for row in range(query.people):
         span = slice(history.indptr[row], history.indptr[row + 1])
+        aisle_N = loaded.snapshot.aisle.code_I[history.item_N[span]]
         yield Person(
             features=dict(zip(names, query.features.person_PF[row].tolist(), strict=True)),
             item_ids=tuple(loaded.snapshot.ids[item] for item in history.item_N[span].tolist()),
             time_us_N=history.time_N[span],
             quantity_N=history.weight_N[span],
+            affinity=_affinity(loaded.snapshot, aisle_N[aisle_N > 0]),
         )
+
+
+def _affinity(items: Snapshot, aisle_N: np.ndarray) -> dict[str, float]:
+    """Return which part of a history lies in which aisle, the largest first, as features have it."""
+    count_C = np.bincount(aisle_N, minlength=len(items.aisle.names))
+    best = np.argsort(-count_C, kind="stable")[:AFFINITIES]
+    return {items.aisle.names[code]: count_C[code] / len(aisle_N) for code in best.tolist() if count_C[code]}
+
+
+def _visit(items: Snapshot, as_of_us: int, random: np.random.Generator) -> Recent:
+    """Return a session in which some of what sells was looked at, a minute apart."""
+    selling_I = items.popular_I[:VISITED]
+    seen = random.choice(selling_I, min(VISIT, len(selling_I)), replace=False).tolist()
+    return Recent(
+        item_ids=tuple(items.ids[item] for item in seen),
+        kinds=("view",) * len(seen),
+        time_us_N=as_of_us - MINUTE_US * np.arange(len(seen), 0, -1),
+        quantity_N=np.ones(len(seen), np.float32),
+        here_N=np.ones(len(seen), bool),
+    )
+
+
+def _cart(person: Person, seen: Recent, random: np.random.Generator) -> tuple[str, ...]:
+    """Return items of somebody's history; of a session where there is none."""
+    names = sorted(set(person.item_ids)) or list(seen.item_ids)
+    return tuple(random.choice(names, min(CART, len(names)), replace=False).tolist())

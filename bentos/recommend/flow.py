@@ -78,7 +78,7 @@ class Answers:
         """Return the same answers over another catalogue: the same items on the same shelves, with other counts."""
         other = copy.copy(self)
         other.loaded, other.items = replace(self.loaded, snapshot=items), items
-        other.chooser = Chooser(items, self.chooser.usual)
+        other.chooser = Chooser(items, self.chooser.usual, self.chooser.only)
         return other
 
     def steered(self, rules: Rulebook, name: str) -> Steer:

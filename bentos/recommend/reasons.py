@@ -39,6 +39,7 @@ BESIDES = frozenset(
         RULE,
     )
 )  # sources that are not the model's
+OTHERS: tuple[str, ...] = ()  # stands for all of them, where reasons are measured
 
 Kind = Literal[
     "own", "together", "cart", "session", "like", "shelf", "brand", "selling", "source", "chance", "rule"
@@ -105,7 +106,7 @@ class Reasons:
             elif item in counts and self._holds("own", names):
                 found = [self._bought_before(item, counts)]
             elif sources.SESSION in names:
-                found = [self._near(item, names, chosen, known)]
+                found = [self._near(item, names, chosen, known)] if self._holds("session", names) else []
             else:
                 found = self._of_model(item, names, known, as_of_us, own=item in counts)
             given = tuple([reason for reason in found if reason is not None])
@@ -123,7 +124,9 @@ class Reasons:
     def _holds(self, kind: Kind, names: tuple[str, ...]) -> bool:
         """Say whether a kind of reason holds for what these sources proposed; what was not measured enough is taken to."""
         fails = self._fails.get((kind, names))
-        return not (self._fails.get((kind, None), False) if fails is None else fails)
+        if fails is None:
+            fails = self._fails.get((kind, OTHERS if BESIDES.issuperset(names) else None), False)
+        return not fails
 
     def _of_others(
         self,
@@ -139,7 +142,7 @@ class Reasons:
         if sources.SESSION in names or len(known.anchors):
             found.append(self._near(item, names, chosen, known))
         elif sources.GOES_WITH in names:
-            found.append(self._together(item, names, known))
+            found.append(self._beside(item, chosen.because.get(item, (-1, True))[0]))
         if sources.HABIT in names:
             found.append(self._bought_before(item, counts))
         if sources.BRAND in names:
@@ -187,14 +190,22 @@ class Reasons:
         owned = known.history.item_N
         if item in owned:
             return None
-        for place, partner in enumerate(self.items.partner_IK[item, :NEARBY].tolist()):
-            if partner in owned and partner != item:
-                return Reason(
-                    kind="together",
-                    said=f"often {self._together_word()} together with {self.items.titles[partner]}, which you {self.verb}",
-                    counts={"partner": partner, "days_together": int(self.items.together_IK[item, place])},
-                )
-        return None
+        near = self.items.partner_IK[item, :NEARBY].tolist()
+        return self._beside(
+            item, next((partner for partner in near if partner in owned and partner != item), -1)
+        )
+
+    def _beside(self, item: int, partner: int) -> Reason | None:
+        """Name what the person took and this goes with; nothing where that is -1."""
+        if partner < 0:
+            return None
+        rows = ((item, partner), (partner, item))  # each has its closest partners alone
+        days = [self.items.together_IK[one][self.items.partner_IK[one] == other] for one, other in rows]
+        return Reason(
+            kind="together",
+            said=f"often {self._together_word()} together with {self.items.titles[partner]}, which you {self.verb}",
+            counts={"partner": partner, "days_together": int(np.concatenate(days).max(initial=0))},
+        )
 
     def _together_word(self) -> str:
         return "bought" if self.verb == "bought" else "chosen"
@@ -247,9 +258,7 @@ class Reasons:
         return found
 
 
-_BY_PARTNERS = frozenset(
-    ("itemknn", "rules", sources.GOES_WITH)
-)  # families that go by what was taken together
+_BY_PARTNERS = frozenset(("itemknn", "rules"))  # families that go by what was taken together
 _BY_ANCHORS = frozenset((sources.GOES_WITH, sources.LIKE))
 _FOR_ALL = frozenset(("popularity", FALLBACK, sources.SEGMENT))  # sources that know nobody
 _DONE = {"view": "looked at", "click": "looked at", "favourite": "liked", "cart": "put into your cart"}

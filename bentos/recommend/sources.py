@@ -4,8 +4,8 @@ Each source ranks by a measure of its own that says what it is; none of them was
 are never compared: lists are merged by places. Shapes: I items, K candidates, A anchors.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -30,11 +30,12 @@ Near = tuple[
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Listed:
-    """What one source proposes, best first: item numbers, and the measure by which it ranks."""
+    """What one source proposes, best first: item numbers, and the measure by which it ranks; `because` as `Supported` has it."""
 
     name: str
     item_K: np.ndarray  # int32
     measure_K: np.ndarray  # float32
+    because: Mapping[int, tuple[int, bool]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,7 +73,7 @@ class Sources:
     def goes_with(self, anchors: np.ndarray, weight_A: np.ndarray) -> Listed:
         """Return what was taken on the same days as the anchors: per item the sum of weight x cosine of days."""
         found = supported(anchors, weight_A, [(GOES_WITH, *self.days_of(anchors), 1.0)], None, None)
-        return Listed(name=GOES_WITH, item_K=found.item_K, measure_K=found.worth_K)
+        return Listed(name=GOES_WITH, item_K=found.item_K, measure_K=found.worth_K, because=found.because)
 
     def due(self, features: Features) -> Listed:
         """Return what somebody took twice or more and is about due again, by its share of their baskets."""

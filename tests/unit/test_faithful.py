@@ -4,11 +4,13 @@ The same is measured on a grocer's year in tests/e2e/test_real_complete_journey.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 import orjson
+import pyarrow as pa
 import pytest
 
 from bentos import startup
@@ -18,8 +20,10 @@ from bentos.recommend.asked import Question, received
 from bentos.recommend.faithful import Case
 from bentos.recommend.flow import Answers
 from bentos.recommend.person import People, Person, Recent
-from bentos.recommend.reasons import Reason, Reasons
+from bentos.recommend.reasons import BESIDES, Reason, Reasons
 from bentos.recommend.request import Route, parse
+from bentos.recommend.sources import BRAND, GOES_WITH, HABIT, POPULAR, SEGMENT
+from bentos.snapshot import coded
 from counterfoil.pseudonym import pseudonym
 from tests import bento_shop
 from tests.bento_shop import AS_OF, AS_OF_US, ITEMS, MemoryOnline
@@ -80,7 +84,9 @@ def test_what_is_cited_moves_the_item_and_anything_else_does_not(answers: Answer
 
 def test_what_does_not_hold_on_a_model_is_not_given_by_its_bento(answers: Answers) -> None:
     """Partners alone move what itemknn proposes: what somebody bought of the item itself is true of it, but no reason."""
-    measured = {(kind, names and tuple(names)): row for kind, names, *row in answers.about["reasons"]}
+    measured = {
+        (kind, None if names is None else tuple(names)): row for kind, names, *row in answers.about["reasons"]
+    }
     _, cited, _ = measured["own", None]
     given = [
         case.kind
@@ -91,6 +97,43 @@ def test_what_does_not_hold_on_a_model_is_not_given_by_its_bento(answers: Answer
         assert cited < CITED and "own" not in given
     if answers.about["family"] == "repurchase":
         assert cited >= CITED and "own" in given
+
+
+def test_packaging_measures_people_carts_sessions_and_each_source_by_itself(answers: Answers) -> None:
+    rows = {
+        (kind, None if names is None else tuple(names)): row for kind, names, *row in answers.about["reasons"]
+    }
+    kinds = {
+        ("session", "session"),
+        ("own", HABIT),
+        ("together", GOES_WITH),
+        ("shelf", SEGMENT),
+        ("selling", POPULAR),
+    }
+    assert {(kind, (source,)) for kind, source in kinds} < rows.keys()
+    assert rows["cart", ()][0] >= ENOUGH and rows["cart", ()][1:] >= [CITED]
+    for kind in ("own", "selling", "session", "shelf", "together"):
+        parts = [
+            row for (one, names), row in rows.items() if one == kind and names and BESIDES.issuperset(names)
+        ]
+        assert rows[kind, ()][0] == sum(row[0] for row in parts)
+
+
+def test_what_is_new_from_a_brand_sinks_without_what_was_taken_of_it(answers: Answers) -> None:
+    items, weeks = answers.items, 7 * 86_400_000_000
+    new_I = np.arange(len(items)) >= 32
+    brands = ["Acme" if n % 2 else "Best" if n >= 32 or n < 8 else None for n in range(len(items))]
+    made = replace(
+        items,
+        brand=coded(pa.chunked_array([brands])),
+        first_us_I=np.where(new_I, AS_OF_US - weeks - np.arange(len(items)), items.first_us_I),
+    )
+    alone = faithful._alone(Answers(replace(answers.loaded, snapshot=made)), BRAND)
+    random, found = np.random.default_rng(0), []
+    for person in people(40):
+        found += faithful.cases(alone, asked(), person, random, 4, BRAND)
+    count, cited, drawn = faithful.shares([case for case in found if case.kind == "brand"])["brand"]
+    assert count >= ENOUGH and cited >= CITED and drawn <= DRAWN, (count, cited, drawn)
 
 
 def test_a_reason_that_moves_nothing_is_found_out(answers: Answers, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -149,7 +149,12 @@ def test_without_a_history_nothing_is_said_to_be_left_out(items: Snapshot) -> No
 
 
 def reasons(
-    items: Snapshot, person: Person, item: str, sources: tuple[str, ...] = ("als",), at_us: int = AS_OF_US
+    items: Snapshot,
+    person: Person,
+    item: str,
+    sources: tuple[str, ...] = ("als",),
+    at_us: int = AS_OF_US,
+    measured: tuple[tuple, ...] = (),
 ):
     at = datetime.fromtimestamp(at_us / 1e6, UTC)
     asked = Question(person="p", n=1, filters=Filters(), moment=at, recorded={})
@@ -158,7 +163,7 @@ def reasons(
     about = {**ABOUT, "history_kinds": ["purchase"], "history_cap": 1000}
     known = gather(asked, person, NOTHING, steer, items, catalogue, about)
     chosen = Chosen(item_K=np.array([ITEMS.index(item)]), score_K=np.zeros(1), sources=[sources])
-    return Reasons(items, ["purchase"]).of(chosen, known)[0]
+    return Reasons(items, ["purchase"], measured).of(chosen, known)[0]
 
 
 def test_the_own_history_comes_first_with_its_numbers(items: Snapshot) -> None:
@@ -199,6 +204,20 @@ def test_a_favourite_shelf_is_named(items: Snapshot) -> None:
     assert "from home, where you often buy" in reasons(items, person, "novelty", (SEGMENT,))
     assert "from home, where you often buy" not in reasons(items, person, "novelty", ("als",))
     assert "from home, where you often buy" not in reasons(items, buyer((3, "bread")), "novelty", (SEGMENT,))
+
+
+def test_what_was_measured_of_the_model_says_nothing_of_the_other_sources_and_the_other_way_round(
+    items: Snapshot,
+) -> None:
+    person = buyer((3, "bread"), affinity={"home": 0.5, "food": 0.3})
+    home, own = "from home, where you often buy", "you bought this once, last 3 days ago"
+    of_model, of_others = ("shelf", None, 20, 0.1, 0.0), ("shelf", [], 20, 0.1, 0.0)
+    assert home in reasons(items, person, "novelty", (SEGMENT,), measured=(of_model,))
+    assert home not in reasons(items, person, "novelty", (SEGMENT,), measured=(of_others,))
+    well = ("shelf", [SEGMENT], 20, 1.0, 0.0)
+    assert home in reasons(items, person, "novelty", (SEGMENT,), measured=(of_others, well))
+    assert own in reasons(items, person, "bread", measured=(("own", [], 20, 0.1, 0.0),))
+    assert own not in reasons(items, person, "bread", measured=(("own", None, 20, 0.1, 0.0),))
 
 
 def test_what_is_new_from_a_brand_that_somebody_takes_says_so(items: Snapshot) -> None:
