@@ -7,7 +7,7 @@ import shutil
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -140,11 +140,18 @@ def traffic(url: str, per_second: float = 100.0, threads: int = 4) -> Iterator[T
         with contextlib.suppress(OSError):
             connection.close()
 
-    askers = [threading.Thread(target=ask, args=(number,)) for number in range(threads)]
+    with at_once(ask, threads, over):
+        yield seen
+
+
+@contextmanager
+def at_once(ask: Callable[[int], None], count: int, over: threading.Event) -> Iterator[None]:
+    """Let so many threads ask, each by its number, until the block ends; `over` tells them."""
+    askers = [threading.Thread(target=ask, args=(number,)) for number in range(count)]
     for asker in askers:
         asker.start()
     try:
-        yield seen
+        yield
     finally:
         over.set()
         for asker in askers:

@@ -16,7 +16,7 @@ import pytest
 from bentos import inner
 from flows import machine
 from flows.supervisor.judging import last_ruling
-from tests.faults.rolled import STAGE_SECONDS, faulty, release
+from tests.faults.rolled import STAGE_SECONDS, at_once, faulty, release
 from tests.faults.test_releases_under_traffic import Shop, supervised, until
 
 pytestmark = pytest.mark.slow
@@ -57,15 +57,8 @@ def visitors(url: str, clicked: Clicked, count: int = 3) -> Iterator[dict[str, l
                     counts = seen.setdefault(name, [0, 0])
                     counts[0], counts[1] = counts[0] + len(items), counts[1] + len(taken)
 
-    askers = [threading.Thread(target=visit, args=(number,)) for number in range(count)]
-    for asker in askers:
-        asker.start()
-    try:
+    with at_once(visit, count, over):
         yield seen
-    finally:
-        over.set()
-        for asker in askers:
-            asker.join()
 
 
 def event(who: str, kind: str, item: str, answer: dict[str, Any], position: int | None) -> dict[str, Any]:
