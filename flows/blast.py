@@ -7,7 +7,7 @@ from a dataset into models, online rows, bentos and releases; a decision that on
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
@@ -19,13 +19,14 @@ from counterfoil.errors import UnknownError
 from counterfoil.landing import holding
 from counterfoil.landing.origin import holding_items, items_file
 from counterfoil.landing.origin import place as batch_place
-from counterfoil.receipts.reached import Answers, Sought, Span, count
+from counterfoil.receipts.reached import EPOCH, Answers, Fresh, Sought, Span, count
 from counterfoil.types import Dataset, OnlineRows, Release
 from flows.contents import ITEMS, UNREADABLE, Held, Library, Versions
 from flows.place import Place
-from flows.subject import Landed, Subject, landed, parse, versions_of
+from flows.subject import Landed, Subject, landed, parse, segments_of, versions_of
 
 KINDS = ("dataset", "attempt", "candidate", "evaluation", "decision", "bento", "online", "release")
+DAY_US = 86_400_000_000
 Progress = Callable[[str, int], None]
 
 
@@ -74,6 +75,7 @@ def reached(
         challengers=frozenset(
             one.id for one, _ in place.catalog.recorded(Release) if one.stage in ("shadow", "canary")
         ),
+        fresh=_fresh(place, subject, known),
     )
     answers = count(place.all_receipts(), sought, progress)
     return Reached(
@@ -295,8 +297,54 @@ def _seconds(place: Place) -> dict[str, float]:
         return {name: seconds for names, seconds in connection.execute(query) for name in orjson.loads(names)}
 
 
+def _fresh(place: Place, subject: Subject, known: Landed) -> tuple[Fresh, ...]:
+    """Return the events that are meant as answers may have known them before they landed."""
+    if subject.kind == "batch" and (at := _collected_at(subject.values[0], known)) is not None:
+        return tuple(
+            Fresh(
+                since_us=since_us,
+                until_us=since_us + DAY_US,
+                kinds=frozenset(kind for kind, rows in one.kinds.items() if rows) if record.known else None,
+                known_us=at,
+            )
+            for record in known.of(subject.values[0])
+            for day, one in record.days.items()
+            for since_us in [_us(datetime.fromisoformat(f"{day}T00:00:00+00:00"))]
+        )
+    if subject.kind in ("day", "range"):
+        since, until = subject.span
+        return (Fresh(since_us=_us(since), until_us=_us(until)),)
+    if subject.kind == "event":
+        return tuple(
+            Fresh(
+                since_us=event["time_us"],
+                until_us=event["time_us"] + 1,
+                kinds=frozenset((event["kind"],)),
+                item=event["item"],
+            )
+            for event in events(place, subject.values)
+            if event["item"] is not None
+        )
+    return (Fresh(item=subject.values[0]),) if subject.kind == "item" else ()
+
+
+def _collected_at(batch: str, known: Landed) -> int | None:
+    """Return when the first event of a batch came in over HTTP, in microseconds; None where it came another way."""
+    names = [name for one in known.manifest.batches if one.batch == batch for name in segments_of(one)]
+    return None if not names else _us(datetime.strptime(min(names)[:15], "%Y%m%dT%H%M%S").replace(tzinfo=UTC))
+
+
+def _us(moment: datetime) -> int:
+    return (moment - EPOCH) // timedelta(microseconds=1)
+
+
 def _notes(subject: Subject, known: Landed, held: Held) -> Iterable[str]:
     """Yield what could not be told exactly."""
+    if subject.kind == "batch" and _collected_at(subject.values[0], known) is not None:
+        yield (
+            f"what {subject.values[0]} brought, answers knew within a second: those count that knew events of its days and kinds,"
+            " another batch's of the same days among them"
+        )
     if subject.kind == "batch" and any(not record.known for record in known.of(subject.values[0])):
         yield (
             f"{subject.values[0]} landed before its files were kept account of: every dataset with one of its days counts,"

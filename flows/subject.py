@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from counterfoil import canonical
+from counterfoil import canonical, collected
 from counterfoil.catalog import codec
 from counterfoil.errors import ContractError, InputError, UnavailableError, UnknownError
 from counterfoil.landing import Batch, Manifest, Origin, origins, read_manifest
@@ -128,8 +128,9 @@ def parse(place: Place, words: Sequence[str], known: Landed) -> Subject:
 
 def _bare(place: Place, word: str, known: Landed) -> Subject:
     """Return what a word without a prefix names, if it is one thing."""
-    if collected := [batch.batch for batch in known.manifest.batches if word in segments_of(batch)]:
-        return Subject(kind="batch", values=(collected[0],))
+    name = word.removesuffix(collected.SUFFIX)
+    if found_in := [batch.batch for batch in known.manifest.batches if name in segments_of(batch)]:
+        return Subject(kind="batch", values=(found_in[0],))
     for kind, fits in (
         ("day", DAY.fullmatch(word) is not None),
         ("batch", bool(known.of(word))),

@@ -119,7 +119,8 @@ class Chooser:
         item_K, worth_K = sources.in_turns(said.item_K, listed.item_K)
         item_K, worth_K = item_K[:k], worth_K[:k]
         names = dict(zip(said.item_K.tolist(), said.sources, strict=True))
-        session = set(listed.item_K.tolist())
+        places = {item: place for place, item in enumerate(said.item_K.tolist())}
+        session = {item: place for place, item in enumerate(listed.item_K.tolist())}
         return Chosen(
             item_K=item_K.astype(np.int32),
             score_K=worth_K,
@@ -130,7 +131,12 @@ class Chooser:
             said=("in turns with what goes with this session",),
             degraded=degraded,
             by_model=False,
-            because=listed.because,
+            # what the model has as high stands there without the session too
+            because={
+                item: why
+                for item, why in listed.because.items()
+                if session[item] < places.get(item, len(places) + len(session))
+            },
         )
 
     def _supported(

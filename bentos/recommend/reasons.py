@@ -103,10 +103,10 @@ class Reasons:
                 continue
             if BESIDES.issuperset(names):
                 found = self._of_others(item, names, counts, chosen, known)
+            elif sources.SESSION in names and item in chosen.because and self._holds("session", names):
+                found = [self._near(item, names, chosen, known)]
             elif item in counts and self._holds("own", names):
                 found = [self._bought_before(item, counts)]
-            elif sources.SESSION in names:
-                found = [self._near(item, names, chosen, known)] if self._holds("session", names) else []
             else:
                 found = self._of_model(item, names, known, as_of_us, own=item in counts)
             given = tuple([reason for reason in found if reason is not None])

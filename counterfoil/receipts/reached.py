@@ -19,10 +19,46 @@ from counterfoil.receipts.store import Receipts, payloads
 from counterfoil.types import NOBODY
 
 BATCH = 8_192
+RECENT_US = 7 * 86_400_000_000  # for which answers know of an event that nothing was built of
+SHOWN = "impression"
+RECENT = '"recent":{'  # in the payload of a receipt that knew anything so
 NEVER_US = (-(2**62), 2**62)  # before and after any moment
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 Span = tuple[datetime | None, datetime | None]
-Row = tuple[str, str, list[str], int, int | None]
+Row = tuple[str, str, list[str], int, int | None, bool]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Fresh:
+    """Events that answers knew within a second, before anything was built of them: from one moment on, before another.
+
+    Moments are microseconds since 1970. `kinds` or `item` None: whatever they are. No answer before `known_us` knew of them.
+    """
+
+    since_us: int = NEVER_US[0]
+    until_us: int = NEVER_US[1]
+    kinds: frozenset[str] | None = None
+    item: str | None = None
+    known_us: int = NEVER_US[0]
+
+    def touched(self, one: Mapping[str, Any], time_us: int) -> bool:
+        """Say whether a receipt, of an answer at that moment, names such an event, or an item that such showings made rest."""
+        recent = one["features"].get("recent")
+        if not recent or time_us < self.known_us:
+            return False
+        if any(self._is(item, kind, at_us) for item, kind, at_us, *_ in recent.get("events", ())):
+            return True
+        lately = self.since_us < time_us and self.until_us > time_us - RECENT_US
+        return lately and any(
+            self._is(item, SHOWN, max(self.since_us, 0)) for item in recent.get("tired", ())
+        )
+
+    def _is(self, item: str, kind: str, at_us: int) -> bool:
+        return (
+            (self.item is None or item == self.item)
+            and (self.kinds is None or kind in self.kinds)
+            and max(self.since_us, 0) <= at_us < self.until_us
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,8 +66,8 @@ class Sought:
     """Which answers: by these releases; or of features as of these moments, where answered in one of the spans beside each.
 
     A span has a beginning and an end, either None where it has none; those of one moment do not overlap. Or to a person (a
-    pseudonym), or that showed an item. Of releases that may have answered as a shadow (`challengers`) only those count that
-    somebody saw.
+    pseudonym), or that showed an item, or knew `fresh` events. Of releases that may have answered as a shadow (`challengers`)
+    only those count that somebody saw.
     """
 
     releases: frozenset[str] = frozenset()
@@ -39,6 +75,7 @@ class Sought:
     person: str | None = None
     item: str | None = None
     challengers: frozenset[str] = frozenset()
+    fresh: tuple[Fresh, ...] = ()
 
     @property
     def by_columns_of_old(self) -> bool:
@@ -48,7 +85,11 @@ class Sought:
     @property
     def nothing(self) -> bool:
         """Whether no answer can be meant."""
-        return not (self.releases or self.moments or self.person or self.item)
+        return not (self.releases or self.moments or self.person or self.item or self.fresh)
+
+    def touched(self, one: Mapping[str, Any], time_us: int) -> bool:
+        """Say whether a receipt knew any of the fresh events."""
+        return any(some.touched(one, time_us) for some in self.fresh)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,8 +112,9 @@ def count(
     with duckdb.connect() as con:
         con.execute("SET enable_progress_bar = false")
         _ask(con, sought)
-        whole, slow = _cut(con, receipts.segments(), sought)
         try:
+            knowing = _knowing(con, receipts.segments(), sought)
+            whole, slow = _cut(con, receipts.segments(), sought, knowing)
             for rows, files in whole.items():
                 for seen, among in _by_sight(con, rows, sought, files):
                     for part, some in _by_releases(con, sought, among):
@@ -161,8 +203,9 @@ def _counting(rows: str, sought: Sought, files: list[str] | None = None) -> tupl
         "m.feature_us IS NOT NULL": sought.moments,
         "r.person = $person": sought.person,
         "list_contains(r.items, $item)": sought.item,
+        "r.touched": sought.fresh and rows == _READ,
     }
-    wanted = " OR ".join(condition for condition, value in asked.items() if value)
+    wanted = " OR ".join(condition for condition, value in asked.items() if value) or "false"
     given: dict[str, Any] = {"person": sought.person, "item": sought.item, "files": files}
     if "$challengers" in rows:
         given["challengers"] = sorted(sought.challengers)
@@ -171,12 +214,25 @@ def _counting(rows: str, sought: Sought, files: list[str] | None = None) -> tupl
     }
 
 
+def _knowing(con: duckdb.DuckDBPyConnection, segments: list[Path], sought: Sought) -> frozenset[str]:
+    """Return the sealed segments in which somebody may have known fresh events that are sought."""
+    closed = [str(path) for path in segments if path.suffix == sealed.SUFFIX]
+    if not sought.fresh or not closed:
+        return frozenset()
+    first = min(max(one.since_us, one.known_us) for one in sought.fresh)
+    last = max(min(one.until_us, NEVER_US[1] - RECENT_US) for one in sought.fresh) + RECENT_US
+    query = """SELECT DISTINCT filename FROM read_parquet($files, filename = true, hive_partitioning = false)
+               WHERE epoch_us(time) >= $first AND epoch_us(time) < $last AND contains(decode(payload), $recent)"""
+    given = {"files": closed, "first": first, "last": last, "recent": RECENT}
+    return frozenset(file for (file,) in con.execute(query, given).fetchall())
+
+
 def _cut(
-    con: duckdb.DuckDBPyConnection, segments: list[Path], sought: Sought
+    con: duckdb.DuckDBPyConnection, segments: list[Path], sought: Sought, knowing: frozenset[str]
 ) -> tuple[dict[str, list[str]], list[Path]]:
     """Return the segments that can be counted by their columns, by the query that reads them, and those to be read through."""
-    closed = [str(path) for path in segments if path.suffix == sealed.SUFFIX]
-    slow = [path for path in segments if path.suffix != sealed.SUFFIX]
+    closed = [str(path) for path in segments if path.suffix == sealed.SUFFIX and str(path) not in knowing]
+    slow = [path for path in segments if path.suffix != sealed.SUFFIX or str(path) in knowing]
     if not closed:
         return {}, slow
     try:
@@ -209,6 +265,8 @@ def _rows(path: Path, sought: Sought) -> Iterator[Row]:
     for payload in payloads(path):
         one = orjson.loads(payload)
         moment = None if one["feature_time"] is None else canonical.utc_time(one["feature_time"])
+        at_us = _microseconds(canonical.utc_time(one["time"]))
+        touched = sought.touched(one, at_us)
         items = [] if sought.item is None else [item["item"] for item in one["items"]]
         if one["release"] in sought.challengers and one.get("arm") == "shadow":
             continue
@@ -217,14 +275,15 @@ def _rows(path: Path, sought: Sought) -> Iterator[Row]:
             or moment in sought.moments
             or one["person"] == sought.person
             or sought.item in items
+            or touched
         ):
-            at_us = _microseconds(canonical.utc_time(one["time"]))
             yield (
                 one["release"],
                 one["person"],
                 items,
                 at_us,
                 None if moment is None else _microseconds(moment),
+                touched,
             )
 
 
@@ -235,7 +294,7 @@ def _take(con: duckdb.DuckDBPyConnection, rows: list[Row], sought: Sought) -> No
     con.execute(
         """CREATE OR REPLACE TEMP TABLE read_one_by_one AS SELECT unnest($1::VARCHAR[]) AS release,
         unnest($2::VARCHAR[]) AS person, unnest($3::VARCHAR[][]) AS items, unnest($4::BIGINT[]) AS time_us,
-        unnest($5::BIGINT[]) AS feature_us""",
+        unnest($5::BIGINT[]) AS feature_us, unnest($6::BOOLEAN[]) AS touched""",
         columns,
     )
     con.execute(*_counting(_READ, sought))

@@ -13,11 +13,12 @@ from starlette.testclient import TestClient
 from bentos import inner
 from bentos.collector.app import Collector, create
 from bentos.collector.view import Writer
+from counterfoil.landing import read_manifest
 from counterfoil.pseudonym import pseudonym
 from counterfoil.simulator import ShopConfig, simulate
 from counterfoil.types import Event
 from feature_repo.pushed import RecentStore
-from flows import answer, collecting
+from flows import answer, blast, collecting
 from flows.intake import sent
 from flows.place import Place
 from tests.collector_process import collector
@@ -49,6 +50,23 @@ def did(number: int, kind: str, item: str, after: float, **more: Any) -> dict[st
     moment = ASKED + timedelta(seconds=after)
     who = {"id": f"live-{number}", "time": moment.isoformat(), "person": "person 1", "session": "visit 1"}
     return {**who, "kind": kind, "item": item, **more}
+
+
+def reaches_what_knew_of_it(place: Place, batch: str, receipt: str) -> None:
+    """Of what was collected, the answers are reached that knew of it before anything was built of it."""
+    named = next(one.name for one in read_manifest(place.settings).batches if one.batch == batch).partition(
+        " "
+    )[2]
+    knew = [one for one in place.receipts.all() if "recent" in one.features]
+    assert receipt in {one.id for one in knew} and len(knew) < place.receipts.count()
+    for words in ([batch], [f"{named}.jsonl"], [f"{ASKED:%Y-%m-%d}"], ["event:live-11"]):
+        found = blast.radius(place, words)
+        assert found.answers.answers == len(knew) and found.answers.people == 1, words
+    before = blast.radius(
+        place,
+        [f"{ASKED - timedelta(hours=9):%Y-%m-%dT%H:%M}", f"{ASKED - timedelta(hours=8):%Y-%m-%dT%H:%M}"],
+    )
+    assert before.answers.answers == 0
 
 
 def visible(events: TestClient) -> None:
@@ -105,6 +123,7 @@ def test_an_answer_knows_what_was_done_with_the_one_before_and_it_lands(
     assert (landed.landed, landed.quarantined, landed.days) == (len(acts), 0, (f"{ASKED:%Y-%m-%d}",))
     after = {act["event"]: act for act in answer.resolve(place, receipt)["next"]}
     assert after.keys() == before.keys() and all(act["landed"] for act in after.values())
+    reaches_what_knew_of_it(place, landed.batch, second["receipt"])
     [row] = [row for row in landed_rows(place.settings) if row["id"] == "live-11"]
     assert (row["person"], row["quantity"]) == (pseudonym("person 1", place.settings.pseudonym_key), 2.0)
 
