@@ -42,6 +42,11 @@ def begin(folder: Path, key: str, now: datetime) -> tuple[Path, int, int]:
     return path, descriptor, len(head)
 
 
+def begun(path: Path) -> datetime:
+    """Return when a segment began, by its name: whole seconds."""
+    return datetime.strptime(path.name[:15], "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
+
+
 def segments(folder: Path) -> list[Path]:
     """Return the segments, oldest first, also those that land right now."""
     return sorted(

@@ -7,12 +7,14 @@ from a dataset into models, online rows, bentos and releases; a decision that on
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import orjson
 from sqlalchemy import select
 
+from counterfoil import collected
 from counterfoil.catalog import tables
 from counterfoil.catalog.lineage import Reach, forwards, nouns
 from counterfoil.errors import UnknownError
@@ -331,7 +333,7 @@ def _fresh(place: Place, subject: Subject, known: Landed) -> tuple[Fresh, ...]:
 def _collected_at(batch: str, known: Landed) -> int | None:
     """Return when the first event of a batch came in over HTTP, in microseconds; None where it came another way."""
     names = [name for one in known.manifest.batches if one.batch == batch for name in segments_of(one)]
-    return None if not names else _us(datetime.strptime(min(names)[:15], "%Y%m%dT%H%M%S").replace(tzinfo=UTC))
+    return None if not names else _us(collected.begun(Path(min(names))))
 
 
 def _us(moment: datetime) -> int:

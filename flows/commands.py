@@ -1,5 +1,6 @@
 """What the command line's verbs do, and how a person is shown what came of it. Arguments in, plain values out."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -352,11 +353,26 @@ def show_status(state: dict[str, Any]) -> None:
         if champion
         else "no champion yet"
     )
+    for line in _beside(state):
+        terminal.OUT.print(line, highlight=False, soft_wrap=True)
     if state["console"]["url"]:
         terminal.OUT.print(
             f"console: {state['console']['url']}; without an account yet, `counterfoil console link` logs in",
             highlight=False,
         )
+
+
+def _beside(state: dict[str, Any]) -> Iterator[str]:
+    """Yield who challenges, where the door is, and what does not run or come up."""
+    if one := state["challenger"]:
+        share = f" of {one['share']:.2%} of the people" if one["stage"] == "canary" else ""
+        yield f"challenger: {one['release']} ({one['bento']}, epoch {one['epoch']}), {one['stage']}{share}"
+    if state["gateway"]["url"]:
+        yield f"gateway: {state['gateway']['url']}"
+        if not any(process["name"] == "supervisor" for process in state["processes"]):
+            yield "the supervisor does not run: what answers goes on, and follows no release; `counterfoil up` starts it"
+    for name, said in state["trouble"].items():
+        yield f"{name} does not come up: {said}"
 
 
 def show_down(stopped: dict[str, bool]) -> None:

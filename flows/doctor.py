@@ -109,11 +109,10 @@ def _gateway(place: Place) -> tuple[str, str]:
 
     keys = Keys(place.settings.gateway)
     held = keys.all()
-    if held or keys.begun:
-        return (
-            "ok",
-            f"{len(held)} keys: {', '.join(sorted(key.name for key in held.values())) or 'nobody may ask'}",
-        )
+    if held:
+        return "ok", f"{len(held)} keys: {', '.join(sorted(key.name for key in held.values()))}"
+    if keys.begun:
+        return "wrong", "every key was revoked, so nobody may ask; `counterfoil key make` lets somebody in"
     if place.settings.profile == "embedded" and place.settings.gateway_host in LOOPBACK:
         return (
             "note",

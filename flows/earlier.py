@@ -33,12 +33,19 @@ def may_serve(place: Place, release: Release) -> bool:
 
 def newest(place: Place, serving: Release) -> Release:
     """Return the newest champion before this one that has another bento and may come back. UnknownError without one."""
+    barred: dict[str, None] = {}
     for release in champions(place, serving.use_case, serving.epoch):
-        if release.bento != serving.bento and may_serve(place, release):
-            return release
-    raise UnknownError(
-        f"{serving.id} has no release before it with another bento; there is nothing to go back to"
-    )
+        if release.bento != serving.bento:
+            if may_serve(place, release):
+                return release
+            barred[release.id] = None
+    said = "has no release before it with another bento"
+    if barred:
+        some = ", ".join(list(barred)[:3]) + (f" and {len(barred) - 3} more" if len(barred) > 3 else "")
+        said = (
+            f"has releases before it that may not come back ({some}; `counterfoil quarantine list` says why)"
+        )
+    raise UnknownError(f"{serving.id} {said}; there is nothing to go back to")
 
 
 def require_earlier(serving: Release, release: Release) -> Release:

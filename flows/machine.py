@@ -106,7 +106,10 @@ def trouble(place: Place) -> dict[str, str]:
 
 
 def _whole(place: Place, use_case: str, routes: Routes) -> bool:
-    """Say whether the routes are those of the release table, and the gateway here has taken them."""
+    """Say whether the routes are those of the release table, the gateway here has taken them, and whom they name answers.
+
+    Routes outlive `down`: they may name who does not run yet.
+    """
     from flows.supervisor.making import keeper_of
 
     champion, challenger = place.catalog.champion(use_case), place.catalog.challenger(use_case)
@@ -114,7 +117,12 @@ def _whole(place: Place, use_case: str, routes: Routes) -> bool:
         return False
     if (None if routes.challenger is None else routes.challenger.release) != (challenger and challenger.id):
         return False
-    return keeper_of(place).taken(routes)
+    keeper = keeper_of(place)
+    named = [route for route in (routes.champion, routes.challenger) if route is not None]
+    told = [keeper.world.ask(route.url, "/readyz") or {} for route in named]
+    return all(
+        one.get("release") == route.release for one, route in zip(told, named, strict=True)
+    ) and keeper.taken(routes)
 
 
 def _ends(place: Place) -> str:
@@ -210,6 +218,11 @@ def follow(place: Place, use_case: str = USE_CASE) -> str | None:
     if running is None or running.detail != use_case or place.catalog.champion(use_case) is None:
         return None
     return await_routes(place, use_case).champion.release
+
+
+def answering(place: Place) -> bool:
+    """Say whether a gateway runs here."""
+    return "gateway" in Processes(place.settings.home).running()
 
 
 @contextmanager

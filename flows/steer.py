@@ -37,6 +37,17 @@ STAGES = {
 }
 
 
+FOLLOWED = {
+    (True, True): "what runs here has followed",
+    (True, False): "what runs here has followed",
+    (
+        False,
+        True,
+    ): "what answers here goes on as it was: the supervisor does not run; `counterfoil up` starts it",
+    (False, False): "nothing runs here; `counterfoil up` starts it",
+}  # by whether what runs here has followed, and whether anything answers
+
+
 def whoever(by: str | None) -> str:
     """Return the name that is put on record: the one given, else the one that this process runs as."""
     name = (by if by is not None else getpass.getuser()).strip()
@@ -144,7 +155,7 @@ def rollback(
 def _rolled_back(
     place: Place, name: str, by: str, reason: str, to: str | None, key: str | None
 ) -> dict[str, Any]:
-    case, after = use_case(name), place.catalog.epoch(name)
+    case, after, why = use_case(name), place.catalog.epoch(name), _reason(reason)
     serving = place.catalog.champion(case.name)
     if serving is None:
         raise UnknownError(f"nothing serves for {case.name}, so there is nothing to roll back")
@@ -156,7 +167,7 @@ def _rolled_back(
             f"{bento.tag} is not on this machine any more; `counterfoil promote {bento.candidate}` packages it anew"
         )
     candidate = noun_of(place, bento.candidate, Candidate)
-    said = f"{by} rolls back from {serving.id} to {back.id}: {_reason(reason)}"
+    said = f"{by} rolls back from {serving.id} to {back.id}: {why}"
     evaluation = measured(place, candidate)
     decision, nouns = _decide(
         place, case, evaluation, candidate, bento, by, (said, _figure(case, evaluation)), "champion"
@@ -411,6 +422,7 @@ def _steered(
         "stage": None if release is None else release.stage,
         "share": None if release is None else release.share,
         "service": followed,
+        "answering": machine.answering(place),
         "overtaken": overtaken and release is not None and release.stage != "retired",
         **more,
     }
@@ -435,11 +447,7 @@ def show(told: dict[str, Any]) -> None:
         say(
             f"{told['release']} {STAGES[told['stage']]}: {told['bento']}, epoch {told['epoch']}{_share(told)}"
         )
-        say(
-            "what runs here has followed"
-            if told["service"]
-            else "nothing runs here; `counterfoil up` starts it"
-        )
+        say(FOLLOWED[bool(told["service"]), bool(told.get("answering"))])
 
 
 def _share(told: dict[str, Any]) -> str:

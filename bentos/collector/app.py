@@ -60,9 +60,13 @@ class Collector:
         self.feed.start()
 
     def _take_up(self, path: Path, hour_ago: float) -> None:
+        begun = collected.begun(path).timestamp()  # nothing in it came in before
         for event in collected.events(path):
             self.window.keep((event["id"],))
-            if event["kind"] in COUNTED and (at := canonical.utc_time(event["time"]).timestamp()) > hour_ago:
+            if event["kind"] not in COUNTED:
+                continue
+            at = max(begun, canonical.utc_time(event["time"]).timestamp())
+            if at > hour_ago:
                 self.clicks.note(SimpleNamespace(**{"receipt": None, "item": None, **event}), at)
 
     async def close(self) -> None:

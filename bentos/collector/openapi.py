@@ -39,6 +39,11 @@ ANSWER = {
         "events": {"type": "array", "items": OUTCOME},
     },
 }
+SAYS = {
+    "time": "when it happened, RFC 3339 with any offset; kept as UTC",
+    "person": "the shop's own name for who did it, as questions have it; it becomes a pseudonym at once",
+    "session": "the shop's own name for the visit, as questions have it; it becomes a pseudonym at once",
+}  # over HTTP, where names are the shop's own
 WRONG = {
     "400": "No JSON object.",
     "401": "The inner token is missing.",
@@ -55,6 +60,10 @@ WRONG = {
 def document() -> dict[str, Any]:
     """Return the document, OpenAPI 3.1."""
     event = wire.schema(EVENT, FILLED)
+    event["properties"] = {
+        name: {**told, "description": SAYS[name]} if name in SAYS else told
+        for name, told in event["properties"].items()
+    }
     many = {
         "type": "object",
         "additionalProperties": False,

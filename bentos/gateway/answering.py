@@ -40,6 +40,11 @@ class Question:
     reserve: float = RESERVE_SECONDS  # seconds before `until` in which no release is asked any more
     hurried: bool = False  # the caller gave less time than the gateway would have
 
+    @property
+    def rushed(self) -> bool:
+        """Whether the caller gave so little time that no service is to blame for having none."""
+        return self.hurried and self.reserve < reserve(FAIR_SECONDS)
+
 
 def reserve(budget: float) -> float:
     """Return how many seconds of a question's budget are kept for the last good list."""

@@ -53,8 +53,12 @@ ENDED, RULED, DRAWN = (
 )  # which of its items ended since, are excluded by now, stood there by chance
 ROUTES: dict[str, Route] = {f"/{route}": route for route in BODIES}
 SAYS = "the service is away: answered from the list that was last good for nobody in particular"
+HURRIED = (
+    "there was no time for the service: answered from the list that was last good for nobody in particular"
+)
 BOUGHT = "what was bought before is not left out"
 CAPS = "caps are not kept to"
+DIFFERENCE = "the wished difference between items is not kept to"
 SHELVES = "excludes by shelf, brand or seller are those of when the list was made"
 DEGRADED = inner.DEGRADED.encode()
 LEFT_OUT = {
@@ -85,7 +89,7 @@ class LastGood:
         self.receipts = Receipts(settings.receipts)
         self.rules = rulebook.RulesFile(settings.run / rulebook.FILE, settings.home / rulebook.KEPT)
         self.lists: dict[str, Good] = self._kept()
-        self._channels: dict[str, None] = {"": None}
+        self._channels: dict[str, None] = {"": None, **dict.fromkeys(self.lists)}
         self._changed = asyncio.Event()
 
     def saw(self, channel: str | None) -> None:
@@ -123,7 +127,7 @@ class LastGood:
             asked = received(parse(question.body, route), now, self.key, route)
         except FieldFault as fault:
             return failure(422, "request", str(fault), fields=fault.fields)
-        good = self.lists.get(question.asked.channel or "") or self.lists.get("")
+        good = self._of(question.asked.channel or "")
         if good is None or _beyond(asked.filters):
             return failure(
                 503, "away", "the service is away, and no list is kept that answers this; ask again shortly"
@@ -137,7 +141,11 @@ class LastGood:
         }
         excluded = {*asked.filters.exclude, *asked.items, *itertools.chain(*left.values())}
         chosen = [item for item in good.items if item["item"] not in excluded][: asked.n]
-        degraded = (SAYS, *held.degraded, *_unkept(asked, held.rules, excludes))
+        degraded = (
+            HURRIED if question.rushed else SAYS,
+            *held.degraded,
+            *_unkept(asked, held.rules, excludes),
+        )
         receipt = self._receipt(asked, good, chosen, left, degraded, now)
         try:
             async with asyncio.timeout(max(RECORD_SECONDS, question.until - time.monotonic())):
@@ -152,6 +160,11 @@ class LastGood:
             (ITEMS, b"%d" % len(chosen)),
         ]  # fmt: skip
         return Reply(200, headers, body)
+
+    def _of(self, channel: str) -> Good | None:
+        """Return the list of a channel; that of no channel where there is none, or it is by who answered before."""
+        own, usual = self.lists.get(channel), self.lists.get("")
+        return usual if own is None or (usual is not None and own.epoch < usual.epoch) else own
 
     def close(self) -> None:
         """Write what waits."""
@@ -268,6 +281,7 @@ def _unkept(asked: Asking, rules: Rulebook, excludes: Sequence[Exclude]) -> list
     unkept = {
         BOUGHT: asked.person is not None and (asked.filters.exclude_bought or rules.exclude_bought),
         CAPS: bool(asked.caps.model_dump(exclude_none=True)),
+        DIFFERENCE: bool(asked.diversity),
         SHELVES: any(rule.categories or rule.brands or rule.sellers for rule in excludes),
     }
     return [said for said, is_so in unkept.items() if is_so]

@@ -15,6 +15,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    StrictBool,
     StringConstraints,
     ValidationError,
     model_validator,
@@ -75,6 +76,13 @@ class Rule(Checked):
             and (until_us is None or at_us < until_us)
         )
 
+    def beside(self, other: "Rule") -> bool:
+        """Say whether both hold at some moment on some route."""
+        routes = not self.routes or not other.routes or not set(self.routes).isdisjoint(other.routes)
+        begins = max((one.since for one in (self, other) if one.since), default=None)
+        ends = min((one.until for one in (self, other) if one.until), default=None)
+        return routes and (begins is None or ends is None or begins < ends)
+
 
 class Scope(Rule):
     """A rule about items, named one by one, by shelf (with all below it), by brand, or by seller."""
@@ -130,13 +138,27 @@ class Rulebook(Checked):
 
     diversity: Annotated[float, Field(ge=0, le=1)] | None = None
     caps: Caps = Caps()
-    in_stock: bool = False
-    exclude_bought: bool = False
+    in_stock: StrictBool = False
+    exclude_bought: StrictBool = False
     boosts: Annotated[list[Boost], Field(max_length=MAX_RULES)] = []
     pins: Annotated[list[Pin], Field(max_length=MAX_RULES)] = []
     excludes: Annotated[list[Exclude], Field(max_length=MAX_RULES)] = []
     frequency: Frequency | None = None
     explore: Explore | None = None
+
+    @model_validator(mode="after")
+    def _agreeing(self) -> Self:
+        by_place: dict[int, list[Pin]] = {}
+        by_item: dict[str, list[Pin]] = {}
+        for pin in self.pins:
+            for others, what in (
+                (by_place.setdefault(pin.place, []), f"place {pin.place}"),
+                (by_item.setdefault(pin.item, []), f"item {pin.item}"),
+            ):
+                if other := next((one for one in others if one.beside(pin)), None):
+                    raise ValueError(f"pins {other.name} and {pin.name} both have {what} at one time")
+                others.append(pin)
+        return self
 
 
 NO_RULES = Rulebook()

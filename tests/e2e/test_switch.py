@@ -248,6 +248,19 @@ def test_a_supervisor_that_is_killed_at_any_moment_of_a_switch_leaves_a_champion
     )
 
 
+def test_what_was_stopped_is_waited_for_until_it_answers(served: Served) -> None:
+    """Routes outlive what they name: who waits is not told that all is well before somebody answers."""
+    champion = served.place.catalog.champion("small")
+    assert champion is not None
+    machine.down(served.place)
+    routes = machine.routed(served.place)
+    assert routes is not None and routes.champion.release == champion.id
+    assert not machine._whole(served.place, "small", routes)
+    machine.supervise(served.place, "small")
+    again = machine.await_routes(served.place, "small")
+    assert served.answers_as() == champion.id == again.champion.release
+
+
 @pytest.mark.slow
 def test_a_turn_waits_until_the_champion_answers(served: Served) -> None:
     """Also one whose verbs were all done before: a run that died between release and switch is mended by the next."""

@@ -274,6 +274,18 @@ def test_receipts_that_are_made_up_take_up_little_and_push_out_none_that_is_spok
     assert lots[lot_of(RECEIPT)][1] == 5
 
 
+def test_a_restart_counts_by_when_events_came_in(settings: Settings) -> None:
+    """Their own times are of last spring, and say nothing of that."""
+    shown = [event(n, kind="impression", receipt=RECEIPT, item=f"i{n}", position=n + 1) for n in range(3)]
+    told = []
+    for events in (shown, []):
+        with TestClient(create(lambda: (Collector(settings, nowhere), TOKEN))) as door:
+            door.headers[inner.TOKEN] = TOKEN
+            outcomes(door.post("/events", json={"events": events}))
+            told.append(door.get("/-/clicks").json()["segments"])
+    assert told[0] == told[1] == {"20260412T093401-7f3a9c1e": {"impressions": 3, "clicks": 0}}
+
+
 def test_clicks_are_those_of_the_last_hour() -> None:
     now = [1_000_000.0]
     counted = Clicks(clock=lambda: now[0])

@@ -10,14 +10,16 @@ from typing import Any, cast
 import orjson
 
 from bentos import inner
-from bentos.gateway.answering import Question
+from bentos.gateway.answering import Question, reserve
 from bentos.gateway.choice import Asked
 from bentos.gateway.http import Reply
 from bentos.gateway.last_good import (
     BOUGHT,
     CAPS,
+    DIFFERENCE,
     DRAWN,
     ENDED,
+    HURRIED,
     MARK,
     RULED,
     SAYS,
@@ -52,11 +54,14 @@ def answered(receipts: Receipts) -> Receipt:
     )  # fmt: skip
 
 
-def ask(gateway: LastGood, moment: datetime, **body: Any) -> dict[str, Any]:
-    told = {"context": {"time": canonical.utc_text(moment)}, **body}
+def ask(gateway: LastGood, moment: datetime, *, seconds: float = 1.0, **body: Any) -> dict[str, Any]:
+    context = {"time": canonical.utc_text(moment), **body.pop("context", {})}
     until = time.monotonic() + 5
-    asked = Asked(who=None, channel=None)
-    question = Question("/recommend", orjson.dumps(told), asked, b"i", b"", until)
+    asked = Asked(who=None, channel=context.get("channel"))
+    told = orjson.dumps({"context": context, **body})
+    question = Question(
+        "/recommend", told, asked, b"i", b"", until, reserve=reserve(seconds), hurried=seconds < 1
+    )
     reply = asyncio.run(gateway.answer(question))
     assert reply.status == 200
     return cast("dict[str, Any]", orjson.loads(reply.body))
@@ -130,6 +135,38 @@ def test_what_the_rules_exclude_since_is_left_out_and_what_cannot_be_kept_to_is_
     kept = stub.features[MARK]
     assert (kept[RULED], kept[DRAWN]) == (["c"], ["a"])
     assert judged(receipts, replace(stub, features={MARK: {**kept, DRAWN: []}})).kind == "items"
+    gateway.close()
+
+
+def test_a_channels_list_by_who_answered_before_is_passed_over_and_asked_for_anew(tmp_path: Path) -> None:
+    settings = settings_of(tmp_path / "home")
+    origin = answered(Receipts(settings.receipts))
+    routes = Routes(use_case="recommendation", epoch=1, champion=ROUTE)
+    good = _good(Reply(200, [], response_body(origin, ("A", "B", "C", "D"))), routes, anything=True)
+    assert good is not None
+    gateway = LastGood(settings, cast("Any", None))
+    gateway.lists |= {"": good, "app": replace(good, release="release-app")}
+    gateway._keep()
+    again = LastGood(settings, cast("Any", None))
+    assert [*again._channels] == ["", "app"]  # it is renewed whether or not somebody asks by it again
+    assert ask(again, NOW, context={"channel": "app"})["release"] == "release-app"
+    again.lists[""] = replace(good, release="release-2", epoch=2)
+    assert ask(again, NOW, context={"channel": "app"})["release"] == "release-2"
+    again.close()
+
+
+def test_who_gave_no_time_is_told_that_and_not_that_the_service_is_away(tmp_path: Path) -> None:
+    settings = settings_of(tmp_path / "home")
+    origin = answered(Receipts(settings.receipts))
+    routes = Routes(use_case="recommendation", epoch=1, champion=ROUTE)
+    good = _good(Reply(200, [], response_body(origin, ("A", "B", "C", "D"))), routes, anything=True)
+    assert good is not None
+    gateway = LastGood(settings, cast("Any", None))
+    gateway.lists[""] = good
+    assert ask(gateway, NOW, seconds=0.02)["degraded"] == [HURRIED]
+    assert ask(gateway, NOW, seconds=0.4)["degraded"] == [SAYS]
+    assert ask(gateway, NOW, diversity=0.5)["degraded"] == [SAYS, DIFFERENCE]
+    assert ask(gateway, NOW, diversity=0)["degraded"] == [SAYS]
     gateway.close()
 
 

@@ -74,8 +74,12 @@ def test_what_cannot_be_steered_is_refused_and_changes_nothing(place: Place) -> 
         steer.promote(place, loser(place).id, "Ada", "  ")
     with pytest.raises(InputError, match="not a candidate"):
         steer.promote(place, serving.id, "Ada", "why not")
-    with pytest.raises(UnknownError, match="nothing to go back to"):
+    with pytest.raises(
+        UnknownError, match="has no release before it with another bento; there is nothing to go back to"
+    ):
         steer.rollback(place, "small", "Ada", "back")
+    with pytest.raises(InputError, match="--reason is empty"):
+        steer.rollback(place, "small", "Ada", " ")
     with pytest.raises(InputError, match="names nobody"):
         steer.whoever(" ")
     assert {row["id"] for row in place.catalog.rows()} == known
