@@ -5,6 +5,7 @@ This launcher checks the bento with the installed code, then becomes the worker,
 
 import argparse
 import os
+import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +17,7 @@ from bentos import release
 from bentos.bundle import open_bundle
 from bentos.startup import command
 from counterfoil import settings
-from counterfoil.errors import CounterfoilError, IntegrityError
+from counterfoil.errors import CounterfoilError, IntegrityError, UnavailableError
 
 
 def serve(
@@ -40,6 +41,7 @@ def serve(
             f"{bento} is {opened.tag}, but the release names {pointed.bento}; name the bento of the release"
         )
     settings.load()  # makes the environment quiet, which the worker inherits
+    _require_free(host, port)
     arguments = ["--bento", str(bento), "--release", orjson.dumps(released).decode()]
     if release_file is not None and "--release-file" in (bento / "src" / "bentos" / "worker.py").read_text():
         arguments += [
@@ -50,6 +52,19 @@ def serve(
     sys.stdout.flush()
     sys.stderr.flush()
     os.execv(line[0], line)
+
+
+def _require_free(host: str, port: int) -> None:
+    """See that the port can be listened on, before seconds are spent on the bento. UnavailableError when it cannot."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server does
+        try:
+            probe.bind((host, port))
+        except (OSError, OverflowError) as fault:
+            raise UnavailableError(
+                f"port {port} of {host} cannot be listened on ({fault}); name another one"
+            ) from fault
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -254,10 +254,12 @@ def status(place: Place) -> dict[str, Any]:
     routes = routed(place)
     urls = {one.url for one in running.values()}
     here = routes is not None and routes.champion.url in urls
+    ruling = last_ruling(place.settings.run)
+    judged = {one.id for one in (champion, challenger) if one is not None}
     return {
         "processes": [_process(place, one) for one in running.values()],
         "trouble": trouble(place),
-        "ruling": last_ruling(place.settings.run),
+        "ruling": None if ruling is None or ruling.get("release") not in judged else ruling,
         "champion": None if champion is None else _told(champion),
         "challenger": None if challenger is None else _told(challenger),
         "answers": None

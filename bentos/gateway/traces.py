@@ -75,6 +75,10 @@ class Traces:
     """Where spans come from and go to. `endpoint` is an OTLP/HTTP collector, such as http://127.0.0.1:4318."""
 
     def __init__(self, endpoint: str) -> None:
+        if not endpoint.startswith(("http://", "https://")):
+            raise ConfigError(
+                f"COUNTERFOIL_OTLP is {endpoint!r}, but it must be the URL of an OTLP/HTTP collector; set it anew, or unset it"
+            )
         try:
             from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
             from opentelemetry.sdk.resources import Resource

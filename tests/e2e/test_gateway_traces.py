@@ -6,7 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
+from bentos.gateway.traces import Traces
+from counterfoil.errors import ConfigError
 from tests.gateway_shop import shop, wait_for
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -79,3 +82,8 @@ def test_without_a_collector_nothing_of_it_is_loaded(tmp_path: Path) -> None:
         assert httpx.post(f"{made.url}/recommend", json={}).status_code == 200
         maps = Path(f"/proc/{made.processes['gateway'].pid}/maps").read_text()
         assert "orjson" in maps and "google/_upb" not in maps  # protobuf, which the exporter needs
+
+
+def test_what_is_no_url_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="COUNTERFOIL_OTLP is 'ftp://x', but it must be the URL"):
+        Traces("ftp://x")

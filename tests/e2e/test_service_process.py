@@ -16,6 +16,7 @@ import orjson
 import pytest
 
 from bentos.recommend.person import GONE
+from counterfoil.errors import UnavailableError
 from counterfoil.pseudonym import pseudonym
 from counterfoil.receipts import Receipts
 from counterfoil.settings import Settings
@@ -104,6 +105,17 @@ def wait_for(popen: "subprocess.Popen[bytes]", client: httpx.Client) -> None:
         except httpx.TransportError:
             time.sleep(0.1)
     raise AssertionError("the service was not ready within two minutes")
+
+
+def test_a_port_that_is_taken_is_said_in_one_sentence_before_anything_is_parsed(process: Process) -> None:
+    env = {**os.environ, "COUNTERFOIL_HOME": str(process.settings.home)}
+    line = list(process.popen.args)  # type: ignore[arg-type]
+    again = subprocess.run(line, env=env, capture_output=True, text=True, timeout=60)
+    assert again.returncode == UnavailableError.exit_code
+    assert (
+        again.stderr.count("\n") == 1
+        and f"port {line[-1]} of 127.0.0.1 cannot be listened on" in again.stderr
+    )
 
 
 def test_the_code_that_serves_is_the_code_in_the_bento(process: Process) -> None:
