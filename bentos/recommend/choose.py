@@ -293,12 +293,14 @@ class Chooser:
 
 
 def _first_pins(pins: Sequence[tuple[int, int]], n: int) -> list[tuple[int, int]]:
-    """Return the pins (place from 0, item) that a list of `n` has room for; of those of one item the first."""
-    first: dict[int, int] = {}
+    """Return the pins (place from 0, item) that a list of `n` has room for; of those of one item, or of one place, the first."""
+    places: dict[int, int] = {}  # by item, in the order of the rules
+    taken: set[int] = set()
     for place, item in pins:
-        if place < n:
-            first.setdefault(item, place)
-    return [(place, item) for item, place in first.items()]
+        if place < n and place not in taken and item not in places:
+            places[item] = place
+            taken.add(place)
+    return [(place, item) for item, place in places.items()]
 
 
 def _of_session(session: Supported, k: int, degraded: tuple[str, ...]) -> Chosen:

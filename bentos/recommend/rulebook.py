@@ -76,13 +76,6 @@ class Rule(Checked):
             and (until_us is None or at_us < until_us)
         )
 
-    def beside(self, other: "Rule") -> bool:
-        """Say whether both hold at some moment on some route."""
-        routes = not self.routes or not other.routes or not set(self.routes).isdisjoint(other.routes)
-        begins = max((one.since for one in (self, other) if one.since), default=None)
-        ends = min((one.until for one in (self, other) if one.until), default=None)
-        return routes and (begins is None or ends is None or begins < ends)
-
 
 class Scope(Rule):
     """A rule about items, named one by one, by shelf (with all below it), by brand, or by seller."""
@@ -145,20 +138,6 @@ class Rulebook(Checked):
     excludes: Annotated[list[Exclude], Field(max_length=MAX_RULES)] = []
     frequency: Frequency | None = None
     explore: Explore | None = None
-
-    @model_validator(mode="after")
-    def _agreeing(self) -> Self:
-        by_place: dict[int, list[Pin]] = {}
-        by_item: dict[str, list[Pin]] = {}
-        for pin in self.pins:
-            for others, what in (
-                (by_place.setdefault(pin.place, []), f"place {pin.place}"),
-                (by_item.setdefault(pin.item, []), f"item {pin.item}"),
-            ):
-                if other := next((one for one in others if one.beside(pin)), None):
-                    raise ValueError(f"pins {other.name} and {pin.name} both have {what} at one time")
-                others.append(pin)
-        return self
 
 
 NO_RULES = Rulebook()

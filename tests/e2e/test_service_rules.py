@@ -168,6 +168,11 @@ def test_an_item_that_two_rules_pin_stands_where_the_first_has_it_and_nowhere_el
     assert items[1] == "tea" and len(set(items)) == 6
 
 
+def test_a_place_that_two_rules_want_goes_to_the_first(shop: Shop) -> None:
+    shop.rule(pins=[{"name": name, "item": name, "place": 2} for name in ("tea", "soap")])
+    assert shop.items(person="p07", n=6)[1] == "tea"
+
+
 def test_chance_keeps_to_the_caps_and_leaves_pins_where_they_are(shop: Shop) -> None:
     shelf_of = dict(zip(bento_shop.ITEMS, bento_shop.items()["category"], strict=True))
     pins = [{"name": "ours", "item": "tea", "place": 3}]

@@ -22,9 +22,6 @@ BOOST = {
 }
 
 
-PIN = {"name": "p", "item": "a", "place": 2}
-
-
 def rules(**content: Any) -> rulebook.Rulebook:
     return rulebook.of_bytes(orjson.dumps(content))
 
@@ -42,8 +39,6 @@ def us(text: str) -> int:
         ({"boosts": [{**BOOST, "until": "2026-05-01T00:00:00Z"}]}, "from is not before until"),
         ({"boosts": [{**BOOST, "from": "2026-06-01"}]}, "boosts.0.from"),
         ({"pins": [{"name": "x", "item": "a", "place": 0}]}, "pins.0.place"),
-        ({"pins": [PIN, {**PIN, "item": "b"}]}, "pins p and p both have place 2 at one time"),
-        ({"pins": [PIN, {**PIN, "name": "q", "place": 3}]}, "pins p and q both have item a at one time"),
         ({"in_stock": "yes"}, "in_stock"),
         ({"explore": {"rate": 0.9}}, "explore.rate"),
         ({"caps": {"seller": 0}}, "caps.seller"),
@@ -55,18 +50,6 @@ def test_what_is_wrong_is_named(content: dict[str, Any], said: str) -> None:
     with pytest.raises(ConfigError, match="the rules are wrong") as caught:
         rules(**content)
     assert said in str(caught.value)
-
-
-def test_pins_of_one_place_may_follow_each_other_and_be_of_different_routes() -> None:
-    june, july = "2026-06-01T00:00:00Z", "2026-07-01T00:00:00Z"
-    for first, second in (
-        ({"until": june}, {"from": june}),
-        ({"from": june, "until": july}, {"from": july}),
-        ({"routes": ["cart"]}, {"routes": ["next", "similar"]}),
-    ):
-        assert len(rules(pins=[{**PIN, **first}, {**PIN, **second}]).pins) == 2
-    with pytest.raises(ConfigError, match="at one time"):
-        rules(pins=[{**PIN, "until": july}, {**PIN, "from": june, "routes": ["cart"]}])
 
 
 def test_a_rule_holds_from_its_first_moment_until_its_last_on_its_routes() -> None:
