@@ -16,7 +16,7 @@ import types
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, get_origin, get_type_hints
 
@@ -62,7 +62,7 @@ class Receipts:
     ) -> None:
         self.folder, self._fetch, self._flush_ms = folder, fetch, flush_ms
         self._lock, self._writing = threading.Lock(), threading.Lock()
-        self._segment = ""
+        self._segment, self._day = "", date.min
         self._issued = SEGMENT_RECEIPTS
         self._open: dict[str, segment.Ahead] = {}
         self._packers: dict[str, segment.Packer] = {}
@@ -74,11 +74,10 @@ class Receipts:
     def new_id(self, time: datetime) -> str:
         """Return the id under which the next answer, given at `time`, will be written; ids are used once."""
         with self._lock:
-            if self._issued >= SEGMENT_RECEIPTS or self._segment[:8] != time.astimezone(UTC).strftime(
-                "%Y%m%d"
-            ):
-                self._segment = f"{time.astimezone(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"
-                self._issued = 0
+            moment = time.astimezone(UTC)
+            if self._issued >= SEGMENT_RECEIPTS or self._day != moment.date():
+                self._segment = f"{moment:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"
+                self._issued, self._day = 0, moment.date()
             self._issued += 1
             return f"receipt-{self._segment}-{self._issued}"
 
