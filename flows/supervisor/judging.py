@@ -36,7 +36,7 @@ FORMER = "former.json"  # what was counted of the champion before the one that i
 BY_HAND = Rollout(patience_seconds=math.inf)
 UNCOUNTED = Ruling(course="go on", sentences=("Nothing has been counted of the new champion yet.",))
 LEFT = "Its use case has no rollout, so a person says how it goes on."
-Totals = Mapping[str, tuple[int, int]]  # shown, clicked by segment of receipts
+Totals = Mapping[str, tuple[int, int]]  # shown, clicked by lot of receipts
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
