@@ -21,7 +21,7 @@ from counterfoil.errors import UnknownError
 from counterfoil.landing import holding
 from counterfoil.landing.origin import holding_items, items_file
 from counterfoil.landing.origin import place as batch_place
-from counterfoil.receipts.reached import EPOCH, Answers, Fresh, Sought, Span, count
+from counterfoil.receipts.reached import EPOCH, NEVER_US, Answers, Fresh, Sought, Span, count
 from counterfoil.types import Dataset, OnlineRows, Release
 from flows.contents import ITEMS, UNREADABLE, Held, Library, Versions
 from flows.place import Place
@@ -300,7 +300,10 @@ def _seconds(place: Place) -> dict[str, float]:
 
 
 def _fresh(place: Place, subject: Subject, known: Landed) -> tuple[Fresh, ...]:
-    """Return the events that are meant as answers may have known them before they landed."""
+    """Return the events that are meant as answers may have known them before they landed: none without any over HTTP."""
+    first_us = _first_collected(place, known)
+    if first_us is None:
+        return ()
     if subject.kind == "batch" and (at := _collected_at(subject.values[0], known)) is not None:
         return tuple(
             Fresh(
@@ -315,7 +318,7 @@ def _fresh(place: Place, subject: Subject, known: Landed) -> tuple[Fresh, ...]:
         )
     if subject.kind in ("day", "range"):
         since, until = subject.span
-        return (Fresh(since_us=_us(since), until_us=_us(until)),)
+        return (Fresh(since_us=_us(since), until_us=_us(until), known_us=first_us),)
     if subject.kind == "event":
         return tuple(
             Fresh(
@@ -323,17 +326,28 @@ def _fresh(place: Place, subject: Subject, known: Landed) -> tuple[Fresh, ...]:
                 until_us=event["time_us"] + 1,
                 kinds=frozenset((event["kind"],)),
                 item=event["item"],
+                known_us=first_us,
             )
             for event in events(place, subject.values)
             if event["item"] is not None
         )
-    return (Fresh(item=subject.values[0]),) if subject.kind == "item" else ()
+    return (Fresh(item=subject.values[0], known_us=first_us),) if subject.kind == "item" else ()
 
 
 def _collected_at(batch: str, known: Landed) -> int | None:
     """Return when the first event of a batch came in over HTTP, in microseconds; None where it came another way."""
     names = [name for one in known.manifest.batches if one.batch == batch for name in segments_of(one)]
     return None if not names else _us(collected.begun(Path(min(names))))
+
+
+def _first_collected(place: Place, known: Landed) -> int | None:
+    """Return when events came in over HTTP first, in microseconds: no answer before knew of any. None where none ever did."""
+    names = [name for one in known.manifest.batches for name in segments_of(one)]
+    names += [path.name for path in collected.segments(place.settings.events)]
+    landed_here = {one.batch for one in known.manifest.batches}
+    if any(one.batch.startswith("collected-") and one.batch not in landed_here for one in known.records):
+        return NEVER_US[0]  # the landing was emptied since: when it began is not known any more
+    return _us(collected.begun(Path(min(names)))) if names else None
 
 
 def _us(moment: datetime) -> int:
