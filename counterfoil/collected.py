@@ -22,6 +22,8 @@ from counterfoil.errors import IntegrityError
 SUFFIX = ".jsonl"
 FORMAT = 1
 LANDING = "landing"  # the folder of segments that land together
+SHOWN = "impression"  # the kind of event that tells what was shown
+KNOWN_DAYS = 7  # for which answers know of an event that features have not taken up
 
 
 def begin(folder: Path, key: str, now: datetime) -> tuple[Path, int, int]:

@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 import orjson
 
+from counterfoil.collected import KNOWN_DAYS, SHOWN
+
 VIEW = "recent"
-SHOWN = "impression"
-DAYS = 7  # what features have not taken up after so long they will not: the text goes
+DAYS = KNOWN_DAYS  # what features have not taken up after so long they will not: the text goes
 SESSION_US = 30 * 60 * 1_000_000  # a session that was quiet for so long is over
 KEPT = 100  # latest events that an answer sees of what was shown, and of all else
 EVENTS = 16  # that a text holds

@@ -37,17 +37,6 @@ STAGES = {
 }
 
 
-FOLLOWED = {
-    (True, True): "what runs here has followed",
-    (True, False): "what runs here has followed",
-    (
-        False,
-        True,
-    ): "what answers here goes on as it was: the supervisor does not run; `counterfoil up` starts it",
-    (False, False): "nothing runs here; `counterfoil up` starts it",
-}  # by whether what runs here has followed, and whether anything answers
-
-
 def whoever(by: str | None) -> str:
     """Return the name that is put on record: the one given, else the one that this process runs as."""
     name = (by if by is not None else getpass.getuser()).strip()
@@ -447,7 +436,15 @@ def show(told: dict[str, Any]) -> None:
         say(
             f"{told['release']} {STAGES[told['stage']]}: {told['bento']}, epoch {told['epoch']}{_share(told)}"
         )
-        say(FOLLOWED[bool(told["service"]), bool(told.get("answering"))])
+        say(_followed(told))
+
+
+def _followed(told: dict[str, Any]) -> str:
+    if told["service"]:
+        return "what runs here has followed"
+    if told["answering"]:
+        return "what answers here goes on as it was: the supervisor does not run; `counterfoil up` starts it"
+    return "nothing runs here; `counterfoil up` starts it"
 
 
 def _share(told: dict[str, Any]) -> str:

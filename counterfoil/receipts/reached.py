@@ -13,14 +13,14 @@ import duckdb
 import orjson
 
 from counterfoil import canonical
+from counterfoil.collected import KNOWN_DAYS, SHOWN
 from counterfoil.errors import IntegrityError
 from counterfoil.receipts import sealed
 from counterfoil.receipts.store import Receipts, payloads
 from counterfoil.types import NOBODY
 
 BATCH = 8_192
-RECENT_US = 7 * 86_400_000_000  # for which answers know of an event that nothing was built of
-SHOWN = "impression"
+RECENT_US = KNOWN_DAYS * 86_400_000_000
 RECENT = '"recent":{'  # in the payload of a receipt that knew anything so
 NEVER_US = (-(2**62), 2**62)  # before and after any moment
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -46,19 +46,14 @@ class Fresh:
         recent = one["features"].get("recent")
         if not recent or time_us < self.known_us:
             return False
-        if any(self._is(item, kind, at_us) for item, kind, at_us, *_ in recent.get("events", ())):
-            return True
         lately = self.since_us < time_us and self.until_us > time_us - RECENT_US
-        return lately and any(
-            self._is(item, SHOWN, max(self.since_us, 0)) for item in recent.get("tired", ())
-        )
+        return any(
+            self.since_us <= at_us < self.until_us and self._about(item, kind)
+            for item, kind, at_us, *_ in recent.get("events", ())
+        ) or (lately and any(self._about(item, SHOWN) for item in recent.get("tired", ())))
 
-    def _is(self, item: str, kind: str, at_us: int) -> bool:
-        return (
-            (self.item is None or item == self.item)
-            and (self.kinds is None or kind in self.kinds)
-            and max(self.since_us, 0) <= at_us < self.until_us
-        )
+    def _about(self, item: str, kind: str) -> bool:
+        return (self.item is None or item == self.item) and (self.kinds is None or kind in self.kinds)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -112,9 +107,9 @@ def count(
     with duckdb.connect() as con:
         con.execute("SET enable_progress_bar = false")
         _ask(con, sought)
+        segments = receipts.segments()
         try:
-            knowing = _knowing(con, receipts.segments(), sought)
-            whole, slow = _cut(con, receipts.segments(), sought, knowing)
+            whole, slow = _cut(con, segments, sought, _knowing(con, segments, sought))
             for rows, files in whole.items():
                 for seen, among in _by_sight(con, rows, sought, files):
                     for part, some in _by_releases(con, sought, among):
@@ -265,8 +260,7 @@ def _rows(path: Path, sought: Sought) -> Iterator[Row]:
     for payload in payloads(path):
         one = orjson.loads(payload)
         moment = None if one["feature_time"] is None else canonical.utc_time(one["feature_time"])
-        at_us = _microseconds(canonical.utc_time(one["time"]))
-        touched = sought.touched(one, at_us)
+        touched = bool(sought.fresh) and sought.touched(one, _at_us(one))
         items = [] if sought.item is None else [item["item"] for item in one["items"]]
         if one["release"] in sought.challengers and one.get("arm") == "shadow":
             continue
@@ -281,10 +275,14 @@ def _rows(path: Path, sought: Sought) -> Iterator[Row]:
                 one["release"],
                 one["person"],
                 items,
-                at_us,
+                _at_us(one),
                 None if moment is None else _microseconds(moment),
                 touched,
             )
+
+
+def _at_us(one: Mapping[str, Any]) -> int:
+    return _microseconds(canonical.utc_time(one["time"]))
 
 
 def _take(con: duckdb.DuckDBPyConnection, rows: list[Row], sought: Sought) -> None:

@@ -24,6 +24,7 @@ from bentos.gateway.last_good import (
     RULED,
     SAYS,
     SHELVES,
+    Good,
     LastGood,
     _good,
 )
@@ -52,6 +53,14 @@ def answered(receipts: Receipts) -> Receipt:
         id=receipts.new_id(NOW), time=NOW, use_case="recommendation", release=ROUTE.release, bento=ROUTE.bento, epoch=1,
         person="nobody", request={"n": 100}, items=items, rules=(), features={}, feature_time=None, degraded=(),
     )  # fmt: skip
+
+
+def list_of(origin: Receipt) -> Good:
+    """Return the list that this answer makes; nothing in it ends."""
+    routes = Routes(use_case="recommendation", epoch=1, champion=ROUTE)
+    good = _good(Reply(200, [], response_body(origin, ("A", "B", "C", "D"))), routes, anything=True)
+    assert good is not None
+    return good
 
 
 def ask(gateway: LastGood, moment: datetime, *, seconds: float = 1.0, **body: Any) -> dict[str, Any]:
@@ -108,9 +117,7 @@ def test_what_the_rules_exclude_since_is_left_out_and_what_cannot_be_kept_to_is_
     drawn = replace(origin.items[0], reasons=(inner.DRAWN,))
     origin = replace(origin, items=(drawn, *origin.items[1:]))
     receipts.write(origin)
-    routes = Routes(use_case="recommendation", epoch=1, champion=ROUTE)
-    good = _good(Reply(200, [], response_body(origin, ("A", "B", "C", "D"))), routes, anything=True)
-    assert good is not None
+    good = list_of(origin)
     gateway = LastGood(settings, cast("Any", None))
     gateway.lists[""] = good
     plain = ask(gateway, NOW)
@@ -141,9 +148,7 @@ def test_what_the_rules_exclude_since_is_left_out_and_what_cannot_be_kept_to_is_
 def test_a_channels_list_by_who_answered_before_is_passed_over_and_asked_for_anew(tmp_path: Path) -> None:
     settings = settings_of(tmp_path / "home")
     origin = answered(Receipts(settings.receipts))
-    routes = Routes(use_case="recommendation", epoch=1, champion=ROUTE)
-    good = _good(Reply(200, [], response_body(origin, ("A", "B", "C", "D"))), routes, anything=True)
-    assert good is not None
+    good = list_of(origin)
     gateway = LastGood(settings, cast("Any", None))
     gateway.lists |= {"": good, "app": replace(good, release="release-app")}
     gateway._keep()
@@ -158,9 +163,7 @@ def test_a_channels_list_by_who_answered_before_is_passed_over_and_asked_for_ane
 def test_who_gave_no_time_is_told_that_and_not_that_the_service_is_away(tmp_path: Path) -> None:
     settings = settings_of(tmp_path / "home")
     origin = answered(Receipts(settings.receipts))
-    routes = Routes(use_case="recommendation", epoch=1, champion=ROUTE)
-    good = _good(Reply(200, [], response_body(origin, ("A", "B", "C", "D"))), routes, anything=True)
-    assert good is not None
+    good = list_of(origin)
     gateway = LastGood(settings, cast("Any", None))
     gateway.lists[""] = good
     assert ask(gateway, NOW, seconds=0.02)["degraded"] == [HURRIED]
