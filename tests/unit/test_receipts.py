@@ -272,7 +272,7 @@ def wide(id: str, said: str) -> Receipt:
 
 def test_receipts_of_a_segment_are_packed_by_its_first_and_come_back_as_they_were(tmp_path: Path) -> None:
     receipts = Receipts(tmp_path)
-    # line breaks and escapes must not lie within a line, whatever deflate makes
+    # line breaks and escapes must not lie within a line, whatever packing makes
     written = [wide(receipts.new_id(NOON), f"{number} \n \x1b ä" * 3) for number in range(200)]
     for one in written:
         receipts.write(one)
@@ -360,6 +360,49 @@ def test_a_receipt_is_not_found_by_what_another_persons_bytes_happen_to_say(tmp_
     assert segment.find(path, b'"id":"receipt-x-1"', 1) == first
     assert segment.find(path, b'"id":"receipt-x-7"', 7) == other
     assert segment.find(path, b'"id":"receipt-x-2"', 2) is None
+
+
+def packed_before(payload: bytes, number: int, first: bytes) -> bytes:
+    """Return a packed line as earlier versions wrote it."""
+    deflate = zlib.compressobj(3, zlib.DEFLATED, -15, 8, zdict=first)
+    squeezed = deflate.compress(payload) + deflate.flush()
+    for code, byte in segment.ESCAPED:
+        squeezed = squeezed.replace(byte, code)
+    crc = zlib.crc32(squeezed, zlib.crc32(payload, number))
+    return b"%08x ~%d %b\n" % (crc, number, squeezed)
+
+
+def test_what_an_earlier_version_packed_is_read_found_and_proven_to_be_whole(tmp_path: Path) -> None:
+    receipts = Receipts(tmp_path)
+    written = [wide(receipts.new_id(NOON), f"{number}") for number in range(4)]
+    payloads = [canonical.encode(one) for one in written]
+    name = written[0].id.removeprefix("receipt-").rpartition("-")[0]
+    path = tmp_path / "2026-04-12" / f"{name}.jsonl"
+    path.parent.mkdir()
+    lines = [packed_before(payload, at, payloads[0]) for at, payload in enumerate(payloads[1:], start=2)]
+    path.write_bytes(segment.line(payloads[0]) + b"".join(lines) + segment.mark(4))
+    assert list(receipts.all()) == written and receipts.count() == 4
+    assert receipts.find(written[3].id) == written[3] and newest(receipts, 1) == [written[3]]
+    middle = len(segment.line(payloads[0])) + len(lines[0]) // 2
+    raw = bytearray(path.read_bytes())
+    raw[middle] ^= 1
+    path.write_bytes(raw)
+    with pytest.raises(IntegrityError, match="wrong checksum"):
+        list(receipts.all())
+
+
+@pytest.mark.parametrize("size", [segment.MOST + 1, 1 << 40])
+def test_a_packed_line_that_says_it_is_larger_than_any_record_is_not_made_room_for(
+    tmp_path: Path, size: int
+) -> None:
+    first = b'{"id":"receipt-x-1"}'
+    head = b"\x28\xb5\x2f\xfd" + b"\xe0" + size.to_bytes(8, "little")  # one segment, a size of eight bytes
+    for code, byte in segment.ESCAPED:
+        head = head.replace(byte, code)
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(segment.line(first) + b"00000000 ^2 %b\n" % head)
+    with pytest.raises(IntegrityError, match="line 2 has the wrong checksum"):
+        list(segment.payloads(path))
 
 
 def test_a_receipt_is_not_found_by_an_id_that_another_one_speaks_of(tmp_path: Path) -> None:
