@@ -19,6 +19,7 @@ from bentos.seam import Seam
 from bentos.startup import settle
 from counterfoil import settings
 from counterfoil.errors import CounterfoilError, IntegrityError
+from models.blas import one_thread_from_now_on
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -69,6 +70,7 @@ def answering(seam: Seam, people: People, processes: int) -> Answering:
         seam.flows["recommend"](b'{"n": 10}', datetime.now(UTC))
 
     def begun() -> None:
+        one_thread_from_now_on()
         people.again()
         first()
 

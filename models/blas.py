@@ -6,6 +6,8 @@ from functools import cache
 
 from threadpoolctl import ThreadpoolController
 
+BLAS = "blas"
+
 
 @contextmanager
 def one_thread(*, fresh: bool = False) -> Iterator[None]:
@@ -13,8 +15,17 @@ def one_thread(*, fresh: bool = False) -> Iterator[None]:
 
     The handle is looked up once, which is what an answer wants; `fresh` looks again, for libraries that were loaded since.
     """
-    with (ThreadpoolController() if fresh else _found()).limit(limits=1, user_api="blas"):
+    found = ThreadpoolController() if fresh else _found()
+    if all(one.num_threads == 1 for one in found.lib_controllers if one.user_api == BLAS):
+        yield  # asking takes a microsecond, setting and setting back ten
+        return
+    with found.limit(limits=1, user_api=BLAS):
         yield
+
+
+def one_thread_from_now_on() -> None:
+    """Let BLAS use one thread in this process, for one that does nothing but answer."""
+    _found().limit(limits=1, user_api=BLAS)
 
 
 @cache
