@@ -89,6 +89,7 @@ def run(serving: Serving, host: str, port: int) -> None:
         log_level="warning",
         access_log=False,
         server_header=False,
+        proxy_headers=False,  # nobody stands in front of it but the gateway
         limit_concurrency=512,
         timeout_graceful_shutdown=10,
     )

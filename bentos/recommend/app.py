@@ -17,9 +17,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from bentos.bundle import open_bundle
-from bentos.caller import caller_of
 from bentos.door import Door
-from bentos.front import Answering, Front, InThread, failure
+from bentos.front import Answering, Front, InThread, Questions, failure
 from bentos.guard import Guard
 from bentos.metrics import KIND
 from bentos.openapi import document
@@ -101,6 +100,7 @@ def create(start: Callable[[], Serving], run: Path | None = None) -> Starlette:
     `run` is the folder in which the installation's token lies, by default that of the settings.
     """
     held: list[Serving] = []
+    paths = {f"/{route}": route for route in SAYS}
     contract = document({f"/{route}": (BODIES[route], says) for route, says in SAYS.items()})
 
     @asynccontextmanager
@@ -110,12 +110,6 @@ def create(start: Callable[[], Serving], run: Path | None = None) -> Starlette:
         held.append(serving)
         yield
         await held.pop().front.answering.close()
-
-    def answering(route: Asked) -> Route:
-        async def answer(request: Request) -> Response:
-            return await held[0].front.answered(request, caller_of(request.scope["headers"]), route)
-
-        return Route(f"/{route}", answer, methods=["POST"])
 
     async def ready(_: Request) -> Response:
         return readiness(held[0])
@@ -129,9 +123,8 @@ def create(start: Callable[[], Serving], run: Path | None = None) -> Starlette:
     async def told(_: Request) -> Response:
         return JSONResponse(contract)
 
-    async def missing(_: Request, __: Exception) -> Response:
-        paths = ", ".join(f"/{route}" for route in SAYS)
-        return failure(404, "unknown", f"there is nothing here; POST to {paths}, or GET /readyz")
+    async def missing(_: Request, __: Exception | None = None) -> Response:
+        return failure(404, "unknown", f"there is nothing here; POST to {', '.join(paths)}, or GET /readyz")
 
     async def wrong_method(request: Request, fault: Exception) -> Response:
         said = f"{request.method} is not for {request.url.path}; POST to ask, GET to look"
@@ -143,14 +136,19 @@ def create(start: Callable[[], Serving], run: Path | None = None) -> Starlette:
 
     return Starlette(
         routes=[
-            *(answering(route) for route in SAYS),
+            # who comes with another method is told; POST comes no further than to `Questions`
+            *(Route(path, missing, methods=["POST"]) for path in paths),
             Route("/livez", alive, methods=["GET"]),
             Route("/readyz", ready, methods=["GET"]),
             Route("/about", ready, methods=["GET"]),
             Route("/metrics", counts, methods=["GET"]),
             Route("/openapi.json", told, methods=["GET"]),
         ],
-        middleware=[Middleware(Door, run=run), Middleware(Guard)],
+        middleware=[
+            Middleware(Door, run=run),
+            Middleware(Guard),
+            Middleware(Questions, front=lambda: held[0].front, routes=paths),
+        ],
         exception_handlers={404: missing, 405: wrong_method},
         lifespan=lifespan,
     )

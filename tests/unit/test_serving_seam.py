@@ -6,7 +6,6 @@ from typing import Any
 
 import orjson
 import pytest
-from starlette.requests import Request
 from starlette.responses import Response
 
 from bentos import inner
@@ -40,16 +39,9 @@ def front(folder: Path, flow: Flow) -> Front:
     return Front(InThread(seam), Pointer(RELEASED), lambda: NOW)
 
 
-def request(body: bytes = b"{}") -> Request:
-    async def receive() -> Any:
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    return Request({"type": "http", "headers": [], "method": "POST", "path": "/"}, receive)
-
-
 def ask(made: Front, times: int = 1) -> list[Response]:
     async def all_of_them() -> list[Response]:
-        return await asyncio.gather(*(made.answered(request()) for _ in range(times)))
+        return await asyncio.gather(*(made.answered(b"{}") for _ in range(times)))
 
     return asyncio.run(all_of_them())
 
@@ -147,7 +139,7 @@ def test_more_than_can_wait_are_told_to_come_back(tmp_path: Path) -> None:
         return answer()
 
     async def crowd(made: Front) -> list[Response]:
-        tasks = [asyncio.create_task(made.answered(request())) for _ in range(WAITING + 5)]
+        tasks = [asyncio.create_task(made.answered(b"{}")) for _ in range(WAITING + 5)]
         await asyncio.sleep(0.1)
         gate.set()
         return await asyncio.gather(*tasks)
