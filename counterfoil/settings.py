@@ -6,9 +6,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from counterfoil import redis
 from counterfoil.errors import ConfigError
 
 # Off by default in every process that starts through Counterfoil. TZ=UTC, since Feast and DuckDB read it.
@@ -83,6 +84,13 @@ class Settings(BaseSettings):
     feast_url: str | None = None
     release_webhooks: str | None = None
     feature_ttl_days: int = Field(default=35, ge=1)
+
+    @field_validator("online_store_url")
+    @classmethod
+    def _is_a_redis(cls, url: str | None) -> str | None:
+        if url is not None:
+            redis.parse(url)
+        return url
 
     @property
     def landing(self) -> Path:
@@ -189,6 +197,9 @@ MUST_BE = {
 def _wrong(error: Mapping[str, Any]) -> str:
     """Return what is wrong with one variable, as part of a sentence; pydantic's own words where we have none."""
     name = str(error["loc"][0]) if error["loc"] else ""
+    if name == "online_store_url":  # it may hold a password
+        why = error.get("ctx", {}).get("error", error["msg"])
+        return f"COUNTERFOIL_ONLINE_STORE_URL is not redis://USER:PASSWORD@HOST:PORT/NUMBER, of which HOST is enough: {why}"
     wanted = f"it must be {MUST_BE[name]}" if name in MUST_BE else error["msg"]
     return f"COUNTERFOIL_{name.upper()} is {error['input']!r}, but {wanted}"
 

@@ -1,9 +1,10 @@
 """What a person or a machine sees of a command: progress on stderr, one result on stdout, one sentence per error."""
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import orjson
@@ -26,6 +27,13 @@ def emit(result: Any, as_json: bool, show: Callable[[Any], None]) -> None:
         sys.stdout.write(orjson.dumps(canonical.plain(result), option=orjson.OPT_INDENT_2).decode() + "\n")
     else:
         show(result)
+
+
+def end_quietly() -> None:
+    """Let nothing follow our last word: native libraries warn, page after page, of what they hold while they are taken down."""
+    with suppress(OSError, ValueError):
+        sys.stderr.flush()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
 def fail(fault: CounterfoilError, as_json: bool) -> int:

@@ -14,7 +14,6 @@ def end(fault: Exception, as_json: bool) -> int:
     log = _keep(fault)
     if log is None and not isinstance(fault, OSError):
         sys.stderr.write("".join(traceback.format_exception(fault)))
-    _let_go(fault)
     return terminal.fail(sentence(fault, log), as_json)
 
 
@@ -28,13 +27,6 @@ def sentence(fault: Exception, log: Path | None) -> CounterfoilError:
             f"the system refused: {named}; check that path, COUNTERFOIL_HOME and the disk, then run again{where}"
         )
     return CounterfoilError(f"{type(fault).__name__}: {_first_line(fault)}; report this as a defect{where}")
-
-
-def _let_go(fault: BaseException | None) -> None:
-    """Drop what the frames of a traceback hold: native libraries warn of it, page after page, behind the one sentence."""
-    while fault is not None:
-        traceback.clear_frames(fault.__traceback__)
-        fault = fault.__cause__ or fault.__context__
 
 
 def _first_line(fault: Exception) -> str:

@@ -19,6 +19,8 @@ from feature_repo.repo import apply, open_store
 from feature_repo.transforms import PERSON_FEATURES
 
 if TYPE_CHECKING:
+    import pandas as pd
+    from feast import FeatureStore
     from feast.protos.feast.types.Value_pb2 import Value
 
 __all__ = ["OnlineFeatures", "PersonView", "apply", "materialise", "stands"]
@@ -53,7 +55,8 @@ def materialise(settings: Settings, as_of: datetime) -> int:
     """Write the people's rows of the partition at `as_of` to the online store and return their number.
 
     Serving goes on: no state of the view is touched and readers wait for nothing. Newer rows stay; a partition that was built
-    again after late events is written again. Raises InputError when there is no such partition.
+    again after late events is written again. Raises InputError when there is no such partition, UnavailableError when the store
+    does not take them.
     """
     import pyarrow.parquet as pq
 
@@ -65,9 +68,18 @@ def materialise(settings: Settings, as_of: datetime) -> int:
     store = open_store(settings)
     rows = 0
     for batch in pq.ParquetFile(path).iter_batches(BATCH_PEOPLE):
-        store.write_to_online_store(VIEW, batch.to_pandas())
+        _write(store, batch.to_pandas())
         rows += len(batch)
     return rows
+
+
+def _write(store: "FeatureStore", people: "pd.DataFrame") -> None:
+    try:
+        store.write_to_online_store(VIEW, people)
+    except Exception as fault:  # each store has errors of its own
+        raise UnavailableError(
+            f"the online store takes no rows ({fault}); mend it, then run again"
+        ) from fault
 
 
 def stands(settings: Settings) -> bool:

@@ -1,11 +1,13 @@
 """The feature repository, opened by the settings: what feature_store.yaml says, for any home and profile."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 from filelock import FileLock
 
+from counterfoil import redis
 from counterfoil.settings import Settings
 from feature_repo import recent
 from feature_repo.build import VIEWS, replacing
@@ -49,14 +51,10 @@ def apply(settings: Settings) -> "FeatureStore":
     return store
 
 
-def _bounded(address: str) -> str:
+def _bounded(url: str) -> str:
     """Return Redis' address with bounds on how long is waited for it, where it names none: one that vanished answers no more."""
-    return ",".join(
-        [
-            address,
-            *(f"{name}={seconds}" for name, seconds in REDIS_SECONDS.items() if f"{name}=" not in address),
-        ]
-    )
+    found = redis.parse(url)
+    return replace(found, options={**REDIS_SECONDS, **found.options}).feast()
 
 
 def _config(settings: Settings) -> dict[str, Any]:
@@ -68,7 +66,7 @@ def _config(settings: Settings) -> dict[str, Any]:
     if settings.online_store_url:
         online = {
             "type": "redis",
-            "connection_string": _bounded(settings.online_store_url.removeprefix("redis://")),
+            "connection_string": _bounded(settings.online_store_url),
             # views share a key there, so that it lasts as long as the one that lasts longest, from the last write on
             "key_ttl_seconds": max(settings.feature_ttl_days, recent.DAYS) * 86_400,
         }

@@ -10,7 +10,7 @@ from typing import Any
 
 from bentos import inner
 from bentos.gateway.admission import LOOPBACK
-from counterfoil import collected, terminal
+from counterfoil import collected, redis, terminal
 from counterfoil.errors import CounterfoilError
 from counterfoil.processes import Processes
 from counterfoil.settings import EMBEDDED_KEY
@@ -128,7 +128,7 @@ def _online(place: Place) -> tuple[str, str]:
     url = place.settings.online_store_url
     where = "the home's own store"
     if url is not None:
-        where = f"Redis at {url.removeprefix('redis://').partition(',')[0].rpartition('@')[2]}"
+        where = f"Redis at {redis.parse(url).place}"
     if place.catalog.champion(machine.USE_CASE) is None:
         return "ok", f"{where} is filled by the first release"
     if online.stands(place.settings):

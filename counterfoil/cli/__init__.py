@@ -4,6 +4,7 @@ Heavy libraries are imported by the calls, not here, so that `counterfoil --help
 each adds its commands to the trunk when it is imported, and they are listed in that order.
 """
 
+import atexit
 import sys
 from typing import Any
 
@@ -50,6 +51,7 @@ __all__ = [
 def main() -> None:
     """Run the command line; one sentence and the error's exit code when it fails, whatever was raised."""
     as_json = "--json" in sys.argv
+    atexit.register(terminal.end_quietly)
     try:
         settings.load()
         ended = app(standalone_mode=False)

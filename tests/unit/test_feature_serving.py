@@ -266,3 +266,9 @@ def test_what_redis_holds_goes_once_no_view_needs_it(tmp_path: Path) -> None:
     for days, lasts in ((1, recent.DAYS), (60, 60)):
         settings = Settings(home=tmp_path, online_store_url="redis://127.0.0.1:1", feature_ttl_days=days)
         assert repo.open_store(settings).config.online_store.key_ttl_seconds == lasts * 86_400
+
+
+def test_a_redis_that_takes_nothing_is_one_clear_error(home: Settings) -> None:
+    gone = home.model_copy(update={"online_store_url": "redis://127.0.0.1:1,socket_connect_timeout=0.1"})
+    with pytest.raises(UnavailableError, match="the online store takes no rows .*mend it, then run again"):
+        materialise(gone, AS_OF)

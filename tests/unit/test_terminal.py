@@ -2,6 +2,8 @@
 
 import io
 import json
+import subprocess
+import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -126,3 +128,27 @@ def test_every_error_of_ours_has_its_exit_code() -> None:
         "AccessError": 8,
     }
     assert isinstance(IntegrityError("x"), CounterfoilError)
+
+
+LAST_WORD = """
+import atexit, os, sys
+from counterfoil import terminal
+
+class Library:
+    def __del__(self):
+        os.write(2, b"leaked!")
+
+atexit.register(terminal.end_quietly)
+held = Library()
+if len(sys.argv) > 1:
+    atexit.unregister(terminal.end_quietly)
+sys.exit(terminal.fail(terminal.CounterfoilError("broken; mend it"), as_json=False))
+"""
+
+
+@pytest.mark.parametrize(("also", "after"), [([], ""), (["loud"], "leaked!")])
+def test_nothing_that_libraries_say_at_the_end_follows_the_one_sentence(also: list[str], after: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LAST_WORD, *also], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (1, f"CounterfoilError: broken; mend it\n{after}")
