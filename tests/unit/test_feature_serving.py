@@ -270,5 +270,5 @@ def test_what_redis_holds_goes_once_no_view_needs_it(tmp_path: Path) -> None:
 
 def test_a_redis_that_takes_nothing_is_one_clear_error(home: Settings) -> None:
     gone = home.model_copy(update={"online_store_url": "redis://127.0.0.1:1,socket_connect_timeout=0.1"})
-    with pytest.raises(UnavailableError, match="the online store takes no rows .*mend it, then run again"):
+    with pytest.raises(UnavailableError, match=r"the online store takes no rows .*mend it, then run again"):
         materialise(gone, AS_OF)
