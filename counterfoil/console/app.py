@@ -7,7 +7,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import RedirectResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.middleware.trustedhost import TrustedHostMiddleware
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from counterfoil.console.desk import Desk
 from counterfoil.console.door import StrangerError, visitor
@@ -54,7 +54,18 @@ def create(desk: Desk) -> ASGIApp:
     app.add_exception_handler(Exception, _broken)
     names = list(desk.place.settings.console_names)
     # around everything, so that what broke and what was refused carry the headers too
-    return Headers(TrustedHostMiddleware(app, allowed_hosts=names, www_redirect=False))
+    return Headers(Names(app, allowed_hosts=names, www_redirect=False))
+
+
+class Names(TrustedHostMiddleware):
+    """Refuse whoever asks by a name that is not the console's, but about its health: an orchestrator asks that by a number."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let the question about health through, and those by the console's names."""
+        if scope["type"] == "http" and scope["path"] == files.HEALTH:
+            await self.app(scope, receive, send)
+            return
+        await super().__call__(scope, receive, send)
 
 
 async def _ours(request: Request, fault: Exception) -> Response:

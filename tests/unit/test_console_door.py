@@ -224,6 +224,14 @@ def test_a_name_that_is_not_ours_is_refused(console: Console) -> None:
     assert machine.get("/now", headers={"host": "localhost:3100"}).status_code == 200
 
 
+def test_an_orchestrator_that_asks_by_number_is_told_of_health_and_of_nothing_else(console: Console) -> None:
+    prober = console.stranger()
+    prober.headers["host"] = "10.1.2.3:3100"
+    assert prober.get("/healthz").text == "ok\n"
+    for path in ("/", "/login", "/healthz/", "/static/console.css"):
+        assert prober.get(path).status_code == 400, path
+
+
 def test_a_form_that_is_too_large_or_no_form_is_refused(console: Console) -> None:
     machine = console.machine("approver")
     assert machine.post("/quarantines", content=b"x=" + b"a" * 70_000).status_code == 400

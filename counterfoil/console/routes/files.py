@@ -18,6 +18,7 @@ Reader = Annotated[Visitor, Depends(may(Right.READ))]
 STATIC = Path(__file__).parent.parent / "static"
 KINDS = {".html", ".css", ".png", ".svg", ".gif", ".ico", ".json"}
 LISTED = 200
+HEALTH = "/healthz"
 
 
 def serve_static(app: FastAPI) -> None:
@@ -25,7 +26,7 @@ def serve_static(app: FastAPI) -> None:
     app.mount("/static", StaticFiles(directory=STATIC))
 
 
-@router.get("/healthz")
+@router.get(HEALTH)
 def well() -> Response:
     """Say that the console is there, to whoever started it; nothing else."""
     return Response("ok\n", media_type="text/plain")
