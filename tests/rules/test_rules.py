@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from counterfoil.settings import Settings
+
 ROOT = Path(__file__).resolve().parents[2]
 ROOMS = ("counterfoil", "feature_repo", "models", "flows", "bentos")
 SOURCES = [path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py"))]
@@ -141,3 +143,18 @@ def test_the_readmes_tree_is_the_tree() -> None:
         [sys.executable, "infra/tree.py", "--check"], cwd=ROOT, capture_output=True, text=True
     )
     assert done.returncode == 0, f"run `make tree`: {done.stderr}"
+
+
+def test_every_setting_is_told_of() -> None:
+    told = (ROOT / "docs" / "how-to" / "production.md").read_text().partition("## All settings")[2]
+    named = set(re.findall(r"`([A-Z_]+)`", told))
+    assert named == {name.upper() for name in Settings.model_fields}
+
+
+def test_an_image_has_every_room_and_nothing_that_is_not_named() -> None:
+    lines = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line and line[0] != "#"]
+    assert lines[0] == "*", "whatever is not named stays out: homes with their keys lie in this folder"
+    named = {line[1:] for line in lines if line.startswith("!")}
+    assert set(ROOMS) <= named and named <= {
+        name for path in TRACKED for name in (path, path.partition("/")[0])
+    }
