@@ -1,6 +1,5 @@
 """Packaging: a fitted candidate and its dataset's catalogue become an immutable bento, named by the digest of what is in it."""
 
-import importlib.metadata
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bentos import bundle, formats, golden, manifest, snapshot
+from bentos.requirements import pinned
 from counterfoil import canonical
 from counterfoil.errors import IntegrityError
 from counterfoil.pseudonym import fingerprint
@@ -23,29 +23,6 @@ LEFT_OUT = ("__pycache__", "*.pyc", ".*", "~*", "gateway")  # the gateway stands
 RECALL_PEOPLE = 50  # who are asked how many of the best an index finds
 REASON_PEOPLE = 12  # whose answers say which kinds of reasons hold
 SERVICE = "bentos.recommend.service:Recommend"
-# What the code in a bento imports; versions are those of this environment, so that a container gets the very same.
-PACKAGES = (
-    "bentoml",
-    "duckdb",
-    "feast",
-    "implicit",
-    "numba",
-    "numpy",
-    "orjson",
-    "pillow",
-    "prometheus-client",
-    "pyarrow",
-    "pydantic",
-    "pydantic-settings",
-    "safetensors",
-    "scikit-learn",
-    "scipy",
-    "starlette",
-    "threadpoolctl",
-    "torch",
-    "uvicorn",
-    "xgboost-cpu",
-)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -133,7 +110,7 @@ def _stage(
     }
     about["reasons"] = _faithful(source, model, loaded, golden.question(data, REASON_PEOPLE), about)
     (source / bundle.ABOUT).write_bytes(canonical.encode(about))
-    (source / "requirements.txt").write_text("\n".join(_requirements()) + "\n")
+    (source / "requirements.txt").write_text("\n".join(pinned()) + "\n")
 
 
 def _faithful(
@@ -151,11 +128,6 @@ def _faithful(
 def _room(name: str) -> Path:
     """Return the folder of the code that runs now, wherever it is installed."""
     return Path(__file__).resolve().parent.parent / name
-
-
-def _requirements() -> list[str]:
-    # A local part (2.13.0+cpu) names a build that the package index does not know; the container's own index chooses.
-    return [f"{name}=={importlib.metadata.version(name).partition('+')[0]}" for name in PACKAGES]
 
 
 def _is_whole(path: Path, sha256: str) -> bool:
@@ -188,7 +160,7 @@ def _build(settings: Settings, source: Path, model: Path, tag: str, model_tag: s
             version=version,
             build_ctx=str(source),
             include=["**"],
-            python={"packages": _requirements(), "lock_packages": False},
+            python={"packages": pinned(), "lock_packages": False},
             models=[model_tag],
         )
     # BentoML notes its build options among the code; the manifest lists all that may lie there, and this it does not.
