@@ -15,6 +15,7 @@ PACKAGES = (
     "filelock",
     "httptools",
     "httpx",
+    "ibis-framework[duckdb]",
     "implicit",
     "msgspec",
     "numba",
@@ -49,24 +50,25 @@ def pinned(packages: Sequence[str] = PACKAGES) -> list[str]:
     Without the versions of all, a container that is built later is another one. What a package asks for and is not here (torch's
     libraries for graphics cards) is left to whoever installs. PackageNotFoundError when one of `packages` is not installed.
     """
+    pending = [Requirement(package) for package in packages]
+    named = {canonicalize_name(asked.name) for asked in pending}
     found: dict[str, str] = {}
-    pending = [Requirement(name) for name in packages]
-    seen = {name: set[str]() for name in packages}  # by name, with which extras
+    seen: dict[str, set[str]] = {}  # by name, with which extras
     while pending:
         asked = pending.pop()
         name = canonicalize_name(asked.name)
         try:
             held = importlib.metadata.distribution(name)
         except importlib.metadata.PackageNotFoundError:
-            if name in packages:
+            if name in named:
                 raise
             continue
         # A local part (2.13.0+cpu) names a build that the package index does not know; the container's own index chooses.
         found[name] = held.version.partition("+")[0]
         new = {"", *asked.extras} - seen.setdefault(name, set())
         seen[name] |= new
-        for text in held.requires or () if new else ():
+        for text in held.requires or ():
             needed = Requirement(text)
-            if needed.marker is None or any(needed.marker.evaluate({"extra": extra}) for extra in new):
+            if any(needed.marker is None or needed.marker.evaluate({"extra": extra}) for extra in new):
                 pending.append(needed)
     return [f"{name}=={version}" for name, version in sorted(found.items())]
