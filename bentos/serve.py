@@ -40,7 +40,7 @@ def serve(
         raise IntegrityError(
             f"{bento} is {opened.tag}, but the release names {pointed.bento}; name the bento of the release"
         )
-    settings.load()  # makes the environment quiet, which the worker inherits
+    environment = settings.of_children(settings.load())
     _require_free(host, port)
     arguments = ["--bento", str(bento), "--release", orjson.dumps(released).decode()]
     if release_file is not None and "--release-file" in (bento / "src" / "bentos" / "worker.py").read_text():
@@ -51,7 +51,7 @@ def serve(
     line = command(bento / "src", "worker", [*arguments, "--host", host, "--port", str(port)])
     sys.stdout.flush()
     sys.stderr.flush()
-    os.execv(line[0], line)
+    os.execve(line[0], line, environment)
 
 
 def _require_free(host: str, port: int) -> None:

@@ -48,7 +48,9 @@ def answerers_for(cores: int) -> int:
 class Settings(BaseSettings):
     """Everything that may differ between machines; names in the environment carry the prefix COUNTERFOIL_."""
 
-    model_config = SettingsConfigDict(env_prefix="COUNTERFOIL_", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="COUNTERFOIL_", extra="ignore", frozen=True, hide_input_in_errors=True
+    )
 
     profile: Literal["embedded", "production"] = "embedded"
     home: Path = Field(default_factory=lambda: Path.cwd() / ".counterfoil")
@@ -88,9 +90,8 @@ class Settings(BaseSettings):
     @field_validator("online_store_url")
     @classmethod
     def _is_a_redis(cls, url: str | None) -> str | None:
-        if url is not None:
-            redis.parse(url)
-        return url
+        # in Feast's form, which bentos from before there were URLs take too
+        return f"redis://{redis.parse(url).feast()}" if url else None
 
     @property
     def landing(self) -> Path:
@@ -234,7 +235,9 @@ def of_children(settings: Settings) -> dict[str, str]:
     """Return the environment for a child process that is to work on this very home, whatever folder it runs in."""
     folders = {name: os.environ[name] for name in ("PREFECT_HOME", "BENTOML_HOME") if name in os.environ}
     absolute = {name: str(Path(folder).absolute()) for name, folder in folders.items()}
-    return {**os.environ, **absolute, "COUNTERFOIL_HOME": str(settings.home.absolute())}
+    url = settings.online_store_url
+    store = {} if url is None else {"COUNTERFOIL_ONLINE_STORE_URL": url}
+    return {**os.environ, **absolute, **store, "COUNTERFOIL_HOME": str(settings.home.absolute())}
 
 
 def inherited() -> dict[str, str]:

@@ -29,6 +29,20 @@ def emit(result: Any, as_json: bool, show: Callable[[Any], None]) -> None:
         show(result)
 
 
+def flush() -> None:
+    """Write what waits for standard output; OSError where there is no room for it: then nothing waits any more."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        end_silently()
+        raise
+
+
+def end_silently() -> None:
+    """Let nothing more be written to standard output: nobody reads it any longer."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
 def end_quietly() -> None:
     """Let nothing follow our last word: native libraries warn, page after page, of what they hold while they are taken down."""
     with suppress(OSError, ValueError):

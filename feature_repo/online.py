@@ -1,5 +1,6 @@
 """The online side: the newest rows of the people written to the online store, one person read from it. No transform here."""
 
+import sqlite3
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -74,9 +75,11 @@ def materialise(settings: Settings, as_of: datetime) -> int:
 
 
 def _write(store: "FeatureStore", people: "pd.DataFrame") -> None:
+    from redis import RedisError
+
     try:
         store.write_to_online_store(VIEW, people)
-    except Exception as fault:  # each store has errors of its own
+    except (OSError, sqlite3.Error, RedisError) as fault:
         raise UnavailableError(
             f"the online store takes no rows ({fault}); mend it, then run again"
         ) from fault

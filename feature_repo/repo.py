@@ -47,6 +47,7 @@ def apply(settings: Settings) -> "FeatureStore":
     with FileLock(features / "apply.lock"):  # the collector may do the same right now
         store.apply([*define(features, settings.feature_ttl_days).all])
     with replacing(features / "feature_store.yaml") as fresh:
+        fresh.touch(0o600)  # the store's address may hold a password
         fresh.write_text(yaml.safe_dump(_config(settings)), encoding="utf-8")
     return store
 

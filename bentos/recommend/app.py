@@ -17,6 +17,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from bentos.bundle import open_bundle
+from bentos.caller import caller_of
 from bentos.door import Door
 from bentos.front import Answering, Front, InThread, Questions, failure
 from bentos.guard import Guard
@@ -111,6 +112,13 @@ def create(start: Callable[[], Serving], run: Path | None = None) -> Starlette:
         yield
         await held.pop().front.answering.close()
 
+    def answering(route: Asked) -> Route:
+        async def answer(request: Request) -> Response:
+            caller = caller_of(request.scope["headers"])
+            return await held[0].front.answered(await request.body(), caller, route)
+
+        return Route(f"/{route}", answer, methods=["POST"])
+
     async def ready(_: Request) -> Response:
         return readiness(held[0])
 
@@ -123,7 +131,7 @@ def create(start: Callable[[], Serving], run: Path | None = None) -> Starlette:
     async def told(_: Request) -> Response:
         return JSONResponse(contract)
 
-    async def missing(_: Request, __: Exception | None = None) -> Response:
+    async def missing(_: Request, __: Exception) -> Response:
         return failure(404, "unknown", f"there is nothing here; POST to {', '.join(paths)}, or GET /readyz")
 
     async def wrong_method(request: Request, fault: Exception) -> Response:
@@ -136,8 +144,7 @@ def create(start: Callable[[], Serving], run: Path | None = None) -> Starlette:
 
     return Starlette(
         routes=[
-            # who comes with another method is told; POST comes no further than to `Questions`
-            *(Route(path, missing, methods=["POST"]) for path in paths),
+            *(answering(route) for route in SAYS),  # for other methods, and for who mounts this below a path
             Route("/livez", alive, methods=["GET"]),
             Route("/readyz", ready, methods=["GET"]),
             Route("/about", ready, methods=["GET"]),

@@ -55,6 +55,7 @@ def main() -> None:
     try:
         settings.load()
         ended = app(standalone_mode=False)
+        terminal.flush()  # here, where it can still be said that there was no room for it
         if isinstance(
             ended, int
         ):  # what `typer.Exit` was raised with: outside standalone mode it is returned
@@ -65,6 +66,9 @@ def main() -> None:
         sys.exit(done.exit_code)
     except typer.Abort:
         sys.exit(130)
+    except BrokenPipeError:  # whoever read has seen enough, as `head` does
+        terminal.end_silently()
+        sys.exit(1)
     except Exception as fault:
         if type(fault).__module__.startswith(("click", "typer")) and hasattr(fault, "format_message"):
             sys.exit(_usage(fault, as_json))

@@ -397,6 +397,8 @@ def test_a_packed_line_that_says_it_is_larger_than_any_record_is_not_made_room_f
 ) -> None:
     first = b'{"id":"receipt-x-1"}'
     head = b"\x28\xb5\x2f\xfd" + b"\xe0" + size.to_bytes(8, "little")  # one segment, a size of eight bytes
+    with pytest.raises(ValueError, match="no record is as large"):
+        segment.Unpacker(first)._expanded(head)
     for code, byte in segment.ESCAPED:
         head = head.replace(byte, code)
     path = tmp_path / "a.jsonl"
