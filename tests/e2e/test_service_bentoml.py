@@ -1,4 +1,4 @@
-"""The same bento under BentoML's own server: `bentoml serve TAG`."""
+"""The same bento under BentoML's own server: `bentoml serve TAG`, here and where there is nothing but what the bento asks for."""
 
 import os
 import signal
@@ -15,6 +15,7 @@ import pytest
 
 from counterfoil.receipts import Receipts
 from counterfoil.settings import QUIET
+from feature_repo.online import apply
 from tests import bento_shop
 
 pytestmark = pytest.mark.slow
@@ -31,11 +32,30 @@ BENTOML_ROUTES = (
 )
 
 
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[httpx.Client, Path, str]]:
+def elsewhere(requirements: Path, folder: Path) -> Path:
+    """Return the programs of an environment that has what a bento asks for, as its container would, and nothing of ours."""
+    uv = str(Path(sys.executable).parent / "uv")
+    subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, str(folder)], check=True)
+    links = os.environ.get("PIP_FIND_LINKS")
+    line = [uv, "pip", "install", "--quiet", "--python", str(folder / "bin" / "python")]
+    line += [*(["--find-links", links] if links else []), "-r", str(requirements)]
+    subprocess.run(line, check=True)
+    return folder / "bin"
+
+
+@pytest.fixture(scope="module", params=["here", "elsewhere"])
+def served(
+    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[tuple[httpx.Client, Path, str]]:
     root = tmp_path_factory.mktemp("bentoml")
     settings = bento_shop.settings_of(root / "home")
     packaged = bento_shop.make_bento(root, settings)
+    apply(settings)
+    programs = Path(sys.executable).parent
+    if request.param == "elsewhere":
+        programs = elsewhere(packaged.path / "env" / "python" / "requirements.txt", root / "elsewhere")
+        ours = [str(programs / "python"), "-c", "import counterfoil"]
+        assert subprocess.run(ours, capture_output=True, cwd=root, check=False).returncode == 1
     pointer = {"release": "release-1", "epoch": 2, "bento": packaged.tag}
     (settings.home / "release.json").write_bytes(orjson.dumps(pointer))
     with socket.socket() as free:
@@ -48,7 +68,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[httpx.Cli
         "BENTOML_HOME": str(settings.bentos),
     }
     line = [
-        str(Path(sys.executable).parent / "bentoml"),
+        str(programs / "bentoml"),
         "serve",
         packaged.tag,
         "--host",
@@ -75,6 +95,8 @@ def test_bentoml_answers_and_records(served: tuple[httpx.Client, Path, str]) -> 
     answer = client.post("/recommend", json={"n": 3, "context": {"time": "2026-03-01T00:00:00Z"}})
     assert answer.status_code == 200
     assert answer.json()["bento"] == tag
+    known = client.post("/recommend", json={"person": "p01", "context": {"time": "2026-03-01T00:00:00Z"}})
+    assert known.status_code == 200 and known.json()["degraded"] == []
     assert Receipts(receipts).find(answer.json()["receipt"]).release == "release-1"
 
 
