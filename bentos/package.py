@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bentos import bundle, formats, golden, manifest, snapshot
-from bentos.requirements import pinned
+from bentos.requirements import direct, pinned
 from counterfoil import canonical
 from counterfoil.errors import IntegrityError
 from counterfoil.pseudonym import fingerprint
@@ -110,7 +110,7 @@ def _stage(
     }
     about["reasons"] = _faithful(source, model, loaded, golden.question(data, REASON_PEOPLE), about)
     (source / bundle.ABOUT).write_bytes(canonical.encode(about))
-    (source / "requirements.txt").write_text("\n".join(pinned()) + "\n")
+    (source / "requirements.txt").write_text("\n".join(direct()) + "\n")
 
 
 def _faithful(

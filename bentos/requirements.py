@@ -1,9 +1,10 @@
 """What a bento needs to run anywhere: the packages that its code imports and all that these need, at the versions used here."""
 
 import importlib.metadata
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Collection, Iterable, Mapping
 
-from packaging.requirements import Requirement
+from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 # What the code in a bento imports, or has a library import for it.
@@ -15,20 +16,23 @@ PACKAGES = (
     "filelock",
     "httptools",
     "httpx",
-    "ibis-framework[duckdb]",
+    "ibis-framework",
     "implicit",
     "msgspec",
     "numba",
     "numpy",
     "orjson",
+    "packaging",
     "pandas",
     "pillow",
     "prometheus-client",
     "pyarrow",
+    "pyarrow-hotfix",
     "pydantic",
     "pydantic-settings",
     "pyyaml",
     "redis",
+    "rich",
     "safetensors",
     "scikit-learn",
     "scipy",
@@ -44,31 +48,68 @@ PACKAGES = (
 )
 
 
-def pinned(packages: Sequence[str] = PACKAGES) -> list[str]:
-    """Return `name==version` of these packages and of all that they need here, by name.
+def direct() -> list[str]:
+    """Return `name==version` of the packages themselves. PackageNotFoundError when one of them is not installed."""
+    return [f"{name}=={_version(name)}" for name in PACKAGES]
 
-    Without the versions of all, a container that is built later is another one. What a package asks for and is not here (torch's
-    libraries for graphics cards) is left to whoever installs. PackageNotFoundError when one of `packages` is not installed.
+
+def pinned() -> list[str]:
+    """Return `name==version` of the packages and of all that they need here, by name.
+
+    Without the versions of all, a container that is built later is another one.
     """
-    pending = [Requirement(package) for package in packages]
-    named = {canonicalize_name(asked.name) for asked in pending}
-    found: dict[str, str] = {}
-    seen: dict[str, set[str]] = {}  # by name, with which extras
-    while pending:
-        asked = pending.pop()
-        name = canonicalize_name(asked.name)
-        try:
-            held = importlib.metadata.distribution(name)
-        except importlib.metadata.PackageNotFoundError:
-            if name in named:
-                raise
-            continue
-        # A local part (2.13.0+cpu) names a build that the package index does not know; the container's own index chooses.
-        found[name] = held.version.partition("+")[0]
-        new = {"", *asked.extras} - seen.setdefault(name, set())
-        seen[name] |= new
-        for text in held.requires or ():
-            needed = Requirement(text)
-            if any(needed.marker is None or needed.marker.evaluate({"extra": extra}) for extra in new):
-                pending.append(needed)
-    return [f"{name}=={version}" for name, version in sorted(found.items())]
+    return [f"{name}=={_version(name)}" for name in sorted(needs(dict.fromkeys(PACKAGES, ())))]
+
+
+def needs(asked: Mapping[str, Collection[str]]) -> dict[str, set[str]]:
+    """Return what each package needs, for those asked for (by canonical name, with extras) and all that these bring.
+
+    What is not installed is left out: it is for another platform, or of an extra that nobody has here.
+    """
+    found: dict[str, set[str]] = {name: set() for name in asked}
+    queue, seen = deque(asked.items()), set()
+    while queue:
+        name, extras = queue.popleft()
+        for one in _needed(name, extras):
+            child = canonicalize_name(one.name)
+            if version_of(child) is None:
+                continue
+            found[name].add(child)
+            found.setdefault(child, set())
+            key = (child, frozenset(one.extras))
+            if key not in seen:
+                seen.add(key)
+                queue.append((child, set(one.extras)))
+    return found
+
+
+def _needed(name: str, extras: Iterable[str]) -> list[Requirement]:
+    said = [requirement(line) for line in importlib.metadata.requires(name) or ()]
+    wanted = ({"extra": extra} for extra in ("", *extras))
+    environments = list(wanted)
+    return [
+        one
+        for one in said
+        if one is not None and (one.marker is None or any(one.marker.evaluate(env) for env in environments))
+    ]
+
+
+def requirement(line: str) -> Requirement | None:
+    """Return what a line asks for; None when it asks for nothing."""
+    try:
+        return Requirement(line)
+    except InvalidRequirement:
+        return None
+
+
+def version_of(name: str) -> str | None:
+    """Return which version is here, without the local part that names a build; None when there is none."""
+    try:
+        return _version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _version(name: str) -> str:
+    # A local part (2.13.0+cpu) names a build that the package index does not know; the container's own index chooses.
+    return importlib.metadata.version(name).partition("+")[0]

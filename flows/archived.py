@@ -1,12 +1,12 @@
 """The archived bento of an answer, proven to be what was released, and the child process that its code runs in."""
 
-import importlib.metadata
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from bentos.bundle import open_bundle
 from bentos.replay import Replayer, has_replay, replayer
+from bentos.requirements import version_of
 from counterfoil.errors import CounterfoilError, IntegrityError
 from counterfoil.types import Bento, Receipt, Release
 from flows.place import Place
@@ -56,16 +56,9 @@ def other_libraries(place: Place, tag: str) -> tuple[str, ...]:
     if not wanted.is_file():
         return ()
     named = (line.partition("==") for line in wanted.read_text().split())
-    there = ((name, version, _installed(name)) for name, _, version in named)
+    there = ((name, version, version_of(name)) for name, _, version in named)
     return tuple(
         f"{tag} was packaged with {name} {version}, and is made anew with {found or 'none'}"
         for name, version, found in there
         if found != version
     )
-
-
-def _installed(name: str) -> str | None:
-    try:
-        return importlib.metadata.version(name).partition("+")[0]
-    except importlib.metadata.PackageNotFoundError:
-        return None

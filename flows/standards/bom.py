@@ -8,17 +8,15 @@ that of its record.
 import importlib.metadata
 import re
 import uuid
-from collections import deque
-from collections.abc import Iterable
 from dataclasses import dataclass
 from inspect import cleandoc
 from pathlib import Path
 from typing import Any
 
 import orjson
-from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
+from bentos.requirements import needs, requirement, version_of
 from counterfoil import canonical
 from counterfoil.errors import InputError, UnknownError
 from counterfoil.types import Bento, Candidate, Dataset, Noun
@@ -231,70 +229,28 @@ def packaged(requirements: Path) -> Packages:
     asked: dict[str, str] = {}
     extras: dict[str, set[str]] = {}
     for line in requirements.read_text().splitlines() if requirements.is_file() else ():
-        asked_for = _requirement(line)
+        asked_for = requirement(line)
         if asked_for is not None:
             name = canonicalize_name(asked_for.name)
             asked[name] = str(asked_for.specifier).removeprefix("==")
             extras[name] = set(asked_for.extras)
-    if not asked or any(_version(name) != version for name, version in asked.items()):
+    if not asked or any(version_of(name) != version for name, version in asked.items()):
         found = {
             name: Package(name=name, version=version, asked_for=True, needs=())
             for name, version in sorted(asked.items())
         }
         return Packages(found=found, whole=False)
-    needs = _closure(extras)
+    needed = needs(extras)
     found = {
         name: Package(
-            name=name, version=_version(name) or "", asked_for=name in asked, needs=tuple(sorted(needs[name]))
+            name=name,
+            version=version_of(name) or "",
+            asked_for=name in asked,
+            needs=tuple(sorted(needed[name])),
         )
-        for name in sorted(needs)
+        for name in sorted(needed)
     }
     return Packages(found=found, whole=True)
-
-
-def _closure(asked: dict[str, set[str]]) -> dict[str, set[str]]:
-    """Return what each package needs, for those asked for and all that these bring, as this environment has them."""
-    needs: dict[str, set[str]] = {name: set() for name in asked}
-    queue, seen = deque(asked.items()), set()
-    while queue:
-        name, extras = queue.popleft()
-        for one in _needed(name, extras):
-            child = canonicalize_name(one.name)
-            if _version(child) is None:
-                continue  # for another platform, or an extra that is not installed
-            needs[name].add(child)
-            needs.setdefault(child, set())
-            key = (child, frozenset(one.extras))
-            if key not in seen:
-                seen.add(key)
-                queue.append((child, set(one.extras)))
-    return needs
-
-
-def _needed(name: str, extras: Iterable[str]) -> list[Requirement]:
-    said = [_requirement(line) for line in importlib.metadata.requires(name) or ()]
-    wanted = ({"extra": extra} for extra in ("", *extras))
-    environments = list(wanted)
-    return [
-        one
-        for one in said
-        if one is not None and (one.marker is None or any(one.marker.evaluate(env) for env in environments))
-    ]
-
-
-def _requirement(line: str) -> Requirement | None:
-    try:
-        return Requirement(line)
-    except InvalidRequirement:
-        return None
-
-
-def _version(name: str) -> str | None:
-    """Return which version is here, without the local part that names a build; None when there is none."""
-    try:
-        return importlib.metadata.version(name).partition("+")[0]
-    except importlib.metadata.PackageNotFoundError:
-        return None
 
 
 def _package(one: Package) -> Component:
@@ -315,7 +271,7 @@ def _package(one: Package) -> Component:
 
 def _licences(one: Package) -> list[dict[str, Any]]:
     """Return a package's licence as its own metadata say it: an SPDX expression, else a name; nothing when they do not."""
-    if _version(one.name) != one.version:
+    if version_of(one.name) != one.version:
         return []
     about: Any = importlib.metadata.metadata(one.name)
     expression = about.get("License-Expression")

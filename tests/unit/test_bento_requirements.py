@@ -6,12 +6,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 from bentos import requirements
-from bentos.requirements import PACKAGES, pinned
+from bentos.requirements import PACKAGES, direct, pinned
 
 ROOT = Path(__file__).resolve().parents[2]
-NAMES = {package.partition("[")[0] for package in PACKAGES}
 IMPORTED = """
 import ast, importlib.metadata, pathlib, sys
 import bentos.recommend.service, bentos.worker, feature_repo.online, feature_repo.recent, models.compiled
@@ -47,13 +47,13 @@ def test_what_serving_imports_is_named() -> None:
     )
     imported = set(done.stdout.split())
     assert {"orjson", "starlette", "pydantic", "msgspec"} <= imported, "there is something to look at"
-    assert imported <= NAMES, imported - NAMES
+    assert imported <= set(PACKAGES), imported - set(PACKAGES)
 
 
 def test_all_that_they_need_is_named_too_each_once_without_a_local_part() -> None:
     told = dict(line.split("==") for line in pinned())
-    assert list(told) == sorted(told) and set(told) >= NAMES
-    assert {"anyio", "uvicorn", "cattrs", "llvmlite", "dask", "sqlglot"} <= set(
+    assert list(told) == sorted(told) and dict(line.split("==") for line in direct()).items() <= told.items()
+    assert {"anyio", "cattrs", "llvmlite", "dask", "sqlglot"} <= set(
         told
     )  # of starlette, bentoml, numba, feast, ibis
     assert not any("+" in version for version in told.values())
@@ -61,24 +61,26 @@ def test_all_that_they_need_is_named_too_each_once_without_a_local_part() -> Non
     assert not {"pytest", "prefect", "great-expectations"} & set(told), "serving needs none of these"
 
 
-def test_extras_count_and_what_is_not_here_is_left_to_who_installs(monkeypatch: pytest.MonkeyPatch) -> None:
-    needs = {
-        "a": ("2.0+local", ["b[more]>=1", "gone", "old; python_version < '3'"]),
-        "b": ("1.5", ["c; extra == 'more'", "d; extra == 'other'", "a"]),
-        "c": ("3", []),
-        "d": ("4", []),
+def test_what_ibis_needs_for_duckdb_is_named_since_extras_are_not() -> None:
+    wanted = [Requirement(line) for line in importlib.metadata.requires("ibis-framework") or ()]
+    of_duckdb = {one.name for one in wanted if one.marker and one.marker.evaluate({"extra": "duckdb"})}
+    assert "duckdb" in of_duckdb and of_duckdb <= {line.partition("==")[0] for line in pinned()}
+
+
+def test_extras_count_and_what_is_not_here_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    asks = {
+        "a": ["b[more]>=1", "gone", "old; python_version < '3'"],
+        "b": ["c; extra == 'more'", "d; extra == 'other'", "a"],
+        "c": [],
+        "d": [],
     }
 
-    class Held:
-        def __init__(self, version: str, requires: list[str]) -> None:
-            self.version, self.requires = version, requires
-
-    def distribution(name: str) -> Held:
-        if name not in needs:
+    def version(name: str) -> str:
+        if name not in asks:
             raise importlib.metadata.PackageNotFoundError(name)
-        return Held(*needs[name])
+        return "1"
 
-    monkeypatch.setattr(requirements.importlib.metadata, "distribution", distribution)
-    assert pinned(["a"]) == ["a==2.0", "b==1.5", "c==3"]
-    with pytest.raises(importlib.metadata.PackageNotFoundError):
-        pinned(["a", "gone"])
+    monkeypatch.setattr(requirements.importlib.metadata, "version", version)
+    monkeypatch.setattr(requirements.importlib.metadata, "requires", asks.get)
+    assert requirements.needs({"a": ()}) == {"a": {"b"}, "b": {"a", "c"}, "c": set()}
+    assert requirements.needs({"b": {"other"}}) == {"a": {"b"}, "b": {"a", "c", "d"}, "c": set(), "d": set()}
