@@ -7,11 +7,13 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import httpx
 import pytest
 
 from bentos import inner
+from bentos.gateway import services
 from bentos.gateway.admission import PLACES
 from bentos.gateway.http import Reply
 from bentos.gateway.keys import Keys
@@ -67,7 +69,8 @@ def load(running: Shop, people: list[str], *, at_once: int = 8, path: str = "/re
         service.close()
         return replies
 
-    return asyncio.run(all_of_them())
+    with mock.patch.object(services, "CONNECT_SECONDS", 10.0):  # a caller's patience, not the gateway's
+        return asyncio.run(all_of_them())
 
 
 def test_an_answer_comes_back_as_the_service_gave_it(running: Shop) -> None:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -108,8 +109,10 @@ def test_a_segment_that_is_full_is_flushed_before_it_is_left(tmp_path: Path, flu
 
 def test_power_that_goes_takes_what_was_not_flushed_and_nothing_is_said_to_be_altered(tmp_path: Path) -> None:
     receipts = Receipts(tmp_path, flush_ms=NEVER_MS)
+    noise = Random(7)  # a packed line is longer than two sectors
     wide = [
-        replace(receipt(receipts.new_id(NOON)), request={"text": f"{number} " * 700}) for number in range(6)
+        replace(receipt(receipts.new_id(NOON)), request={"text": noise.randbytes(1500).hex()})
+        for _ in range(6)
     ]
     for one in wide[:3]:
         receipts.write(one)
@@ -118,7 +121,8 @@ def test_power_that_goes_takes_what_was_not_flushed_and_nothing_is_said_to_be_al
     for one in wide[3:]:
         receipts.write(one)
     path, first = file_of(tmp_path), len(segment.line(encode(wide[0])))
-    lost = path.read_bytes().find(b" ~4 ") // 512 * 512 + 512
+    fourth = path.read_bytes().index(b" ^4 ")
+    lost = fourth // 512 * 512 + 512
     with path.open("r+b") as file:  # of what had not been flushed, the disk has some sectors and not others
         file.seek(lost)
         file.write(bytes(512))

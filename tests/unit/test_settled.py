@@ -9,7 +9,7 @@ from flows.settled import settle, values
 
 
 def test_settings_are_told_when_they_change_and_only_then(tmp_path: Path) -> None:
-    secret = "postgresql://shop:open-sesame@db/shop"
+    secret = "redis://shop:open-sesame@db/7"
     plain = Settings(home=tmp_path, threads=1)
     other = Settings(home=tmp_path, threads=2, online_store_url=secret, pseudonym_key="hush-hush")
     place = place_of(plain)
