@@ -85,8 +85,7 @@ def needs(asked: Mapping[str, Collection[str]]) -> dict[str, set[str]]:
 
 def _needed(name: str, extras: Iterable[str]) -> list[Requirement]:
     said = [requirement(line) for line in importlib.metadata.requires(name) or ()]
-    wanted = ({"extra": extra} for extra in ("", *extras))
-    environments = list(wanted)
+    environments = [{"extra": extra} for extra in ("", *extras)]
     return [
         one
         for one in said

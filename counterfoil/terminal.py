@@ -1,6 +1,7 @@
 """What a person or a machine sees of a command: progress on stderr, one result on stdout, one sentence per error."""
 
 import os
+import select
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -33,21 +34,37 @@ def flush() -> None:
     """Write what waits for standard output; OSError where there is no room for it: then nothing waits any more."""
     try:
         sys.stdout.flush()
+    except BrokenPipeError:  # `unread` is to see it
+        raise
     except OSError:
         end_silently()
         raise
 
 
+def unread() -> bool:
+    """Say whether standard output is a pipe that nobody reads any more."""
+    look = select.poll()
+    look.register(1, 0)
+    return any(event & select.POLLERR for _, event in look.poll(0))
+
+
 def end_silently() -> None:
     """Let nothing more be written to standard output: nobody reads it any longer."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    _leave(1)
 
 
 def end_quietly() -> None:
     """Let nothing follow our last word: native libraries warn, page after page, of what they hold while they are taken down."""
     with suppress(OSError, ValueError):
         sys.stderr.flush()
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+        _leave(2)
+
+
+def _leave(descriptor: int) -> None:
+    """Have what is written to a descriptor go nowhere."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, descriptor)
+    os.close(nowhere)
 
 
 def fail(fault: CounterfoilError, as_json: bool) -> int:

@@ -102,7 +102,7 @@ def create(start: Callable[[], Serving], run: Path | None = None) -> Starlette:
     """
     held: list[Serving] = []
     paths = {f"/{route}": route for route in SAYS}
-    contract = document({f"/{route}": (BODIES[route], says) for route, says in SAYS.items()})
+    contract = document({path: (BODIES[route], SAYS[route]) for path, route in paths.items()})
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:

@@ -66,10 +66,12 @@ def main() -> None:
         sys.exit(done.exit_code)
     except typer.Abort:
         sys.exit(130)
-    except BrokenPipeError:  # whoever read has seen enough, as `head` does
-        terminal.end_silently()
-        sys.exit(1)
     except Exception as fault:
+        if (
+            isinstance(fault, BrokenPipeError) and terminal.unread()
+        ):  # who read has seen enough, as `head` does
+            terminal.end_silently()
+            sys.exit(1)
         if type(fault).__module__.startswith(("click", "typer")) and hasattr(fault, "format_message"):
             sys.exit(_usage(fault, as_json))
         from counterfoil import unexpected

@@ -182,3 +182,22 @@ def test_who_reads_no_further_is_told_nothing(tmp_path: Path) -> None:
         ("1\n", ""),
         ("0\n", ""),
     }  # it may have written before the reader went
+
+
+LOST = """
+import sys
+from counterfoil import cli
+
+def lost(**_):
+    raise BrokenPipeError(32, "Broken pipe", "a socket")
+
+cli.app = lost
+cli.main()
+"""
+
+
+def test_a_connection_that_broke_is_told_while_somebody_reads(tmp_path: Path) -> None:
+    environment = {**BUFFERED, "COUNTERFOIL_HOME": str(tmp_path)}
+    line = [sys.executable, "-c", LOST]
+    done = subprocess.run(line, capture_output=True, text=True, check=False, env=environment, timeout=60)
+    assert done.returncode == 7 and "the system refused: a socket: Broken pipe" in done.stderr
