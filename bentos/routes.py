@@ -77,7 +77,15 @@ def write(routes: Routes, path: Path) -> None:
 def read(path: Path) -> Routes:
     """Read the file. ConfigError when there is none or it is wrong."""
     try:
-        held: dict[str, Any] = orjson.loads(path.read_bytes())
+        return parse(path.read_bytes(), str(path))
+    except OSError as fault:
+        raise ConfigError(f"{path} holds no routes ({fault}); run `counterfoil up`") from fault
+
+
+def parse(content: bytes, where: str) -> Routes:
+    """Return the routes that `write` wrote, found `where`. ConfigError when they are none."""
+    try:
+        held: dict[str, Any] = orjson.loads(content)
         challenger = held["challenger"]
         return Routes(
             **{
@@ -86,5 +94,5 @@ def read(path: Path) -> Routes:
                 "challenger": None if challenger is None else Route(**challenger),
             }
         )
-    except (OSError, ValueError, TypeError, KeyError) as fault:
-        raise ConfigError(f"{path} holds no routes ({fault}); run `counterfoil up`") from fault
+    except (ValueError, TypeError, KeyError) as fault:
+        raise ConfigError(f"{where} holds no routes ({fault}); run `counterfoil up`") from fault

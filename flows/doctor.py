@@ -141,9 +141,10 @@ def _online(place: Place) -> tuple[str, str]:
 
 def _processes(place: Place) -> tuple[str, str]:
     running = Processes(place.settings.home).running()
-    return "ok", ", ".join(
-        f"{p.name} at {p.url}" for p in running.values()
-    ) or "nothing runs here; `counterfoil up` starts it"
+    told = ", ".join(f"{p.name} at {p.url}" for p in running.values())
+    if machine.on_cluster(place):
+        told = told or "a cluster follows the release table of this home"
+    return "ok", told or "nothing runs here; `counterfoil up` starts it"
 
 
 def _serving(place: Place) -> tuple[str, str]:
@@ -164,7 +165,7 @@ def _serving(place: Place) -> tuple[str, str]:
 
 def _releases(place: Place) -> tuple[str, str]:
     """Say whether who answers here is who the release table says, and what does not come up."""
-    if machine.SUPERVISOR not in Processes(place.settings.home).running():
+    if machine.SUPERVISOR not in Processes(place.settings.home).running() and not machine.on_cluster(place):
         return "ok", "no supervisor runs here"
     said = [f"{name}: {says}" for name, says in machine.trouble(place).items()]
     if said:

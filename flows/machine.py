@@ -33,6 +33,9 @@ USE_CASE = "recommendation"
 PREFIX = "service-"
 SUPERVISOR = "supervisor"
 LOCK = "service.lock"
+ON_CLUSTER = "cluster"  # touched in each pass of who follows the release table on a cluster (flows/cluster/)
+PASS_SECONDS = 60.0  # since when there is no such one
+CLUSTER_SECONDS = 300.0  # in which pods come up and gateways have new routes
 # In the order in which they are stopped: services after all that asks them, and that starts them again.
 BEFORE = ("console", SUPERVISOR, "gateway", "collector")
 AFTER = ("prefect-worker", "prefect-server")
@@ -112,10 +115,7 @@ def _whole(place: Place, use_case: str, routes: Routes) -> bool:
     """
     from flows.supervisor.making import keeper_of
 
-    champion, challenger = place.catalog.champion(use_case), place.catalog.challenger(use_case)
-    if champion is None or routes.champion.release != champion.id:
-        return False
-    if (None if routes.challenger is None else routes.challenger.release) != (challenger and challenger.id):
+    if not _as_released(place, use_case, routes):
         return False
     keeper = keeper_of(place)
     named = [route for route in (routes.champion, routes.challenger) if route is not None]
@@ -123,6 +123,14 @@ def _whole(place: Place, use_case: str, routes: Routes) -> bool:
     return all(
         one.get("release") == route.release for one, route in zip(told, named, strict=True)
     ) and keeper.taken(routes)
+
+
+def _as_released(place: Place, use_case: str, routes: Routes) -> bool:
+    """Say whether routes name the champion and the challenger of the release table."""
+    champion, challenger = place.catalog.champion(use_case), place.catalog.challenger(use_case)
+    named = None if routes.challenger is None else routes.challenger.release
+    wanted = None if challenger is None else challenger.id
+    return champion is not None and routes.champion.release == champion.id and named == wanted
 
 
 def _ends(place: Place) -> str:
@@ -201,9 +209,8 @@ def inside(place: Place) -> dict[str, str]:
 
 def behind(place: Place, use_case: str) -> Release | None:
     """Return the champion of a use case that should answer here, but does not yet; None when all is well, or nothing runs."""
-    running = Processes(place.settings.home).running().get(SUPERVISOR)
     champion = place.catalog.champion(use_case)
-    if running is None or running.detail != use_case or champion is None:
+    if champion is None or not (_supervised(place, use_case) or on_cluster(place)):
         return None
     routes = routed(place)
     return None if routes is not None and routes.champion.release == champion.id else champion
@@ -212,12 +219,37 @@ def behind(place: Place, use_case: str) -> Release | None:
 def follow(place: Place, use_case: str = USE_CASE) -> str | None:
     """Wait until what runs here answers as the release table says; returns the champion's release, None when nothing runs.
 
-    UnavailableError when it does not within two minutes: what answered before goes on meanwhile.
+    UnavailableError when it does not within two minutes, on a cluster five: what answered before goes on meanwhile.
     """
-    running = Processes(place.settings.home).running().get(SUPERVISOR)
-    if running is None or running.detail != use_case or place.catalog.champion(use_case) is None:
+    if place.catalog.champion(use_case) is None:
         return None
-    return await_routes(place, use_case).champion.release
+    if on_cluster(place):
+        return _await_cluster(place, use_case)
+    return await_routes(place, use_case).champion.release if _supervised(place, use_case) else None
+
+
+def _supervised(place: Place, use_case: str) -> bool:
+    running = Processes(place.settings.home).running().get(SUPERVISOR)
+    return running is not None and running.detail == use_case
+
+
+def on_cluster(place: Place) -> bool:
+    """Say whether a cluster follows the release table of this home: somebody makes passes for it."""
+    try:
+        return time.time() - (place.settings.run / ON_CLUSTER).stat().st_mtime < PASS_SECONDS
+    except OSError:
+        return False
+
+
+def _await_cluster(place: Place, use_case: str) -> str:
+    until = time.monotonic() + CLUSTER_SECONDS
+    while time.monotonic() < until:
+        routes = routed(place)  # as every gateway has them
+        if routes is not None and _as_released(place, use_case, routes):
+            return routes.champion.release
+        time.sleep(0.5)
+    said = "; ".join(trouble(place).values()) or "look at `kubectl get pods -n counterfoil`"
+    raise UnavailableError(f"the cluster does not answer as released yet: {said}")
 
 
 def answering(place: Place) -> bool:

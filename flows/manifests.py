@@ -30,9 +30,15 @@ from flows.supervisor.wanted import Wanted, wanted
 Part = Literal["all", "services", "routes"]
 HOME = "/var/lib/counterfoil"
 TOLD = "/etc/counterfoil/release"
-PORT, COLLECTOR_PORT = 3010, 3009
+PORT = 3010
+COLLECTOR = "http://collector:3009"
 USER = 10_001
 NAMESPACE = "counterfoil"
+PART_OF = "app.kubernetes.io/part-of=counterfoil"
+COMPONENT = (
+    "app.kubernetes.io/component",
+    "release",
+)  # by which the follower finds those that nobody needs any more
 LEAVING_SECONDS = 5  # that a pod still answers when it is to end: who asks learns that later
 
 
@@ -64,30 +70,42 @@ def manifests(place: Place, use_case: str, scale: Scale, part: Part = "all") -> 
     return rendered(table, scale, part)
 
 
-def rendered(table: Wanted, scale: Scale, part: Part = "all") -> list[dict[str, Any]]:
-    """Return the objects of what a release table says is to run."""
+def rendered(
+    table: Wanted, scale: Scale, part: Part = "all", *, busy: frozenset[str] = frozenset()
+) -> list[dict[str, Any]]:
+    """Return the objects of what a release table says is to run; of `busy` bentos as many pods as of the champion."""
     if not scale.image:
         raise InputError("--image is empty; name the image that infra/image/Dockerfile makes")
-    services = [made for release in table.releases for made in _service(release, table, scale)]
-    routes = [_config("routes", ROUTES, orjson.dumps(asdict(_routes(table))))]
+    services = [made for release in table.releases for made in _service(release, table, scale, busy)]
+    routes = [config_of(_routes(table))]
     return {"all": [*services, *routes], "services": services, "routes": routes}[part]
 
 
+def config_of(routes: Routes) -> dict[str, Any]:
+    """Return the ConfigMap by which gateways have their routes."""
+    return _config("routes", ROUTES, orjson.dumps(asdict(routes)))
+
+
+def url_of(release: Release) -> str:
+    """Return where a release's Service is reached within the cluster."""
+    return f"http://{name_of(release.tag)}:{PORT}"
+
+
 def _routes(table: Wanted) -> Routes:
-    urls = {release.id: f"http://{name_of(release.tag)}:{PORT}" for release in table.releases}
-    return routes_of(table, urls, f"http://collector:{COLLECTOR_PORT}")
+    urls = {release.id: url_of(release) for release in table.releases}
+    return routes_of(table, urls, COLLECTOR)
 
 
-def _service(release: Release, table: Wanted, scale: Scale) -> list[dict[str, Any]]:
+def _service(release: Release, table: Wanted, scale: Scale, busy: frozenset[str]) -> list[dict[str, Any]]:
     name = name_of(release.tag)
     labels = {
         "app.kubernetes.io/name": name,
         "app.kubernetes.io/part-of": "counterfoil",
-        "app.kubernetes.io/component": "release",  # by which the follower finds those that nobody needs any more
+        COMPONENT[0]: COMPONENT[1],
     }
     pointer = orjson.dumps({"release": release.id, "epoch": release.epoch, "bento": release.tag})
     told = f"{name}-release-{hashlib.sha256(pointer).hexdigest()[:10]}"
-    replicas = scale.replicas if release.id == table.champion.id else 1
+    replicas = scale.replicas if release.id == table.champion.id or release.tag in busy else 1
     deployment = {
         "apiVersion": "apps/v1",
         "kind": "Deployment",

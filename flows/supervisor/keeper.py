@@ -7,7 +7,7 @@ makes it.
 import importlib.util
 import logging
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -101,7 +101,7 @@ class Keeper:
         if gateway is None:
             return GATEWAY not in self.parts
         told = self.world.ask(gateway.url, "/-/routes")
-        return told is not None and _same(told, routes)
+        return told is not None and same(told, routes)
 
     def _route(self, wanted: Wanted, ready: dict[str, Running | None], collector: Running | None) -> None:
         before = self.routes()
@@ -124,13 +124,7 @@ class Keeper:
         kept = tags.get(champion.bento)  # the spare, or the challenger, who was asked in this pass already
         process = self.services.ready(self.release(champion.release)) if kept is None else ready[kept]
         champion = champion if process is None else replace(champion, url=process.url)
-        gone = before.challenger is not None and before.challenger.bento not in tags
-        return replace(
-            before,
-            champion=champion,
-            challenger=None if gone else before.challenger,
-            collector=collector or before.collector,
-        )
+        return replace(without_gone(before, tags), champion=champion, collector=collector or before.collector)
 
     def _leave(self, wanted: Wanted, ready: dict[str, Running | None], routes: Routes) -> None:
         """Dismiss the services that nobody needs, once the gateway has left them and their requests have had time to end."""
@@ -216,6 +210,12 @@ def routes_of(wanted: Wanted, urls: Mapping[str, str], collector: str | None) ->
     )
 
 
+def without_gone(before: Routes, tags: Collection[str]) -> Routes:
+    """Return routes without a challenger whose bento is not among these any more."""
+    gone = before.challenger is not None and before.challenger.bento not in tags
+    return replace(before, challenger=None) if gone else before
+
+
 def _to(release: Release, url: str, mirror: float) -> Route:
     assert release.stage != "retired"
     return Route(
@@ -229,7 +229,7 @@ def _to(release: Release, url: str, mirror: float) -> Route:
     )
 
 
-def _same(told: dict[str, Any], routes: Routes) -> bool:
+def same(told: dict[str, Any], routes: Routes) -> bool:
     """Say whether what the gateway tells of its routes are these: the epoch, and where it says it the addresses."""
     if told.get("epoch") != routes.epoch:
         return False

@@ -63,7 +63,7 @@ def world_of(current: Settings) -> World:
         dismiss=processes.dismiss,
         kill=lambda name: processes.stop(name, 0.0),
         ask=lambda url, path: _ask(client, url + path),
-        fetch=lambda url: _fetch(client, url),
+        fetch=lambda url: fetch(client, url),
         warm=lambda url: _warm(client, url),
         point=_point,
         route=lambda path, table: routes.write(table, path),
@@ -72,7 +72,8 @@ def world_of(current: Settings) -> World:
     )
 
 
-def _fetch(client: httpx.Client, url: str) -> bytes | None:
+def fetch(client: httpx.Client, url: str) -> bytes | None:
+    """Return the body of a GET, None when nobody answers 200 in time."""
     try:
         reply = client.get(url, timeout=ASK_SECONDS)
     except httpx.HTTPError:
@@ -81,7 +82,7 @@ def _fetch(client: httpx.Client, url: str) -> bytes | None:
 
 
 def _ask(client: httpx.Client, url: str) -> dict[str, Any] | None:
-    content = _fetch(client, url)
+    content = fetch(client, url)
     try:
         told = None if content is None else orjson.loads(content)
     except ValueError:

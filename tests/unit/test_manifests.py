@@ -1,5 +1,7 @@
 """Kubernetes objects: by the platform's own schemas, hardened alike, and saying the same as the routes of one machine."""
 
+import shutil
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,11 +13,14 @@ import yaml
 from bentos import routes
 from bentos.release import pointer
 from counterfoil.errors import InputError
+from flows.cluster.__main__ import parser
+from flows.cluster.follower import image_of
 from flows.manifests import Scale, rendered, text
 from flows.supervisor.services import name_of
 from tests.unit.test_supervisor import CANARY, FIRST, NEW, STAGES
 
 FOLDER = Path(__file__).resolve().parents[2] / "infra" / "kubernetes"
+HOME = "/var/lib/counterfoil"
 SCALE = Scale(image="shop/counterfoil:1")
 VERSION = "1.31"
 
@@ -126,7 +131,7 @@ def test_who_answers_goes_on_a_while_when_it_is_to_end() -> None:
         assert command[0] == "sleep" and int(command[1]) + 15 <= pod["terminationGracePeriodSeconds"]
 
 
-def test_services_see_the_rules_of_the_home_and_the_follower_deletes_what_is_left() -> None:
+def test_services_see_the_rules_of_the_home_and_only_they_are_the_followers_to_delete() -> None:
     made = rendered(STAGES["canary"], SCALE, "services")
     for one in made:
         assert one["metadata"]["labels"]["app.kubernetes.io/component"] == "release"
@@ -135,10 +140,6 @@ def test_services_see_the_rules_of_the_home_and_the_follower_deletes_what_is_lef
             hidden = [mount for mount in mounts if mount["mountPath"] == "/var/lib/counterfoil/run"]
             assert not hidden, "rules.json lies in that folder of the home"
     assert not any("app.kubernetes.io/component" in one["metadata"].get("labels", {}) for one in static())
-    [role] = [one for one in static() if one["kind"] == "Role"]
-    assert all("delete" in rule["verbs"] for rule in role["rules"])
-    follow = (FOLDER / "follow.sh").read_text()
-    assert "--prune" in follow and "release=app.kubernetes.io/component=release" in follow
 
 
 def test_parts_are_the_whole_and_the_text_is_read_back() -> None:
@@ -170,5 +171,48 @@ def test_an_amount_that_is_none_is_refused() -> None:
 
 def test_the_kustomization_names_every_file() -> None:
     told = yaml.safe_load((FOLDER / "kustomization.yaml").read_text())
-    files = {path.name for path in FOLDER.iterdir()} - {"kustomization.yaml"}
-    assert {*told["resources"], *told["configMapGenerator"][0]["files"]} == files
+    assert set(told["resources"]) == {path.name for path in FOLDER.iterdir()} - {"kustomization.yaml"}
+
+
+def deployment(name: str) -> dict[str, Any]:
+    [found] = [one for one in static() if (one["kind"], one["metadata"]["name"]) == ("Deployment", name)]
+    return found
+
+
+def test_mounts_below_the_home_find_their_place_made_by_who_owns_it() -> None:
+    """What makes it otherwise is root, and whoever writes into `run` may not."""
+    for name in ("gateway", "collector", "console", "releases"):
+        pod = deployment(name)["spec"]["template"]["spec"]
+        [first] = pod["initContainers"]
+        assert f"mkdir -p {HOME}/run && touch {HOME}/run/token" in first["command"][2]
+        assert first["volumeMounts"] == [{"name": "home", "mountPath": HOME}]
+        assert first["securityContext"] == pod["containers"][0]["securityContext"]
+        [run] = [one for one in pod["containers"][0]["volumeMounts"] if f"{HOME}/run" in one["mountPath"]]
+        assert run["readOnly"] and (run["mountPath"] == f"{HOME}/run") == (name in ("gateway", "collector"))
+
+
+def test_the_followers_command_names_what_there_is() -> None:
+    """It is run with these very words; and the names by which it asks lead to what else lies in this folder."""
+    [container] = deployment("releases")["spec"]["template"]["spec"]["containers"]
+    assert container["command"][:3] == ["python", "-m", "flows.cluster"]
+    told = parser().parse_args(container["command"][3:])
+    assert (told.replicas, told.cpu, told.memory) == (2, "1", "2Gi")
+    services = {one["metadata"]["name"]: one for one in static() if one["kind"] == "Service"}
+    headless = services[told.gateways]["spec"]
+    assert headless["clusterIP"] == "None" and headless["publishNotReadyAddresses"]
+    assert headless["selector"] == services["gateway"]["spec"]["selector"]
+    assert told.gateway_port == headless["ports"][0]["port"]
+    assert told.collector == f"http://collector:{services['collector']['spec']['ports'][0]['port']}"
+
+
+@pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not there")
+def test_the_image_of_the_follower_is_that_of_the_pods(tmp_path: Path) -> None:
+    """Said in an overlay; nothing else of the follower may say which image it is."""
+    (tmp_path / "base").symlink_to(FOLDER)
+    told = {"resources": ["base"], "images": [{"name": "counterfoil", "newName": "a/b", "newTag": "7"}]}
+    (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(told))
+    done = subprocess.run(["kubectl", "kustomize", str(tmp_path)], capture_output=True, text=True, check=True)
+    made = list(yaml.safe_load_all(done.stdout))
+    assert image_of(made) == "a/b:7"
+    text = yaml.safe_dump_all(made)
+    assert "image: counterfoil" not in text and text.count("image: a/b:7") == 8

@@ -1,0 +1,140 @@
+"""All gateways of a cluster as one: what they count is summed, and what they were told is taken when all of them have it.
+
+Each counts for itself since it began. What one that has ended had counted goes on to count, so that sums never fall.
+"""
+
+import logging
+import socket
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import orjson
+
+from bentos.gateway import stats as gateway_stats
+from bentos.gateway.stats import Counts, Second, Stats, Told
+from bentos.routes import Routes
+from counterfoil.errors import ContractError
+from flows.supervisor.keeper import same
+
+log = logging.getLogger(__name__)
+REMEMBERED = 64  # gateways, of those that there were
+AT_ONCE = 8  # that are asked
+Fetch = Callable[[str], bytes | None]
+
+
+@dataclass(kw_only=True)
+class Gateways:
+    """The gateways that a name leads to. `fetch` gives the body of a GET, None when nobody answers 200."""
+
+    host: str
+    port: int
+    fetch: Fetch
+    resolve: Callable[[str, int], list[str]] = field(default_factory=lambda: addresses)
+    heard: dict[tuple[str, float], Stats] = field(
+        default_factory=dict
+    )  # by address and beginning, last heard last
+
+    def stats(self) -> Stats | None:
+        """Return what all of them have counted; None when none answers."""
+        answered = False
+        for address, content in self._ask("/-/stats"):
+            told = None if content is None else _read(address, content)
+            if told is not None:
+                answered = True
+                self.heard.pop((address, told.began), None)
+                self.heard[address, told.began] = told
+        for key in list(self.heard)[:-REMEMBERED]:
+            del self.heard[key]
+        return merged(self.heard.values()) if answered else None
+
+    def taken(self, routes: Routes) -> bool:
+        """Say whether every gateway has taken these routes; False where there is none, or one does not answer."""
+        told = [_dictionary(content) for _, content in self._ask("/-/routes")]
+        return bool(told) and all(one is not None and same(one, routes) for one in told)
+
+    def _ask(self, path: str) -> list[tuple[str, bytes | None]]:
+        found = self.resolve(self.host, self.port)
+        if not found:
+            return []
+        with ThreadPoolExecutor(min(AT_ONCE, len(found))) as pool:
+            urls = (f"http://{f'[{one}]' if ':' in one else one}:{self.port}{path}" for one in found)
+            return list(zip(found, pool.map(self.fetch, urls), strict=True))
+
+
+def addresses(host: str, port: int) -> list[str]:
+    """Return all addresses that a name has, none where it has none, or nobody knows."""
+    try:
+        return sorted({str(one[4][0]) for one in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)})
+    except OSError:
+        return []
+
+
+def merged(every: Iterable[Stats]) -> Stats:
+    """Return the sum of what gateways have counted: of a release at an epoch since the first of them took it.
+
+    Those that were heard later have the newer word of stages and of the epoch.
+    """
+    known = list(every)
+    releases: dict[tuple[str, int], Told] = {}
+    for stats in known:
+        for told in stats.releases:
+            held = releases.get((told.release, told.epoch))
+            releases[told.release, told.epoch] = told if held is None else _both(held, told)
+    last = known[-1]
+    sums = {
+        name: sum(getattr(stats, name) for stats in known)
+        for name in ("shed", "last_good", "dropped", "rescued", "in_flight")
+    }
+    return replace(
+        last,
+        **sums,
+        now=max(stats.now for stats in known),
+        began=min(stats.began for stats in known),
+        epoch=max(stats.epoch for stats in known),
+        releases=sorted(releases.values(), key=lambda told: told.epoch),
+    )
+
+
+def _both(one: Told, other: Told) -> Told:
+    lots = dict(one.lots)
+    for lot, began in other.lots.items():
+        lots[lot] = min(began, lots.get(lot, began))
+    return replace(
+        other,
+        since=min(one.since, other.since),
+        live=_sum(one.live, other.live),
+        copies=_sum(one.copies, other.copies),
+        seconds=_seconds([*one.seconds, *other.seconds]),
+        lots=lots,
+    )
+
+
+def _seconds(every: Iterable[Second]) -> list[Second]:
+    found: dict[int, Second] = {}
+    for second in every:
+        held = found.setdefault(second.at, Second(at=second.at))
+        held.live.add(second.live)
+        held.copies.add(second.copies)
+    return [found[at] for at in sorted(found)]
+
+
+def _sum(*counts: Counts) -> Counts:
+    return gateway_stats.summed(counts)
+
+
+def _read(address: str, content: bytes) -> Stats | None:
+    try:
+        return gateway_stats.read(content)
+    except ContractError as fault:
+        log.warning("the gateway at %s: %s", address, fault)
+        return None
+
+
+def _dictionary(content: bytes | None) -> dict[str, Any] | None:
+    try:
+        told = None if content is None else orjson.loads(content)
+    except ValueError:
+        return None
+    return told if isinstance(told, dict) else None
