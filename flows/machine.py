@@ -285,7 +285,7 @@ def status(place: Place) -> dict[str, Any]:
     champion, challenger = place.catalog.champion(USE_CASE), place.catalog.challenger(USE_CASE)
     routes = routed(place)
     urls = {one.url for one in running.values()}
-    here = routes is not None and routes.champion.url in urls
+    here = routes is not None and (routes.champion.url in urls or on_cluster(place))
     ruling = last_ruling(place.settings.run)
     judged = {one.id for one in (champion, challenger) if one is not None}
     return {

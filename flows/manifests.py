@@ -1,11 +1,10 @@
 """The release table as Kubernetes objects: a Deployment, a Service and a release pointer per bento, and the gateway's routes.
 
-The same table and the same routes as on one machine. Services are to be applied and rolled out before routes are: `part` gives
-each by itself. A pointer's name has its digest in it: pods that stand for another release are other pods, and a rolled out
-Deployment has none of those before. What does not change with releases lies in infra/kubernetes/.
+The same table and the same routes as on one machine, and pods that follow their pointer as processes do there: a bento that comes
+to another stage keeps its pods. Who applies these (flows/cluster/) sends people to a release when all its pods answer as that.
+What does not change with releases lies in infra/kubernetes/.
 """
 
-import hashlib
 import math
 import sys
 from collections.abc import Sequence
@@ -44,7 +43,7 @@ LEAVING_SECONDS = 5  # that a pod still answers when it is to end: who asks lear
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Scale:
-    """How much of a cluster each bento takes. `replicas` of the champion; a challenger and a spare have one."""
+    """How much of a cluster each bento takes. `replicas` of the champion, and of its spare; a challenger has one."""
 
     image: str
     replicas: int = 2
@@ -104,8 +103,11 @@ def _service(release: Release, table: Wanted, scale: Scale, busy: frozenset[str]
         COMPONENT[0]: COMPONENT[1],
     }
     pointer = orjson.dumps({"release": release.id, "epoch": release.epoch, "bento": release.tag})
-    told = f"{name}-release-{hashlib.sha256(pointer).hexdigest()[:10]}"
-    replicas = scale.replicas if release.id == table.champion.id or release.tag in busy else 1
+    told = f"{name}-release"
+    challenges = (
+        table.challenger is not None and release.id == table.challenger.id and release.tag not in busy
+    )
+    replicas = 1 if challenges else scale.replicas
     deployment = {
         "apiVersion": "apps/v1",
         "kind": "Deployment",

@@ -1,6 +1,7 @@
 """A cluster for tests: objects, and controllers that roll Deployments out pod by pod. Its clock is a count of turns.
 
-Two gateways have new routes some turns after they were applied, or soon where they were nudged.
+What is mounted, the routes of two gateways and the pointers of services, is new some turns after it was applied, or soon where
+pods were nudged.
 """
 
 import copy
@@ -33,6 +34,7 @@ class Pod:
     name: str
     like: Any
     born: int
+    tells: str = ""  # the release that it answers as
 
 
 @dataclass
@@ -48,8 +50,9 @@ class Small:
     store: dict[tuple[str, str], Object] = field(default_factory=dict)
     pods: dict[str, list[Pod]] = field(default_factory=dict)
     taken: dict[str, Routes | None] = field(default_factory=lambda: dict.fromkeys(GATEWAYS))
-    changed: int = 0
-    nudged: int | None = None
+    changed: dict[str, int] = field(default_factory=dict)
+    nudged: dict[str, int] = field(default_factory=dict)
+    follows: bool = True  # pods take a new pointer
     silent: set[str] = field(default_factory=set)  # gateways that do not answer
     least: int = 0  # pods that must answer wherever a gateway sends people
 
@@ -64,6 +67,7 @@ class Small:
             pods=self.told_pods,
             apply=self.mortal(self.apply),
             delete=self.mortal(self.delete),
+            restart=self.mortal(self.restart),
             nudge=self.mortal(self.nudge),
             clock=lambda: self.turns * TURN_SECONDS,
         )
@@ -87,9 +91,14 @@ class Small:
         for one in copy.deepcopy(list(objects)):
             key = (one["kind"], one["metadata"]["name"])
             held = self.store.get(key)
-            if key == ("ConfigMap", "routes") and (held is None or held["data"] != one["data"]):
-                self.changed, self.nudged = self.turns, None
+            if key[0] == "ConfigMap" and (held is None or held["data"] != one["data"]):
+                self.changed[key[1]] = self.turns
+                self.nudged.pop("gateway" if key[1] == "routes" else key[1].removesuffix("-release"), None)
             if one["kind"] == "Deployment":
+                if (
+                    held is not None and "restarted" in held["spec"]["template"]
+                ):  # what apply was never told it leaves
+                    one["spec"]["template"]["restarted"] = held["spec"]["template"]["restarted"]
                 same = held is not None and held["spec"] == one["spec"]
                 one["metadata"]["generation"] = (held["metadata"]["generation"] if held else 0) + (not same)
                 one["status"] = {} if held is None else held["status"]
@@ -105,9 +114,21 @@ class Small:
                 del self.pods[name]
 
     def nudge(self, name: str, mark: str) -> None:
-        """Have what the gateways' pods have mounted brought up to date."""
-        assert name == "gateway" and mark
-        self.nudged = self.turns if self.nudged is None else self.nudged
+        """Have what a name's pods have mounted brought up to date."""
+        assert mark
+        self.nudged.setdefault(name, self.turns)
+
+    def restart(self, name: str) -> None:
+        """Replace a Deployment's pods."""
+        one = self.store["Deployment", name]
+        one["spec"]["template"] = {**one["spec"]["template"], "restarted": self.turns}
+        one["metadata"]["generation"] += 1
+
+    def up_to_date(self, config: str, name: str) -> bool:
+        """Say whether pods of a name have the newest content of what they have mounted."""
+        nudged = self.nudged.get(name)
+        late = self.turns - self.changed.get(config, 0) >= LAG_TURNS
+        return late or (nudged is not None and self.turns - nudged >= NUDGED_TURNS)
 
     def turn(self) -> None:
         """Let controllers and gateways do what is next."""
@@ -115,8 +136,11 @@ class Small:
         for (kind, name), one in self.store.items():
             if kind == "Deployment":
                 self.roll(name, one)
-        since = self.turns - self.changed
-        if since >= LAG_TURNS or (self.nudged is not None and self.turns - self.nudged >= NUDGED_TURNS):
+        for name, pods in self.pods.items():
+            if self.follows and self.up_to_date(f"{name}-release", name):
+                for pod in pods:
+                    pod.tells = self.pointer(name)
+        if self.up_to_date("routes", "gateway"):
             for gateway in self.taken.keys() - self.silent:
                 self.taken[gateway] = routes_in(self.store.values())
         self.invariant()
@@ -127,7 +151,7 @@ class Small:
         new = [pod for pod in pods if pod.like == like]
         if len(new) < wanted and len(pods) < wanted + (len(new) < len(pods)):
             self.made += 1
-            pods.append(Pod(f"{name}-{self.made}", like, self.turns))
+            pods.append(Pod(f"{name}-{self.made}", like, self.turns, self.pointer(name)))
             new.append(pods[-1])
         old = [pod for pod in pods if pod.like != like]
         if sum(map(self.ready, pods)) > wanted:
@@ -138,6 +162,11 @@ class Small:
             "updatedReplicas": sum(pod.like == like for pod in pods),
             "availableReplicas": sum(map(self.ready, pods)),
         }
+
+    def pointer(self, name: str) -> str:
+        """Return the release that a Deployment's pointer names."""
+        held = self.store.get(("ConfigMap", f"{name}-release"))
+        return "" if held is None else str(orjson.loads(held["data"]["release.json"])["release"])
 
     def ready(self, pod: Pod) -> bool:
         """Say whether a pod answers."""
@@ -150,6 +179,7 @@ class Small:
             {
                 "metadata": {"name": pod.name},
                 "status": {
+                    "podIP": pod.name,
                     "conditions": [{"type": "Ready", "status": str(self.ready(pod))}],
                     "containerStatuses": [
                         _status((self.turns - pod.born) // 8 if name in self.broken else 0)
@@ -162,6 +192,9 @@ class Small:
     def fetch(self, url: str) -> bytes | None:
         """Answer as the gateways do."""
         address = url.split("/")[2].split(":")[0]
+        if url.endswith("/readyz"):
+            [pod] = [one for pods in self.pods.values() for one in pods if one.name == address]
+            return orjson.dumps({"release": pod.tells}) if self.ready(pod) else None
         routes = self.taken[address]
         if address in self.silent or not url.endswith("/-/routes"):
             return None

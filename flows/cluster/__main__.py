@@ -50,12 +50,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         place = open_place()
         token = inner.read_token(place.settings.run)
         client = httpx.Client(headers={inner.TOKEN: token}, trust_env=False)
+        asked = partial(fetch, client)
         follower = Follower(
             run=place.settings.run,
             cluster=cluster_of(),
-            gateways=Gateways(
-                host=options.gateways, port=options.gateway_port, fetch=lambda url: fetch(client, url)
-            ),
+            gateways=Gateways(host=options.gateways, port=options.gateway_port, fetch=asked),
+            fetch=asked,
             scale=lambda image: Scale(
                 image=image, replicas=options.replicas, cpu=options.cpu, memory=options.memory
             ),

@@ -17,9 +17,9 @@ from counterfoil.canonical import sha256
 from counterfoil.errors import CounterfoilError
 from counterfoil.files import write_durably
 from counterfoil.types import Release
-from flows.cluster.gateways import Gateways
+from flows.cluster.gateways import Fetch, Gateways, host_of, object_of
 from flows.cluster.kubectl import Cluster, Object, listed
-from flows.manifests import COMPONENT, Scale, config_of, rendered, url_of
+from flows.manifests import COMPONENT, PORT, Scale, config_of, rendered, url_of
 from flows.supervisor.keeper import TROUBLE, routes_of, without_gone
 from flows.supervisor.services import Trouble, name_of
 from flows.supervisor.wanted import Wanted
@@ -32,6 +32,7 @@ DRAIN_SECONDS = 30.0  # after every gateway has left a service, until it is take
 UNASKED_SECONDS = (
     180.0  # the same where gateways do not say what they have taken: mounts are up to date long before
 )
+FOLLOW_SECONDS = 60.0  # in which pods take a new pointer; bentos of earlier versions never do
 BY = "app.kubernetes.io/name"
 
 
@@ -42,11 +43,18 @@ class Follower:
     run: Path
     cluster: Cluster
     gateways: Gateways
+    fetch: Fetch
     scale: Callable[[str], Scale]
     collector: str
     applied: bytes = b""
     applied_at: float = 0.0
     trouble: dict[str, Trouble] = field(default_factory=dict)  # by release, of those that are not rolled out
+    behind: dict[str, float] = field(
+        default_factory=dict
+    )  # releases whose pods answer as another, and since when
+    heard: dict[str, tuple[str, int]] = field(
+        default_factory=dict
+    )  # by bento: the release that its pods told, and as of what
     unneeded: dict[tuple[str, str], float] = field(default_factory=dict)  # since when, by kind and name
     said: dict[str, str] | None = None
     settled: bool = False  # nothing is under way
@@ -59,7 +67,9 @@ class Follower:
         scale = self.scale(image_of(seen))
         objects = rendered(wanted, scale, "services", busy=self._busy(before))
         seen = self._apply(objects, seen)
-        ready = {one.id for one in wanted.releases if rolled_out(_deployment(seen, one))}
+        ready = {one.id for one in wanted.releases if self._ready(one, _deployment(seen, one))}
+        for name in self.behind.keys() - {one.id for one in wanted.releases}:
+            del self.behind[name]
         self._look_at([one for one in wanted.releases if one.id not in ready])
         after = self._routes(wanted, ready, before)
         if after is not None and after != before:
@@ -103,6 +113,36 @@ class Follower:
         self.cluster.apply(objects)
         self.applied, self.applied_at = told, now
         return self.cluster.objects()
+
+    def _ready(self, release: Release, deployment: Object | None) -> bool:
+        """Say whether a release is rolled out, and all its pods answer as it; hurry those that answer as another.
+
+        Bentos of earlier versions never take a new pointer: their pods are replaced.
+        """
+        if deployment is None or not rolled_out(deployment):
+            return False
+        state = (release.id, deployment["metadata"]["generation"])
+        if (
+            self.heard.get(release.tag) == state
+        ):  # pods that come later begin with the pointer that lies there
+            return True
+        name, now = name_of(release.tag), self.cluster.clock()
+        pods = [pod for pod in self.cluster.pods(name) if "deletionTimestamp" not in pod["metadata"]]
+        if pods and all(self._tells(pod) == release.id for pod in pods):
+            self.heard[release.tag] = state
+            self.behind.pop(release.id, None)
+            return True
+        self.cluster.nudge(name, release.id)
+        if now - self.behind.setdefault(release.id, now) > FOLLOW_SECONDS:
+            log.warning("%s does not take the pointer to %s: its pods are replaced", name, release.id)
+            self.cluster.restart(name)
+            self.behind[release.id] = now
+        return False
+
+    def _tells(self, pod: Object) -> str | None:
+        address = pod.get("status", {}).get("podIP")
+        told = object_of(self.fetch(f"http://{host_of(address)}:{PORT}/readyz")) if address else None
+        return None if told is None else told.get("release")
 
     def _look_at(self, late: Sequence[Release]) -> None:
         """Find out what keeps releases from being rolled out, and leave it for whoever asks."""

@@ -51,7 +51,7 @@ class Gateways:
 
     def taken(self, routes: Routes) -> bool:
         """Say whether every gateway has taken these routes; False where there is none, or one does not answer."""
-        told = [_dictionary(content) for _, content in self._ask("/-/routes")]
+        told = [object_of(content) for _, content in self._ask("/-/routes")]
         return bool(told) and all(one is not None and same(one, routes) for one in told)
 
     def _ask(self, path: str) -> list[tuple[str, bytes | None]]:
@@ -59,7 +59,7 @@ class Gateways:
         if not found:
             return []
         with ThreadPoolExecutor(min(AT_ONCE, len(found))) as pool:
-            urls = (f"http://{f'[{one}]' if ':' in one else one}:{self.port}{path}" for one in found)
+            urls = (f"http://{host_of(one)}:{self.port}{path}" for one in found)
             return list(zip(found, pool.map(self.fetch, urls), strict=True))
 
 
@@ -132,7 +132,13 @@ def _read(address: str, content: bytes) -> Stats | None:
         return None
 
 
-def _dictionary(content: bytes | None) -> dict[str, Any] | None:
+def host_of(address: str) -> str:
+    """Return an address as a URL has it."""
+    return f"[{address}]" if ":" in address else address
+
+
+def object_of(content: bytes | None) -> dict[str, Any] | None:
+    """Return the JSON object of a body, None where it is none."""
     try:
         told = None if content is None else orjson.loads(content)
     except ValueError:

@@ -13,7 +13,7 @@ from flows.manifests import NAMESPACE, PART_OF
 
 CALL_SECONDS = 60.0
 KINDS = "deployments,services,configmaps"
-NUDGE = "counterfoil/routes"
+NUDGE = "counterfoil/told"
 Object = dict[str, Any]
 
 
@@ -21,14 +21,16 @@ Object = dict[str, Any]
 class Cluster:
     """The effects. Each raises UnavailableError with what `kubectl` said when it failed.
 
-    `objects` gives Deployments, Services and ConfigMaps of this installation, `pods` those of a name. `nudge` marks the pods of a
-    name: what they have mounted is then brought up to date at once, instead of within a minute or two.
+    `objects` gives Deployments, Services and ConfigMaps of this installation, `pods` those of a name. `nudge` marks a name's pods:
+    what they have mounted is then brought up to date at once, instead of within a minute or two. `restart` replaces the pods of a
+    Deployment one by one.
     """
 
     objects: Callable[[], list[Object]]
     pods: Callable[[str], list[Object]]
     apply: Callable[[Sequence[Object]], None]
     delete: Callable[[str, Sequence[str]], None]
+    restart: Callable[[str], None]
     nudge: Callable[[str, str], None]
     clock: Callable[[], float] = time.monotonic
 
@@ -46,6 +48,7 @@ def cluster_of(namespace: str = NAMESPACE) -> Cluster:
         delete=lambda kind, names: _discard(
             call("delete", kind, *names, "--ignore-not-found", "--wait=false")
         ),
+        restart=lambda name: _discard(call("rollout", "restart", "deployment", name)),
         nudge=lambda name, mark: _discard(
             call("annotate", "pods", "-l", f"app.kubernetes.io/name={name}", f"{NUDGE}={mark}", "--overwrite")
         ),

@@ -20,7 +20,7 @@ from flows.manifests import COMPONENT, Scale
 from flows.supervisor.keeper import TROUBLE, routes_of
 from flows.supervisor.services import name_of
 from flows.supervisor.wanted import Wanted
-from tests.small_cluster import GATEWAYS, IMAGE, TURN_SECONDS, Died, Small
+from tests.small_cluster import GATEWAYS, IMAGE, NUDGED_TURNS, TURN_SECONDS, Died, Small
 from tests.unit.test_supervisor import BEFORE, CANARY, FIRST, NEW, STAGES
 
 INFRA = Path(__file__).resolve().parents[2] / "infra" / "kubernetes"
@@ -33,6 +33,7 @@ def follower_of(small: Small, folder: Path) -> Follower:
         gateways=Gateways(
             host="gateways", port=3000, fetch=small.fetch, resolve=lambda host, port: list(GATEWAYS)
         ),
+        fetch=small.fetch,
         scale=lambda image: Scale(image=image),
         collector="http://collector:3009",
     )
@@ -71,8 +72,9 @@ def whole(small: Small, folder: Path, wanted: Wanted) -> None:
     assert sum(one["kind"] == "ConfigMap" for one in released(small)) == len(names), (
         "pointers of others are left"
     )
-    pods = {name: len(small.pods[name]) for name in names}
-    assert pods == {name: 2 if name == name_of(wanted.champion.tag) else 1 for name in names}
+    for one in wanted.releases:
+        pods = small.pods[name_of(one.tag)]
+        assert len(pods) == (1 if one is wanted.challenger else 2) and {pod.tells for pod in pods} == {one.id}
 
 
 def released(small: Small) -> list[dict[str, object]]:
@@ -137,8 +139,31 @@ def test_a_new_champion_that_never_comes_up_leaves_people_with_the_one_before(tm
     assert follower.failed(NEW) is not None and follower.failed(FIRST) is None
 
 
-def test_people_of_a_canary_stay_with_it_while_its_pods_change(tmp_path: Path) -> None:
-    """A bento that comes to another stage has other pods; who saw it goes on to see it."""
+def test_who_goes_back_waits_for_no_pod(tmp_path: Path) -> None:
+    small = cluster_of(tmp_path)
+    live(small, tmp_path, STAGES["with a spare"])
+    back = Wanted(use_case="shop", epoch=5, champion=replace(FIRST, epoch=5))
+    pods = list(small.pods[name_of(FIRST.tag)])
+    follower, turns = follower_of(small, tmp_path), 0
+    while {routes and routes.epoch for routes in small.taken.values()} != {5}:
+        follower.follow(back)
+        small.turn()
+        turns += 1
+    assert turns <= 2 * NUDGED_TURNS + 2 and small.pods[name_of(FIRST.tag)] == pods
+    live(small, tmp_path, back)
+    whole(small, tmp_path, back)
+
+
+def test_pods_that_take_no_pointer_are_replaced(tmp_path: Path) -> None:
+    """Those of bentos of earlier versions."""
+    small = cluster_of(tmp_path)
+    small.follows = False
+    live(small, tmp_path, STAGES["shadow"], 30)
+    live(small, tmp_path, STAGES["canary"], 150)
+    whole(small, tmp_path, STAGES["canary"])
+
+
+def test_people_of_a_canary_stay_with_it_while_it_comes_to_another_share(tmp_path: Path) -> None:
     small = cluster_of(tmp_path)
     live(small, tmp_path, STAGES["canary"])
     wider = Wanted(use_case="shop", epoch=5, champion=FIRST, challenger=replace(CANARY, epoch=5, share=0.5))
@@ -330,16 +355,17 @@ def test_what_is_asked_of_the_cluster_and_what_it_refuses(
     assert cluster.objects() == cluster.pods("gateway") == [{"kind": "Pod"}]
     cluster.apply([{"kind": "Service"}])
     cluster.nudge("gateway", "3-abc")
+    cluster.restart("service-1")
     with pytest.raises(
         UnavailableError, match=r"`kubectl delete service` failed: Error from server \(Forbidden"
     ):
         cluster.delete("service", ["a", "b"])
     calls = [orjson.loads(line) for line in (tmp_path / "calls").read_bytes().splitlines()]
     assert [words[:3] for words, _ in calls] == [
-        ["-n", "here", verb] for verb in ("get", "get", "apply", "annotate", "delete")
+        ["-n", "here", verb] for verb in ("get", "get", "apply", "annotate", "rollout", "delete")
     ]
     assert orjson.loads(calls[2][1]) == {"apiVersion": "v1", "kind": "List", "items": [{"kind": "Service"}]}
-    assert {"counterfoil/routes=3-abc", "app.kubernetes.io/name=gateway"} <= set(calls[3][0])
+    assert {"counterfoil/told=3-abc", "app.kubernetes.io/name=gateway"} <= set(calls[3][0])
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(UnavailableError, match="is kubectl in this image"):
         cluster.objects()

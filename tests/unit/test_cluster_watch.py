@@ -58,6 +58,7 @@ class Running:
             run=place.settings.run,
             cluster=small.cluster(),
             gateways=gateways,
+            fetch=self.fetch,
             scale=lambda image: Scale(image=image),
             collector="http://collector:3009",
         )
