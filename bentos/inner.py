@@ -52,7 +52,10 @@ def read_token(run: Path) -> str:
     except OSError as fault:
         raise ConfigError(f"there is no token in {run} ({fault}); `counterfoil up` makes one") from fault
     if len(token) < 32:
-        raise ConfigError(f"the token in {run} is too short; remove it, then run `counterfoil up`")
+        raise ConfigError(
+            f"the token in {run} is too short; remove it, then run `counterfoil up`; on a cluster, run this where it is mounted:"
+            " `kubectl exec deploy/releases -- counterfoil ...`"
+        )
     return token
 
 

@@ -5,8 +5,9 @@ Who writes a file whole or not at all (counterfoil/files.py, counterfoil/segment
 
 import os
 import re
+import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import psutil
 
 HALF = re.compile(r".+\.(?P<pid>\d+)-[0-9a-f]{8}\.new|.+\.jsonl\.(?P<begun>\d+)\.new")
 AGE_SECONDS = 3600.0
+FOLDER_SECONDS = 6 * 3600.0  # for which nobody writes into a folder that somebody works in
 CLOCK_SECONDS = (
     5.0  # by which the moment of a process's creation, counted from the machine's start, may be off
 )
@@ -32,6 +34,18 @@ def sweep(
         found += [path for name in files if _is_left(path := Path(folder, name), age_seconds)]
     for path in found:
         path.unlink(missing_ok=True)
+    return found
+
+
+def sweep_folders(folders: Iterable[Path], age_seconds: float = FOLDER_SECONDS) -> list[Path]:
+    """Remove those of these folders in which nothing was written for that long, and return them."""
+    found = []
+    for folder in folders:
+        with suppress(FileNotFoundError):  # whoever works in it has just ended
+            times = [path.stat().st_mtime for path in (folder, *folder.rglob("*"))]
+            if time.time() - max(times) >= age_seconds:
+                shutil.rmtree(folder)
+                found.append(folder)
     return found
 
 

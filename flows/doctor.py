@@ -1,5 +1,6 @@
 """What is configured, what is reachable, and what is wrong on this installation."""
 
+import os
 import shutil
 import stat
 import sys
@@ -7,6 +8,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+
+from sqlalchemy import make_url
 
 from bentos import inner
 from bentos.gateway.admission import LOOPBACK
@@ -57,7 +60,8 @@ def _pseudonyms(place: Place) -> tuple[str, str]:
 
 
 def _catalog(place: Place) -> tuple[str, str]:
-    return "ok", f"{place.settings.database}: {len(place.catalog.addresses())} stored versions"
+    url = make_url(place.settings.database).render_as_string(hide_password=True)
+    return "ok", f"{url}: {len(place.catalog.addresses())} stored versions"
 
 
 def _ledger(place: Place) -> tuple[str, str]:
@@ -65,15 +69,15 @@ def _ledger(place: Place) -> tuple[str, str]:
     if unsigned:
         return "note", unsigned[0]
     home = place.settings.home.resolve()
-    webhooks = [named for named in place.settings.checkpoint_places if "://" in named]
-    folders = [Path(named) for named in place.settings.checkpoint_places if "://" not in named]
+    webhooks = [to for to in place.settings.checkpoint_places if "://" in to]
+    folders = [Path(to) for to in place.settings.checkpoint_places if "://" not in to]
     if all(folder.resolve().is_relative_to(home) for folder in folders) and not webhooks:
         return (
             "note",
             "signed heads lie in the home, which proves nothing against its owner: name a place elsewhere in"
             " COUNTERFOIL_CHECKPOINTS",
         )
-    return "ok", f"heads go to {', '.join(place.settings.checkpoint_places)}"
+    return "ok", f"heads go to {', '.join(map(named, place.settings.checkpoint_places))}"
 
 
 def _store(place: Place) -> tuple[str, str]:
@@ -149,6 +153,11 @@ def _processes(place: Place) -> tuple[str, str]:
 
 def _serving(place: Place) -> tuple[str, str]:
     found = health(place)
+    if not found and machine.on_cluster(place) and (routes := machine.routed(place)) is not None:
+        return (
+            "ok",
+            f"every gateway of the cluster has epoch {routes.epoch}: {routes.champion.release} answers",
+        )
     if not found:
         return "ok", "nothing serves here"
     ill = [one for one in found if one.state != "ready"]
@@ -203,11 +212,16 @@ def _secrets(place: Place) -> tuple[str, str]:
     open_to = [
         f"{path} has mode {mode:04o}, and others may get at it: `chmod {wanted:o} {path}`"
         for path, wanted in kept.items()
-        if path.exists() and (mode := stat.S_IMODE(path.stat().st_mode)) & ~wanted
+        if path.exists() and (mode := stat.S_IMODE(path.stat().st_mode)) & ~(wanted | _given(path))
     ]
     if open_to:
         return "wrong", "; ".join(open_to)
     return "ok", f"the token in {run} is for this account alone" if run.exists() else "no token was made yet"
+
+
+def _given(path: Path) -> int:
+    """Return what else a file may allow that is somebody else's, as a mounted secret is: our group reads it."""
+    return 0 if path.stat().st_uid == os.getuid() else stat.S_IRGRP
 
 
 def _openlineage(place: Place) -> tuple[str, str]:

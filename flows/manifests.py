@@ -160,6 +160,7 @@ def _pod(told: str, release: Release, scale: Scale) -> dict[str, Any]:
                 "startupProbe": {**_probe("/readyz"), "periodSeconds": 1, "failureThreshold": 120},
                 "readinessProbe": {**_probe("/readyz"), "periodSeconds": 2},
                 "livenessProbe": {**_probe("/livez"), "periodSeconds": 10, "failureThreshold": 3},
+                "terminationMessagePolicy": "FallbackToLogsOnError",  # its last words, for whoever asks why
                 "resources": {
                     "requests": {"cpu": scale.cpu, "memory": scale.memory},
                     "limits": {"memory": scale.memory},

@@ -33,6 +33,7 @@ UNASKED_SECONDS = (
     180.0  # the same where gateways do not say what they have taken: mounts are up to date long before
 )
 FOLLOW_SECONDS = 60.0  # in which pods take a new pointer; bentos of earlier versions never do
+LAST_WORDS = 500  # characters of a container's last line that are told
 BY = "app.kubernetes.io/name"
 
 
@@ -249,11 +250,10 @@ def _said_of(pod: Mapping[str, Any]) -> Iterable[Trouble]:
         ended = one.get("lastState", {}).get("terminated") or one.get("state", {}).get("terminated")
         waits = one.get("state", {}).get("waiting") or {}
         if ended:
+            words = str(ended.get("message", "")).strip().splitlines()[-1:]
+            last = words[0][:LAST_WORDS] if words else f"look at `kubectl logs {name} --previous`"
             why = f"exit code {ended['exitCode']} ({ended.get('reason', 'no reason given')})"
-            yield Trouble(
-                times=one["restartCount"] + 1,
-                said=f"{name} ended with {why}; look at `kubectl logs {name} --previous`",
-            )
+            yield Trouble(times=one["restartCount"] + 1, said=f"{name} ended with {why}: {last}")
         elif waits.get("message"):  # its image is not there, its secret is not, ...
             yield Trouble(said=f"{name}: {waits.get('reason')}: {waits['message']}")
 

@@ -21,8 +21,8 @@ Object = dict[str, Any]
 class Cluster:
     """The effects. Each raises UnavailableError with what `kubectl` said when it failed.
 
-    `objects` gives Deployments, Services and ConfigMaps of this installation, `pods` those of a name. `nudge` marks a name's pods:
-    what they have mounted is then brought up to date at once, instead of within a minute or two. `restart` replaces the pods of a
+    `objects` gives Deployments, Services and ConfigMaps of this installation, `pods` those of a name. `nudge` marks a name's
+    pods: what they have mounted is then brought up to date at once, not within a minute or two. `restart` replaces the pods of a
     Deployment one by one.
     """
 

@@ -135,3 +135,27 @@ def test_who_is_forgotten_is_not_left_in_half_a_file(tmp_path: Path) -> None:
     collecting.erase(place, "p" + "0" * 20, ())
     answers.remove(place, Who(pseudonym="p" + "0" * 20, name=None, sessions=(), answered=()), "c")
     assert not any(half.exists() for half in halves), "however young"
+
+
+def test_a_folder_that_somebody_worked_in_goes_when_nothing_was_written_there_for_hours(
+    tmp_path: Path,
+) -> None:
+    settings = Settings(home=tmp_path)
+    folders = [
+        tmp_path / "packaging-a",
+        tmp_path / "packaging-b",
+        tmp_path / "bentoml" / "tmp" / "bentoml_bento_a",
+        settings.work / "recall-a",
+        tmp_path / "bentoml" / "bentos",
+    ]
+    for folder in folders:
+        (folder / "src").mkdir(parents=True)
+        (folder / "src" / "code.py").touch()
+    for folder in folders:
+        for path in (folder, folder / "src", folder / "src" / "code.py"):
+            aged(path, 7)
+    aged(folders[1] / "src" / "code.py", 5)
+    over = threading.Event()
+    over.set()
+    sweeping.run(settings, over)
+    assert [folder.exists() for folder in folders] == [False, True, False, False, True]

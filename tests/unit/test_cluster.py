@@ -264,6 +264,9 @@ def test_what_keeps_pods_from_coming_up_is_told_in_a_sentence() -> None:
     assert loop is not None and loop.times == 5 and "137 (OOMKilled)" in loop.said
     image = trouble_of([pod(False, containerStatuses=[pulled])])
     assert image is not None and image.times == 0 and "ImagePullBackOff: no such image" in image.said
+    spoke = {**ended["lastState"]["terminated"], "message": "loading\nConfigError: no key\n"}  # type: ignore[dict-item]
+    loop = trouble_of([pod(False, containerStatuses=[{**ended, "lastState": {"terminated": spoke}}])])
+    assert loop is not None and loop.said.endswith("137 (OOMKilled): ConfigError: no key")
     waits = trouble_of([{**pod(False), "status": {"conditions": [nowhere]}}])
     assert waits is not None and "has no node: 0/3" in waits.said
 
