@@ -41,7 +41,7 @@ document.addEventListener("click", (event) => {
 
 /* A walk goes on by keyboard where it was: the new page's heading is read, the focus is on the page. */
 document.addEventListener("htmx:afterSettle", (event) => {
-  if (event.detail.target.id === "main") {
+  if (event.detail.target?.id === "main") { // what comes back from history has none
     const main = document.getElementById("main");
     main.focus({ preventScroll: true });
     scrollTo(0, 0);
