@@ -95,4 +95,4 @@ def parse(content: bytes, where: str) -> Routes:
             }
         )
     except (ValueError, TypeError, KeyError) as fault:
-        raise ConfigError(f"{where} holds no routes ({fault}); run `counterfoil up`") from fault
+        raise ConfigError(f"{where} holds no routes ({fault}); `counterfoil up` writes it anew") from fault

@@ -41,8 +41,8 @@ def sweep_folders(folders: Iterable[Path], age_seconds: float = FOLDER_SECONDS) 
     """Remove those of these folders in which nothing was written for that long, and return them."""
     found = []
     for folder in folders:
-        with suppress(FileNotFoundError):  # whoever works in it has just ended
-            times = [path.stat().st_mtime for path in (folder, *folder.rglob("*"))]
+        with suppress(OSError):  # whoever works in it has just ended, or it is not ours to look into
+            times = [path.lstat().st_mtime for path in (folder, *folder.rglob("*"))]
             if time.time() - max(times) >= age_seconds:
                 shutil.rmtree(folder)
                 found.append(folder)
@@ -60,7 +60,10 @@ def _is_left(path: Path, age_seconds: float) -> bool:
 
 
 def _is_gone(pid: int, written: float) -> bool:
-    """Say whether who wrote at a moment is gone: a process of that id that began later is another."""
+    """Say whether who wrote at a moment is gone: a process of that id that began later is another.
+
+    Of who writes from another machine's, or another pod's, processes nothing is known: for them the hour alone speaks.
+    """
     try:
         found = psutil.Process(pid)
         return found.status() == psutil.STATUS_ZOMBIE or found.create_time() > written + CLOCK_SECONDS

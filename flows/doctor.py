@@ -156,7 +156,7 @@ def _serving(place: Place) -> tuple[str, str]:
     if not found and machine.on_cluster(place) and (routes := machine.routed(place)) is not None:
         return (
             "ok",
-            f"every gateway of the cluster has epoch {routes.epoch}: {routes.champion.release} answers",
+            f"every gateway of the cluster had epoch {routes.epoch} last: {routes.champion.release} answers",
         )
     if not found:
         return "ok", "nothing serves here"

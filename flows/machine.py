@@ -19,6 +19,7 @@ from bentos.release import FILE, read
 from bentos.routes import Routes
 from counterfoil import settings
 from counterfoil.errors import ConfigError, ConflictError, CounterfoilError, UnavailableError
+from counterfoil.files import write_durably
 from counterfoil.processes import Processes, Running
 from counterfoil.terminal import Stages
 from counterfoil.types import Release
@@ -33,8 +34,10 @@ USE_CASE = "recommendation"
 PREFIX = "service-"
 SUPERVISOR = "supervisor"
 LOCK = "service.lock"
-ON_CLUSTER = "cluster"  # touched in each pass of who follows the release table on a cluster (flows/cluster/)
-PASS_SECONDS = 60.0  # since when there is no such one
+ON_CLUSTER = (
+    "cluster"  # says the use case that a cluster follows (flows/cluster/), and is touched in each pass
+)
+PASS_SECONDS = 180.0  # after which there is no such one: a pass may wait for the cluster
 CLUSTER_SECONDS = 300.0  # in which pods come up and gateways have new routes
 # In the order in which they are stopped: services after all that asks them, and that starts them again.
 BEFORE = ("console", SUPERVISOR, "gateway", "collector")
@@ -210,7 +213,7 @@ def inside(place: Place) -> dict[str, str]:
 def behind(place: Place, use_case: str) -> Release | None:
     """Return the champion of a use case that should answer here, but does not yet; None when all is well, or nothing runs."""
     champion = place.catalog.champion(use_case)
-    if champion is None or not (_supervised(place, use_case) or on_cluster(place)):
+    if champion is None or not (_supervised(place, use_case) or on_cluster(place, use_case)):
         return None
     routes = routed(place)
     return None if routes is not None and routes.champion.release == champion.id else champion
@@ -223,7 +226,7 @@ def follow(place: Place, use_case: str = USE_CASE) -> str | None:
     """
     if place.catalog.champion(use_case) is None:
         return None
-    if on_cluster(place):
+    if on_cluster(place, use_case):
         return _await_cluster(place, use_case)
     return await_routes(place, use_case).champion.release if _supervised(place, use_case) else None
 
@@ -233,12 +236,22 @@ def _supervised(place: Place, use_case: str) -> bool:
     return running is not None and running.detail == use_case
 
 
-def on_cluster(place: Place) -> bool:
-    """Say whether a cluster follows the release table of this home: somebody makes passes for it."""
+def on_cluster(place: Place, use_case: str | None = None) -> bool:
+    """Say whether a cluster follows the release table of this home, of this use case: somebody makes passes for it."""
+    path = place.settings.run / ON_CLUSTER
     try:
-        return time.time() - (place.settings.run / ON_CLUSTER).stat().st_mtime < PASS_SECONDS
+        followed = time.time() - path.stat().st_mtime < PASS_SECONDS
+        return followed and (use_case is None or path.read_text() == use_case)
     except OSError:
         return False
+
+
+def mark_cluster(place: Place, use_case: str) -> None:
+    """Leave a mark that a cluster follows a use case, by this machine's clock."""
+    path, now = place.settings.run / ON_CLUSTER, time.time()
+    if not path.is_file() or path.read_text() != use_case:
+        write_durably(path, use_case.encode())
+    os.utime(path, (now, now))
 
 
 def _await_cluster(place: Place, use_case: str) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 
 from bentos.routes import Routes
+from counterfoil.errors import UnavailableError
 from flows.cluster.follower import routes_in
 from flows.cluster.kubectl import Cluster, Object
 
@@ -54,6 +55,12 @@ class Small:
     nudged: dict[str, int] = field(default_factory=dict)
     follows: bool = True  # pods take a new pointer
     silent: set[str] = field(default_factory=set)  # gateways that do not answer
+    lost: set[str] = field(default_factory=set)  # pods whose node is gone
+    deaf: set[str] = field(default_factory=set)  # pods that are ready, and do not say what they answer as
+    evicted: dict[str, list[Object]] = field(default_factory=dict)  # pods that only lie there, by Deployment
+    refused: set[str] = field(default_factory=set)  # Deployments that the cluster does not take
+    hurries: bool = True  # whether a nudge does what it is for; else it is refused
+    restarts: int = 0
     least: int = 0  # pods that must answer wherever a gateway sends people
 
     def __post_init__(self) -> None:
@@ -88,6 +95,8 @@ class Small:
 
     def apply(self, objects: Sequence[Object]) -> None:
         """Make objects as they are told."""
+        if {one["metadata"]["name"] for one in objects if one["kind"] == "Deployment"} & self.refused:
+            raise UnavailableError("`kubectl apply` failed: the quota is exceeded")
         for one in copy.deepcopy(list(objects)):
             key = (one["kind"], one["metadata"]["name"])
             held = self.store.get(key)
@@ -116,10 +125,13 @@ class Small:
     def nudge(self, name: str, mark: str) -> None:
         """Have what a name's pods have mounted brought up to date."""
         assert mark
+        if not self.hurries:
+            raise UnavailableError("`kubectl annotate` failed: it may not")
         self.nudged.setdefault(name, self.turns)
 
     def restart(self, name: str) -> None:
         """Replace a Deployment's pods."""
+        self.restarts += 1
         one = self.store["Deployment", name]
         one["spec"]["template"] = {**one["spec"]["template"], "restarted": self.turns}
         one["metadata"]["generation"] += 1
@@ -170,23 +182,27 @@ class Small:
 
     def ready(self, pod: Pod) -> bool:
         """Say whether a pod answers."""
-        broken = pod.name.rpartition("-")[0] in self.broken
+        broken = pod.name.rpartition("-")[0] in self.broken or pod.name in self.lost
         return not broken and self.turns - pod.born >= START_TURNS
 
     def told_pods(self, name: str) -> list[Object]:
         """Return pods as `kubectl` tells them; what never gets ready has ended and begun again every eight turns."""
         return [
-            {
-                "metadata": {"name": pod.name},
-                "status": {
-                    "podIP": pod.name,
-                    "conditions": [{"type": "Ready", "status": str(self.ready(pod))}],
-                    "containerStatuses": [
-                        _status((self.turns - pod.born) // 8 if name in self.broken else 0)
-                    ],
-                },
-            }
-            for pod in self.pods.get(name, [])
+            *self.evicted.get(name, []),
+            *(
+                {
+                    "metadata": {"name": pod.name, "uid": pod.name, "creationTimestamp": f"{pod.born:06}"},
+                    "status": {
+                        "phase": "Running",
+                        "podIP": pod.name,
+                        "conditions": [{"type": "Ready", "status": str(self.ready(pod))}],
+                        "containerStatuses": [
+                            _status((self.turns - pod.born) // 8 if name in self.broken else 0)
+                        ],
+                    },
+                }
+                for pod in self.pods.get(name, [])
+            ),
         ]
 
     def fetch(self, url: str) -> bytes | None:
@@ -194,7 +210,8 @@ class Small:
         address = url.split("/")[2].split(":")[0]
         if url.endswith("/readyz"):
             [pod] = [one for pods in self.pods.values() for one in pods if one.name == address]
-            return orjson.dumps({"release": pod.tells}) if self.ready(pod) else None
+            told = self.ready(pod) and pod.name not in self.deaf
+            return orjson.dumps({"release": pod.tells}) if told else None
         routes = self.taken[address]
         if address in self.silent or not url.endswith("/-/routes"):
             return None
@@ -221,4 +238,4 @@ def _deployment(name: str, replicas: int, template: Any) -> Object:
 
 def _status(restarts: int) -> Object:
     ended = {"terminated": {"exitCode": 1, "reason": "Error"}} if restarts else {}
-    return {"restartCount": restarts, "lastState": ended, "state": {"running": {}}}
+    return {"name": "service", "restartCount": restarts, "lastState": ended, "state": {"running": {}}}

@@ -18,7 +18,8 @@ from counterfoil.types import Rollout, UseCase
 from flows.cluster.follower import Follower
 from flows.cluster.gateways import Gateways
 from flows.cluster.kubectl import cluster_of
-from flows.machine import ON_CLUSTER
+from flows.cluster.pods import Pods
+from flows.machine import mark_cluster
 from flows.manifests import COLLECTOR, Scale
 from flows.place import Place, open_place
 from flows.supervisor import sweeping
@@ -26,7 +27,7 @@ from flows.supervisor.judging import Judging, Totals, totals_of
 from flows.supervisor.making import case_of
 from flows.supervisor.outbox import Outbox
 from flows.supervisor.wanted import Wanted, wanted
-from flows.supervisor.world import fetch
+from flows.supervisor.world import fetch, warm
 
 log = logging.getLogger(__name__)
 EVERY_SECONDS = 0.5
@@ -50,12 +51,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         place = open_place()
         token = inner.read_token(place.settings.run)
         client = httpx.Client(headers={inner.TOKEN: token}, trust_env=False)
-        asked = partial(fetch, client)
+        cluster, asked = cluster_of(), partial(fetch, client)
         follower = Follower(
             run=place.settings.run,
-            cluster=cluster_of(),
+            cluster=cluster,
             gateways=Gateways(host=options.gateways, port=options.gateway_port, fetch=asked),
-            fetch=asked,
+            pods=Pods(cluster=cluster, fetch=asked, warm=partial(warm, client)),
             scale=lambda image: Scale(
                 image=image, replicas=options.replicas, cpu=options.cpu, memory=options.memory
             ),
@@ -105,6 +106,7 @@ def watch(
     for run in beside:
         threading.Thread(target=run, args=(over,), daemon=True).start()
     rollout = None if case is None else case.rollout
+    mark_cluster(place, use_case)
     known: Wanted | None = None
     looked = -math.inf
     while not over.is_set():
@@ -113,7 +115,7 @@ def watch(
         if known is not None and (known != before or follower.cluster.clock() - looked >= patience):
             look(follower, known)
             looked = follower.cluster.clock()
-        (place.settings.run / ON_CLUSTER).touch()
+        mark_cluster(place, use_case)
         over.wait(EVERY_SECONDS)
 
 

@@ -7,19 +7,19 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import orjson
 
 from bentos.routes import FILE, Routes, parse, write
 from bentos.routes import read as read_routes
 from counterfoil.canonical import sha256
-from counterfoil.errors import CounterfoilError
+from counterfoil.errors import CounterfoilError, UnavailableError
 from counterfoil.files import write_durably
 from counterfoil.types import Release
-from flows.cluster.gateways import Fetch, Gateways, host_of, object_of
+from flows.cluster.gateways import Gateways
 from flows.cluster.kubectl import Cluster, Object, listed
-from flows.manifests import COMPONENT, PORT, Scale, config_of, rendered, url_of
+from flows.cluster.pods import Pods, available, nudge
+from flows.manifests import COMPONENT, Scale, config_of, rendered, url_of
 from flows.supervisor.keeper import TROUBLE, routes_of, without_gone
 from flows.supervisor.services import Trouble, name_of
 from flows.supervisor.wanted import Wanted
@@ -32,8 +32,6 @@ DRAIN_SECONDS = 30.0  # after every gateway has left a service, until it is take
 UNASKED_SECONDS = (
     180.0  # the same where gateways do not say what they have taken: mounts are up to date long before
 )
-FOLLOW_SECONDS = 60.0  # in which pods take a new pointer; bentos of earlier versions never do
-LAST_WORDS = 500  # characters of a container's last line that are told
 BY = "app.kubernetes.io/name"
 
 
@@ -44,38 +42,38 @@ class Follower:
     run: Path
     cluster: Cluster
     gateways: Gateways
-    fetch: Fetch
+    pods: Pods
     scale: Callable[[str], Scale]
     collector: str
     applied: bytes = b""
     applied_at: float = 0.0
-    trouble: dict[str, Trouble] = field(default_factory=dict)  # by release, of those that are not rolled out
-    behind: dict[str, float] = field(
-        default_factory=dict
-    )  # releases whose pods answer as another, and since when
-    heard: dict[str, tuple[str, int]] = field(
-        default_factory=dict
-    )  # by bento: the release that its pods told, and as of what
+    trouble: dict[str, Trouble] = field(default_factory=dict)  # by release, of those that are not ready
     unneeded: dict[tuple[str, str], float] = field(default_factory=dict)  # since when, by kind and name
+    left: dict[tuple[str, str], float] = field(
+        default_factory=dict
+    )  # since when every gateway has left it, too
     said: dict[str, str] | None = None
     settled: bool = False  # nothing is under way
 
     def follow(self, wanted: Wanted) -> Routes | None:
         """Make one pass; returns the routes that the cluster has after it. UnavailableError when it cannot be asked."""
         self.settled = False
+        self.pods.keep_to(wanted.releases)
         seen = self.cluster.objects()
         before = routes_in(seen)
         scale = self.scale(image_of(seen))
         objects = rendered(wanted, scale, "services", busy=self._busy(before))
-        seen = self._apply(objects, seen)
-        ready = {one.id for one in wanted.releases if self._ready(one, _deployment(seen, one))}
-        for name in self.behind.keys() - {one.id for one in wanted.releases}:
-            del self.behind[name]
-        self._look_at([one for one in wanted.releases if one.id not in ready])
-        after = self._routes(wanted, ready, before)
+        seen = self._apply(wanted, objects, seen)
+        ready = {
+            one.id
+            for one in wanted.releases
+            if self.pods.ready(one, _deployment(seen, one), back=wanted.back and one is wanted.champion)
+        }
+        after = self._routes(wanted, ready, before, seen)
         if after is not None and after != before:
             log.warning("routes of epoch %d: %s", after.epoch, after.champion.release)
             self.cluster.apply([config_of(after)])
+        self._look_at([one for one in wanted.releases if one.id not in ready], seen)
         taken = after is not None and self._taken(after)
         waits = self._take_away(objects, seen, after, ready, wanted, taken)
         self.settled = taken and not waits and len(ready) == len(wanted.releases)
@@ -101,8 +99,11 @@ class Follower:
         held = self._held()
         return frozenset(one.champion.bento for one in (before, held) if one is not None)
 
-    def _apply(self, objects: Sequence[Object], seen: list[Object]) -> list[Object]:
-        """Apply what is wanted where that is new, not there, or long ago; return what the cluster has then."""
+    def _apply(self, wanted: Wanted, objects: Sequence[Object], seen: list[Object]) -> list[Object]:
+        """Apply what is wanted where that is new, not there, or long ago; return what the cluster has then.
+
+        Release by release, the champion first: where the cluster refuses a challenger's objects, nobody else waits for it.
+        """
         told, now = listed(objects), self.cluster.clock()
         there = {_key(one) for one in seen}
         if (
@@ -111,53 +112,35 @@ class Follower:
             and there >= {_key(one) for one in objects}
         ):
             return seen
-        self.cluster.apply(objects)
-        self.applied, self.applied_at = told, now
+        refused = self.pods.refused
+        for release in wanted.releases:
+            name = name_of(release.tag)
+            try:
+                self.cluster.apply([one for one in objects if _labels(one).get(BY) == name])
+                refused.pop(name, None)
+            except UnavailableError as fault:
+                if release is wanted.champion:
+                    raise
+                log.warning("%s", fault)
+                refused[name] = Trouble(times=refused.get(name, Trouble()).times + 1, said=str(fault))
+        self.applied, self.applied_at = (b"" if refused else told), now
         return self.cluster.objects()
 
-    def _ready(self, release: Release, deployment: Object | None) -> bool:
-        """Say whether a release is rolled out, and all its pods answer as it; hurry those that answer as another.
-
-        Bentos of earlier versions never take a new pointer: their pods are replaced.
-        """
-        if deployment is None or not rolled_out(deployment):
-            return False
-        state = (release.id, deployment["metadata"]["generation"])
-        if (
-            self.heard.get(release.tag) == state
-        ):  # pods that come later begin with the pointer that lies there
-            return True
-        name, now = name_of(release.tag), self.cluster.clock()
-        pods = [pod for pod in self.cluster.pods(name) if "deletionTimestamp" not in pod["metadata"]]
-        if pods and all(self._tells(pod) == release.id for pod in pods):
-            self.heard[release.tag] = state
-            self.behind.pop(release.id, None)
-            return True
-        self.cluster.nudge(name, release.id)
-        if now - self.behind.setdefault(release.id, now) > FOLLOW_SECONDS:
-            log.warning("%s does not take the pointer to %s: its pods are replaced", name, release.id)
-            self.cluster.restart(name)
-            self.behind[release.id] = now
-        return False
-
-    def _tells(self, pod: Object) -> str | None:
-        address = pod.get("status", {}).get("podIP")
-        told = object_of(self.fetch(f"http://{host_of(address)}:{PORT}/readyz")) if address else None
-        return None if told is None else told.get("release")
-
-    def _look_at(self, late: Sequence[Release]) -> None:
-        """Find out what keeps releases from being rolled out, and leave it for whoever asks."""
-        found = {one.id: trouble_of(self.cluster.pods(name_of(one.tag))) for one in late}
+    def _look_at(self, late: Sequence[Release], seen: Sequence[Object]) -> None:
+        """Find out what keeps releases from being ready, and leave it for whoever asks."""
+        found = {one.id: self.pods.trouble(one, _deployment(seen, one)) for one in late}
         self.trouble = {name: one for name, one in found.items() if one is not None}
         said = {name: one.said for name, one in self.trouble.items()}
         if said != self.said:
             write_durably(self.run / TROUBLE, orjson.dumps(said))
             self.said = said
 
-    def _routes(self, wanted: Wanted, ready: set[str], before: Routes | None) -> Routes | None:
-        """Return the routes as they are to be: to nobody who is not rolled out, and away from nobody before the next one is.
+    def _routes(
+        self, wanted: Wanted, ready: set[str], before: Routes | None, seen: Sequence[Object]
+    ) -> Routes | None:
+        """Return the routes as they are to be: to nobody who is not ready, and away from nobody before the next one is.
 
-        A challenger whose pods are being replaced, for it comes to another stage, answers by those that there are.
+        A challenger that comes to another stage answers in the one before, while it has pods that do.
         """
         champion, challenger = wanted.champion, wanted.challenger
         if champion.id not in ready:
@@ -166,6 +149,7 @@ class Follower:
             before is not None
             and challenger is not None
             and challenger.id not in ready
+            and available(_deployment(seen, challenger)) > 0
             and before.champion.release == champion.id
             and before.challenger is not None
             and before.challenger.bento == challenger.tag
@@ -179,7 +163,7 @@ class Follower:
             if self._held() != routes:
                 write(routes, self.run / FILE)
             return True
-        self.cluster.nudge(GATEWAYS, f"{routes.epoch}-{sha256(repr(routes))[:8]}")
+        nudge(self.cluster, GATEWAYS, f"{routes.epoch}-{sha256(repr(routes))[:8]}")
         return False
 
     def _take_away(
@@ -210,8 +194,12 @@ class Follower:
         }
         now = self.cluster.clock()
         self.unneeded = {key: self.unneeded.get(key, now) for key in rest}
-        patience = DRAIN_SECONDS if taken else UNASKED_SECONDS
-        gone = sorted(key for key, since in self.unneeded.items() if now - since >= patience)
+        self.left = {key: self.left.get(key, now) for key in rest} if taken else {}
+        gone = sorted(
+            key
+            for key in rest
+            if now - self.left.get(key, now) >= DRAIN_SECONDS or now - self.unneeded[key] >= UNASKED_SECONDS
+        )
         for kind in sorted({kind for kind, _ in gone}):
             names = [name for one, name in gone if one == kind]
             log.warning("delete %s %s: nobody needs it", kind, ", ".join(names))
@@ -219,48 +207,6 @@ class Follower:
         for key in gone:
             del self.unneeded[key]
         return bool(self.unneeded)
-
-
-def rolled_out(deployment: Mapping[str, Any] | None) -> bool:
-    """Say whether all pods of a Deployment, and no others, are as it says, and answer."""
-    if deployment is None:
-        return False
-    state, wanted = deployment.get("status", {}), deployment["spec"].get("replicas", 1)
-    seen = state.get("observedGeneration", 0) >= deployment["metadata"].get("generation", 0)
-    return seen and all(
-        state.get(name, 0) == wanted for name in ("replicas", "updatedReplicas", "availableReplicas")
-    )
-
-
-def trouble_of(pods: Iterable[Mapping[str, Any]]) -> Trouble | None:
-    """Return what keeps pods that are not ready from being so: the one that began most often. None when nothing is said.
-
-    `times` counts beginnings, the one that is under way among them.
-    """
-    found = [trouble for pod in pods if not _is_ready(pod) for trouble in _said_of(pod)]
-    return max(found, key=lambda one: one.times, default=None)
-
-
-def _said_of(pod: Mapping[str, Any]) -> Iterable[Trouble]:
-    name, state = pod["metadata"]["name"], pod.get("status", {})
-    for one in state.get("conditions", ()):
-        if one["type"] == "PodScheduled" and one["status"] == "False":
-            yield Trouble(said=f"{name} has no node: {one.get('message', one.get('reason', ''))}")
-    for one in (*state.get("initContainerStatuses", ()), *state.get("containerStatuses", ())):
-        ended = one.get("lastState", {}).get("terminated") or one.get("state", {}).get("terminated")
-        waits = one.get("state", {}).get("waiting") or {}
-        if ended:
-            words = str(ended.get("message", "")).strip().splitlines()[-1:]
-            last = words[0][:LAST_WORDS] if words else f"look at `kubectl logs {name} --previous`"
-            why = f"exit code {ended['exitCode']} ({ended.get('reason', 'no reason given')})"
-            yield Trouble(times=one["restartCount"] + 1, said=f"{name} ended with {why}: {last}")
-        elif waits.get("message"):  # its image is not there, its secret is not, ...
-            yield Trouble(said=f"{name}: {waits.get('reason')}: {waits['message']}")
-
-
-def _is_ready(pod: Mapping[str, Any]) -> bool:
-    told = pod.get("status", {}).get("conditions", ())
-    return any(one["type"] == "Ready" and one["status"] == "True" for one in told)
 
 
 def routes_in(objects: Iterable[Object]) -> Routes | None:

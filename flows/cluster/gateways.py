@@ -5,6 +5,7 @@ Each counts for itself since it began. What one that has ended had counted goes 
 
 import logging
 import socket
+import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -20,6 +21,7 @@ from flows.supervisor.keeper import same
 
 log = logging.getLogger(__name__)
 REMEMBERED = 64  # gateways, of those that there were
+AWAITED_SECONDS = 30.0  # after which one that says nothing is taken to have counted nothing
 AT_ONCE = 8  # that are asked
 Fetch = Callable[[str], bytes | None]
 
@@ -32,19 +34,29 @@ class Gateways:
     port: int
     fetch: Fetch
     resolve: Callable[[str, int], list[str]] = field(default_factory=lambda: addresses)
-    heard: dict[tuple[str, float], Stats] = field(
-        default_factory=dict
-    )  # by address and beginning, last heard last
+    clock: Callable[[], float] = time.monotonic
+    # by address and beginning, last heard last
+    heard: dict[tuple[str, float], Stats] = field(default_factory=dict)
+    # addresses that have said nothing yet, and since when
+    awaited: dict[str, float] = field(default_factory=dict)
 
     def stats(self) -> Stats | None:
-        """Return what all of them have counted; None when none answers."""
-        answered = False
-        for address, content in self._ask("/-/stats"):
+        """Return what all of them have counted; None when none answers, or one has yet to be heard that may have counted.
+
+        For what it says later, all at once, would seem to have happened then.
+        """
+        asked, now = self._ask("/-/stats"), self.clock()
+        known, answered = {address for address, _ in self.heard}, False
+        self.awaited = {one: self.awaited.get(one, now) for one, _ in asked if one not in known}
+        for address, content in asked:
             told = None if content is None else _read(address, content)
             if told is not None:
                 answered = True
+                self.awaited.pop(address, None)
                 self.heard.pop((address, told.began), None)
                 self.heard[address, told.began] = told
+        if any(now - since < AWAITED_SECONDS for since in self.awaited.values()):
+            return None
         for key in list(self.heard)[:-REMEMBERED]:
             del self.heard[key]
         return merged(self.heard.values()) if answered else None

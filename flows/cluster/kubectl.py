@@ -65,8 +65,12 @@ def kubectl(*words: str, given: bytes | None = None) -> bytes:
             capture_output=True,
             timeout=CALL_SECONDS,
         )
-    except (OSError, subprocess.TimeoutExpired) as fault:
+    except OSError as fault:
         raise UnavailableError(f"the cluster cannot be asked: {fault}; is kubectl in this image?") from fault
+    except subprocess.TimeoutExpired as fault:
+        raise UnavailableError(
+            f"`kubectl {' '.join(words[2:4])}` did not end within {CALL_SECONDS:g} s; is the API server well?"
+        ) from fault
     if done.returncode:
         said = " ".join(done.stderr.decode(errors="replace").split())[-500:]
         raise UnavailableError(f"`kubectl {' '.join(words[2:4])}` failed: {said}")

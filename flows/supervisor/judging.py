@@ -282,10 +282,10 @@ def _copy(counts: Counts) -> Counts:
 def _minus(now: Counts, before: Counts) -> Counts:
     return replace(
         now,
-        requests=now.requests - before.requests,
-        errors=now.errors - before.errors,
-        refused=now.refused - before.refused,
-        empty=now.empty - before.empty,
+        requests=max(0, now.requests - before.requests),
+        errors=max(0, now.errors - before.errors),
+        refused=max(0, now.refused - before.refused),
+        empty=max(0, now.empty - before.empty),
         latency=_more(now.latency, before.latency),
         worked=_more(now.worked, before.worked),
     )
@@ -293,7 +293,7 @@ def _minus(now: Counts, before: Counts) -> Counts:
 
 def _more(now: Mapping[int, int], before: Mapping[int, int]) -> dict[int, int]:
     more = {place: count - before.get(place, 0) for place, count in now.items()}
-    return {place: count for place, count in more.items() if count}
+    return {place: count for place, count in more.items() if count > 0}
 
 
 def _clicked(totals: Totals, lots: set[str]) -> tuple[int, int]:

@@ -2,15 +2,21 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 
 from counterfoil.types import Release, Rollout
 from flows import earlier
 from flows.place import Place
 
+LOOKED_BACK = 5  # champions
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Wanted:
-    """Who is to answer for a use case as of an epoch. `spare` is kept ready to take its place again, and answers nobody."""
+    """Who is to answer for a use case as of an epoch. `spare` is kept ready to take its place again, and answers nobody.
+
+    `back`: people go back to the champion, whose bento was champion not long ago.
+    """
 
     use_case: str
     epoch: int
@@ -18,6 +24,7 @@ class Wanted:
     challenger: Release | None = None
     spare: Release | None = None
     mirror: float = 0.0
+    back: bool = False
 
     @property
     def releases(self) -> tuple[Release, ...]:
@@ -48,7 +55,8 @@ def wanted(
     challenging = active.get("canary") or active.get("shadow")
     challenger = None if challenging is None else release_of(place, challenging)
     watched = _watched(champion, rollout, now)
-    spare = next(earlier.champions(place, use_case, champion.epoch), None) if watched else None
+    before = list(islice(earlier.champions(place, use_case, champion.epoch), LOOKED_BACK)) if watched else []
+    spare = before[0] if before else None
     if spare is not None and not earlier.may_serve(place, spare):
         spare = None  # what was rolled back is nothing to go back to
     taken = {
@@ -62,6 +70,7 @@ def wanted(
         challenger=challenger,
         spare=spare if spare is not None and spare.tag not in taken else None,
         mirror=(rollout or Rollout()).mirror,
+        back=any(one.bento == champion.bento for one in before),
     )
 
 

@@ -64,7 +64,7 @@ def world_of(current: Settings) -> World:
         kill=lambda name: processes.stop(name, 0.0),
         ask=lambda url, path: _ask(client, url + path),
         fetch=lambda url: fetch(client, url),
-        warm=lambda url: _warm(client, url),
+        warm=lambda url: warm(client, url),
         point=_point,
         route=lambda path, table: routes.write(table, path),
         free_port=_free_port,
@@ -90,7 +90,7 @@ def _ask(client: httpx.Client, url: str) -> dict[str, Any] | None:
     return told if isinstance(told, dict) else None
 
 
-def _warm(client: httpx.Client, url: str) -> bool:
+def warm(client: httpx.Client, url: str) -> bool:
     """Ask as a shadow, so that nobody waits for what is made at the first question. False when anything but an answer comes.
 
     Nothing is wrong with the question: whoever refuses it would refuse people as well.

@@ -4,6 +4,7 @@ import os
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
@@ -14,11 +15,12 @@ from bentos.gateway.stats import Counts, Second, Stats, Told
 from bentos.routes import FILE, read
 from counterfoil.errors import UnavailableError
 from flows.cluster import kubectl
-from flows.cluster.follower import DRAIN_SECONDS, UNASKED_SECONDS, Follower, rolled_out, routes_in, trouble_of
+from flows.cluster.follower import DRAIN_SECONDS, UNASKED_SECONDS, Follower, routes_in
 from flows.cluster.gateways import REMEMBERED, Gateways, addresses, merged
+from flows.cluster.pods import Pods, rolled_out
 from flows.manifests import COMPONENT, Scale
 from flows.supervisor.keeper import TROUBLE, routes_of
-from flows.supervisor.services import name_of
+from flows.supervisor.services import Trouble, name_of
 from flows.supervisor.wanted import Wanted
 from tests.small_cluster import GATEWAYS, IMAGE, NUDGED_TURNS, TURN_SECONDS, Died, Small
 from tests.unit.test_supervisor import BEFORE, CANARY, FIRST, NEW, STAGES
@@ -27,13 +29,14 @@ INFRA = Path(__file__).resolve().parents[2] / "infra" / "kubernetes"
 
 
 def follower_of(small: Small, folder: Path) -> Follower:
+    cluster = small.cluster()
     return Follower(
         run=folder,
-        cluster=small.cluster(),
+        cluster=cluster,
         gateways=Gateways(
             host="gateways", port=3000, fetch=small.fetch, resolve=lambda host, port: list(GATEWAYS)
         ),
-        fetch=small.fetch,
+        pods=Pods(cluster=cluster, fetch=small.fetch, warm=lambda url: True),
         scale=lambda image: Scale(image=image),
         collector="http://collector:3009",
     )
@@ -91,7 +94,9 @@ def test_each_stage_is_reached_with_enough_pods_all_the_way(tmp_path: Path, stag
     assert follower.settled and follower.trouble == {}
     before = small.effects
     live(small, tmp_path, STAGES[stage], 20)
-    assert small.effects - before == 1, "what is as wanted is applied by a new follower once, and left then"
+    assert small.effects - before == len(STAGES[stage].releases), (
+        "what is as wanted is applied by a new follower once, and left then"
+    )
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
@@ -239,36 +244,187 @@ def test_a_deployment_is_rolled_out_when_all_its_pods_and_no_others_answer() -> 
         assert not rolled_out({**made, "status": {**whole, **change}})
 
 
-def pod(ready: bool, **status: object) -> dict[str, object]:
+def pod(ready: bool, *, made: str = "1", phase: str = "Running", **status: object) -> dict[str, Any]:
     return {
-        "metadata": {"name": "service-1-x"},
-        "status": {"conditions": [{"type": "Ready", "status": str(ready)}], **status},
+        "metadata": {
+            "name": "service-1-x",
+            "uid": f"uid-{made}",
+            "creationTimestamp": made,
+            "labels": {"pod-template-hash": made},
+        },
+        "status": {
+            "phase": phase,
+            "conditions": [{"type": "Ready", "status": str(ready)}],
+            **status,
+        },
     }
 
 
-def test_what_keeps_pods_from_coming_up_is_told_in_a_sentence() -> None:
+def container(restarts: int, ran_seconds: int = 1, code: int = 137, message: str = "") -> dict[str, Any]:
     ended = {
-        "restartCount": 4,
-        "lastState": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}},
-        "state": {},
+        "exitCode": code,
+        "reason": "OOMKilled",
+        "message": message,
+        "startedAt": "2026-01-01T00:00:00Z",
+        "finishedAt": f"2026-01-01T00:{ran_seconds // 60:02}:{ran_seconds % 60:02}Z",
     }
-    pulled = {
-        "restartCount": 0,
-        "state": {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}},
-    }
-    begins = {"restartCount": 0, "state": {"waiting": {"reason": "ContainerCreating"}}}
+    return {"name": "service", "restartCount": restarts, "lastState": {"terminated": ended}, "state": {}}
+
+
+def pods_of(small: Small) -> Pods:
+    return Pods(cluster=small.cluster(), fetch=small.fetch, warm=lambda url: True)
+
+
+def test_what_keeps_pods_from_coming_up_is_told_in_a_sentence(caplog: pytest.LogCaptureFixture) -> None:
+    def said(*pods: dict[str, Any]) -> Trouble | None:
+        return pods_of(Small()).trouble_of(pods)
+
+    loop = container(4, message="loading\nConfigError: redis://ann:hush@db does not answer\n")
+    pulled = {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}
+    pulled = {"name": "service", "restartCount": 0, "state": pulled}
+    begins = {"name": "service", "restartCount": 0, "state": {"waiting": {"reason": "ContainerCreating"}}}
     nowhere = {"type": "PodScheduled", "status": "False", "message": "0/3 nodes are available"}
-    assert trouble_of([]) is None and trouble_of([pod(True, containerStatuses=[ended])]) is None
-    assert trouble_of([pod(False, containerStatuses=[begins])]) is None
-    loop = trouble_of([pod(False, containerStatuses=[ended]), pod(False, containerStatuses=[pulled])])
-    assert loop is not None and loop.times == 5 and "137 (OOMKilled)" in loop.said
-    image = trouble_of([pod(False, containerStatuses=[pulled])])
+    assert said() is None and said(pod(True, containerStatuses=[loop])) is None
+    assert said(pod(False, containerStatuses=[begins])) is None
+    told = said(pod(False, containerStatuses=[loop]), pod(False, containerStatuses=[pulled]))
+    assert told is not None and told.times == 5 and "137 (OOMKilled); look at `kubectl logs" in told.said
+    assert "hush" not in told.said, "a decision cannot be cleaned"
+    assert "service-1-x ended: ConfigError: redis" in caplog.text
+    done = {"name": "mesh", "restartCount": 0, "state": {"terminated": {"exitCode": 0}}}
+    image = said(pod(False, initContainerStatuses=[done], containerStatuses=[pulled]))
     assert image is not None and image.times == 0 and "ImagePullBackOff: no such image" in image.said
-    spoke = {**ended["lastState"]["terminated"], "message": "loading\nConfigError: no key\n"}  # type: ignore[dict-item]
-    loop = trouble_of([pod(False, containerStatuses=[{**ended, "lastState": {"terminated": spoke}}])])
-    assert loop is not None and loop.said.endswith("137 (OOMKilled): ConfigError: no key")
-    waits = trouble_of([{**pod(False), "status": {"conditions": [nowhere]}}])
+    waits = said({**pod(False), "status": {"conditions": [nowhere]}})
     assert waits is not None and "has no node: 0/3" in waits.said
+
+
+def test_ends_count_in_a_row_and_of_the_newest_pods_alone() -> None:
+    """One that ran for weeks and falls for the fourth time in its life has fallen once."""
+    pods = pods_of(Small())
+
+    def times(*every: dict[str, Any]) -> int | None:
+        trouble = pods.trouble_of(every)
+        return None if trouble is None else trouble.times
+
+    assert times(pod(False, containerStatuses=[container(4, 3000)])) == 2
+    assert times(pod(False, containerStatuses=[container(4, 3000)])) == 2, "the same end again"
+    assert times(pod(False, containerStatuses=[container(6)])) == 4
+    assert times(pod(False, containerStatuses=[container(7, 600)])) == 2
+    fresh = pod(False, made="2", containerStatuses=[{"name": "service", "restartCount": 0, "state": {}}])
+    old = pod(False, containerStatuses=[container(9)])
+    assert times(old, fresh) is None, "what fell is mended"
+    ending = pod(False, made="3", containerStatuses=[container(9)])
+    ending["metadata"]["deletionTimestamp"] = "now"
+    evicted = pod(False, made="3", phase="Failed", containerStatuses=[container(9)])
+    assert times(ending, evicted, fresh) is None
+
+
+def test_a_deployment_that_may_have_no_pods_says_so(tmp_path: Path) -> None:
+    failing = {"type": "ReplicaFailure", "status": "True", "message": "exceeded quota"}
+    made = {"metadata": {"generation": 1}, "spec": {}, "status": {"conditions": [failing]}}
+    told = pods_of(Small()).trouble(CANARY, made)
+    assert told is not None and told.said == f"{name_of(CANARY.tag)} has no pods: exceeded quota"
+
+
+def test_going_back_takes_one_pod_and_waits_for_none(tmp_path: Path) -> None:
+    """A node is lost with one of the two; the other is there, and people are with a bad champion."""
+    small = cluster_of(tmp_path)
+    live(small, tmp_path, STAGES["with a spare"])
+    small.least = 1
+    small.lost = {small.pods[name_of(FIRST.tag)][0].name}
+    back = Wanted(use_case="shop", epoch=5, champion=replace(FIRST, epoch=5), back=True)
+    live(small, tmp_path, back, 10)
+    assert {routes and routes.champion.release for routes in small.taken.values()} == {back.champion.id}
+    further = Wanted(use_case="shop", epoch=6, champion=replace(NEW, epoch=6))
+    small.lost |= {small.pods[name_of(NEW.tag)][0].name}
+    live(small, tmp_path, further, 30)
+    assert {routes and routes.epoch for routes in small.taken.values()} == {5}, "who goes on waits for all"
+
+
+def test_pods_that_say_nothing_or_only_lie_there_are_left_alone(tmp_path: Path) -> None:
+    small = cluster_of(tmp_path)
+    small.deaf = {pod.name for pod in small.pods[name_of(FIRST.tag)]}
+    follower = live(small, tmp_path, BEFORE, 300)
+    assert small.restarts == 0 and follower.answers() == FIRST.id
+    trouble = follower.failed(FIRST)
+    assert trouble is not None and "may this pod reach them?" in trouble.said
+    small.deaf = set()
+    small.evicted[name_of(FIRST.tag)] = [pod(False, phase="Failed")]
+    follower = live(small, tmp_path, STAGES["shadow"])
+    whole(small, tmp_path, STAGES["shadow"])
+    assert small.restarts == 0 and follower.settled
+
+
+def test_pods_that_answer_no_question_are_not_routed_to(tmp_path: Path) -> None:
+    small = cluster_of(tmp_path)
+    follower = follower_of(small, tmp_path)
+    cold = name_of(CANARY.tag)
+    follower.pods.warm = lambda url: cold not in url
+    for _ in range(60):
+        follower.follow(STAGES["canary"])
+        small.turn()
+    held = read(tmp_path / FILE)
+    trouble = follower.failed(CANARY)
+    assert held.challenger is None and trouble is not None and "do not answer a question" in trouble.said
+
+
+def test_a_challenger_that_the_cluster_refuses_holds_nobody_back(tmp_path: Path) -> None:
+    small = cluster_of(tmp_path)
+    small.refused = {name_of(CANARY.tag)}
+    follower = live(small, tmp_path, STAGES["canary"], 40)
+    held, trouble = read(tmp_path / FILE), follower.failed(CANARY)
+    assert (held.epoch, held.champion.release, held.challenger) == (3, FIRST.id, None)
+    assert trouble is not None and trouble.times > 4 and "quota" in trouble.said
+    small.refused = set()
+    live(small, tmp_path, STAGES["canary"])
+    whole(small, tmp_path, STAGES["canary"])
+
+
+def test_mounts_that_cannot_be_hurried_are_waited_for(tmp_path: Path) -> None:
+    small = cluster_of(tmp_path)
+    small.hurries = False
+    follower, old = follower_of(small, tmp_path), name_of(FIRST.tag)
+    left = gone = 0
+    for turn in range(1, 200):
+        follower.follow(STAGES["champion"])
+        small.turn()
+        everywhere = {routes.champion.release for routes in small.taken.values() if routes is not None}
+        left = left or turn * (everywhere == {NEW.id})
+        gone = gone or turn * (("Service", old) not in small.store)
+    whole(small, tmp_path, STAGES["champion"])
+    assert left and (gone - left) * TURN_SECONDS >= DRAIN_SECONDS - TURN_SECONDS
+
+
+def test_a_canary_whose_pods_are_gone_answers_nobody(tmp_path: Path) -> None:
+    small = cluster_of(tmp_path)
+    live(small, tmp_path, STAGES["canary"])
+    small.least = 0
+    small.lost = {pod.name for pod in small.pods[name_of(CANARY.tag)]}
+    live(small, tmp_path, STAGES["canary"], 10)
+    assert {routes and routes.challenger for routes in small.taken.values()} == {None}
+
+
+def test_nothing_is_summed_up_before_every_gateway_was_heard() -> None:
+    """What one that was missed had counted would seem to have happened all at once."""
+    told: dict[str, bytes] = {"a": gateway_stats.write(stats_of(1.0, 10.0, 50, 0))}
+    now = [0.0]
+    gateways = Gateways(
+        host="g",
+        port=1,
+        fetch=lambda url: told.get(url.split("/")[2].split(":")[0]),
+        resolve=lambda host, port: ["a", "b"],
+        clock=lambda: now[0],
+    )
+    assert gateways.stats() is None
+    told["b"] = gateway_stats.write(stats_of(2.0, 10.0, 100_000, 5000))
+    whole = gateways.stats()
+    held = None if whole is None else whole.of(FIRST.id)
+    assert held is not None and held.live.requests == 100_050
+    del told["b"]
+    assert gateways.stats() is not None, "it was heard once"
+    gateways.heard.clear()
+    assert gateways.stats() is None
+    now[0] = 31.0
+    assert gateways.stats() is not None, "one that never says anything keeps nobody from judging"
 
 
 def test_every_gateway_is_asked_and_what_one_counted_that_has_ended_goes_on_to_count() -> None:
@@ -281,6 +437,7 @@ def test_every_gateway_is_asked_and_what_one_counted_that_has_ended_goes_on_to_c
         return None if held is None else gateway_stats.write(held)
 
     gateways = Gateways(host="gateways", port=3000, fetch=fetch, resolve=lambda host, port: ["a", "b", "c"])
+    gateways.awaited = {"c": -100.0}  # it never said anything
     whole = gateways.stats()
     assert whole is not None and sorted(asked) == [f"http://{one}:3000/-/stats" for one in "abc"]
     release = whole.of(FIRST.id)
@@ -379,7 +536,10 @@ def test_its_account_may_do_what_it_does_and_no_more() -> None:
         one for one in yaml.safe_load_all((INFRA / "releases.yaml").read_text()) if one["kind"] == "Role"
     ]
     may = {(what, verb) for rule in role["rules"] for what in rule["resources"] for verb in rule["verbs"]}
-    for what in kubectl.KINDS.split(","):
-        assert {(what, verb) for verb in ("get", "list", "create", "patch", "delete")} <= may
-    assert {verb for what, verb in may if what == "pods"} == {"get", "list", "patch"}
+    allowed = {"get", "list", "create", "patch", "delete"}
+    for what, verbs in {
+        "pods": {"get", "list", "patch"},
+        **dict.fromkeys(kubectl.KINDS.split(","), allowed),
+    }.items():
+        assert {verb for one, verb in may if one == what} == verbs
     assert {what for what, _ in may} == {"pods", *kubectl.KINDS.split(",")}

@@ -18,6 +18,7 @@ from flows import doctor, machine, steer
 from flows.cluster.__main__ import main, watch
 from flows.cluster.follower import Follower
 from flows.cluster.gateways import Gateways
+from flows.cluster.pods import Pods
 from flows.manifests import Scale
 from flows.place import Place
 from flows.supervisor import judging
@@ -31,6 +32,7 @@ CASE = small_case(rollout=Rollout(shares=(0.1,), stage_seconds=60, stage_request
 @pytest.fixture
 def place(turned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
     monkeypatch.setattr(steer, "use_case", lambda name: {"small": CASE}[name])
+    monkeypatch.setattr(machine, "CLUSTER_SECONDS", 30.0)
     monkeypatch.setattr(judging, "EVERY_SECONDS", 0.05)
     monkeypatch.setattr("flows.cluster.__main__.EVERY_SECONDS", 0.01)
     copied = place_of(shutil.copytree(turned, tmp_path / "home"))
@@ -54,11 +56,12 @@ class Running:
         gateways = Gateways(
             host="gateways", port=3000, fetch=self.fetch, resolve=lambda host, port: list(GATEWAYS)
         )
+        cluster = small.cluster()
         self.follower = Follower(
             run=place.settings.run,
-            cluster=small.cluster(),
+            cluster=cluster,
             gateways=gateways,
-            fetch=self.fetch,
+            pods=Pods(cluster=cluster, fetch=self.fetch, warm=lambda url: True),
             scale=lambda image: Scale(image=image),
             collector="http://collector:3009",
         )
@@ -160,10 +163,12 @@ def test_who_releases_where_nobody_follows_any_more_does_not_wait(
     assert machine.follow(place, "small") is None and machine.behind(place, "small") is None
     place.settings.run.mkdir(exist_ok=True)
     mark = place.settings.run / machine.ON_CLUSTER
-    mark.touch()
-    os.utime(mark, (time.time() - 90, time.time() - 90))
+    machine.mark_cluster(place, "small")
+    os.utime(mark, (time.time() - 200, time.time() - 200))
     assert machine.follow(place, "small") is None
-    mark.touch()
+    machine.mark_cluster(place, "another")
+    assert machine.follow(place, "small") is None and machine.behind(place, "small") is None
+    machine.mark_cluster(place, "small")
     monkeypatch.setattr(machine, "CLUSTER_SECONDS", 0.1)
     assert machine.behind(place, "small") == champion_of(place)
     with pytest.raises(UnavailableError, match="does not answer as released yet: look at `kubectl get pods"):
