@@ -510,5 +510,5 @@ def test_who_refuses_the_first_questions_is_not_warm(status: int, warm: bool) ->
         return httpx.Response(status)
 
     with httpx.Client(transport=httpx.MockTransport(answer)) as client:
-        assert worlds._warm(client, "http://a") == warm
+        assert worlds.warm(client, "http://a") == warm
     assert asked == ["/recommend"] * (worlds.QUESTIONS if warm else 1)
