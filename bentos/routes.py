@@ -82,6 +82,14 @@ def read(path: Path) -> Routes:
         raise ConfigError(f"{path} holds no routes ({fault}); run `counterfoil up`") from fault
 
 
+def held(path: Path) -> Routes | None:
+    """Read the file; None when there is none, or it is wrong."""
+    try:
+        return read(path)
+    except ConfigError:
+        return None
+
+
 def parse(content: bytes, where: str) -> Routes:
     """Return the routes that `write` wrote, found `where`. ConfigError when they are none."""
     try:

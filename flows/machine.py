@@ -18,7 +18,7 @@ from bentos import routes as routes_file
 from bentos.release import FILE, read
 from bentos.routes import Routes
 from counterfoil import settings
-from counterfoil.errors import ConfigError, ConflictError, CounterfoilError, UnavailableError
+from counterfoil.errors import ConflictError, CounterfoilError, UnavailableError
 from counterfoil.files import write_durably
 from counterfoil.processes import Processes, Running
 from counterfoil.terminal import Stages
@@ -94,10 +94,7 @@ def await_routes(place: Place, use_case: str, seconds: float = SERVICE_SECONDS) 
 
 def routed(place: Place) -> Routes | None:
     """Return who answers now, by the routes that the supervisor wrote; None without any."""
-    try:
-        return routes_file.read(place.settings.run / routes_file.FILE)
-    except ConfigError:
-        return None
+    return routes_file.held(place.settings.run / routes_file.FILE)
 
 
 def trouble(place: Place) -> dict[str, str]:

@@ -5,7 +5,7 @@ pods were nudged.
 """
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -15,6 +15,7 @@ from bentos.routes import Routes
 from counterfoil.errors import UnavailableError
 from flows.cluster.follower import routes_in
 from flows.cluster.kubectl import Cluster, Object
+from tests.mortal import Mortal
 
 TURN_SECONDS = 2.0
 START_TURNS = 4  # that a pod takes until it is ready
@@ -22,10 +23,6 @@ LAG_TURNS = 30  # until what is mounted is up to date by itself
 NUDGED_TURNS = 2
 GATEWAYS = ("10.0.0.1", "10.0.0.2")
 IMAGE = "shop/counterfoil:7"
-
-
-class Died(BaseException):
-    """The follower was killed."""
 
 
 @dataclass
@@ -39,14 +36,11 @@ class Pod:
 
 
 @dataclass
-class Small:
-    """The cluster. At the `deadly` effect whoever does it dies, `after` it or before. Pods of `broken` ones never get ready."""
+class Small(Mortal):
+    """The cluster. Pods of `broken` Deployments never get ready."""
 
-    deadly: int = 0
-    after: bool = False
     broken: set[str] = field(default_factory=set)
     turns: int = 0
-    effects: int = 0
     made: int = 0
     store: dict[tuple[str, str], Object] = field(default_factory=dict)
     pods: dict[str, list[Pod]] = field(default_factory=dict)
@@ -79,19 +73,9 @@ class Small:
             clock=lambda: self.turns * TURN_SECONDS,
         )
 
-    def mortal(self, effect: Callable[..., Any]) -> Callable[..., Any]:
-        """Return an effect before or after which the follower may die."""
-
-        def done(*args: Any) -> None:
-            self.effects += 1
-            if self.effects == self.deadly and not self.after:
-                raise Died
-            effect(*args)
-            self.invariant()
-            if self.effects == self.deadly:
-                raise Died
-
-        return done
+    def check(self) -> None:
+        """Hold the invariant after each effect."""
+        self.invariant()
 
     def apply(self, objects: Sequence[Object]) -> None:
         """Make objects as they are told."""

@@ -3,18 +3,16 @@
 import argparse
 import logging
 import math
-import signal
 import sys
 import threading
 from collections.abc import Callable, Sequence
 from functools import partial
 
 import httpx
-import orjson
 
 from bentos import inner
 from counterfoil.errors import ConfigError, CounterfoilError
-from counterfoil.types import Rollout, UseCase
+from counterfoil.types import UseCase
 from flows.cluster.follower import Follower
 from flows.cluster.gateways import Gateways
 from flows.cluster.kubectl import cluster_of
@@ -22,11 +20,10 @@ from flows.cluster.pods import Pods
 from flows.machine import mark_cluster
 from flows.manifests import COLLECTOR, Scale
 from flows.place import Place, open_place
-from flows.supervisor import sweeping
 from flows.supervisor.judging import Judging, Totals, totals_of
 from flows.supervisor.making import case_of
-from flows.supervisor.outbox import Outbox
-from flows.supervisor.wanted import Wanted, wanted
+from flows.supervisor.process import beside, table_of, until_ended
+from flows.supervisor.wanted import Wanted
 from flows.supervisor.world import fetch, warm
 
 log = logging.getLogger(__name__)
@@ -38,13 +35,8 @@ REST_SECONDS = 10.0  # the same while nothing is
 def main(arguments: Sequence[str] | None = None) -> None:
     """Follow one use case; exit with the error's code when that cannot begin."""
     options = parser().parse_args(arguments)
-    logging.basicConfig(
-        level=logging.WARNING, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s"
-    )
+    over = until_ended()
     logging.getLogger("httpx").setLevel(logging.ERROR)
-    over = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: over.set())
     try:
         if options.replicas < 1:
             raise ConfigError(f"--replicas is {options.replicas}; a champion has at least one pod")
@@ -62,7 +54,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             ),
             collector=options.collector,
         )
-        watch(place, follower, options.use_case, lambda: clicks_of(client, options.collector), over)
+        watch(
+            place, follower, options.use_case, lambda: totals_of(asked(f"{options.collector}/-/clicks")), over
+        )
     except CounterfoilError as fault:
         sys.stderr.write(f"{fault}\n")
         sys.exit(fault.exit_code)
@@ -91,8 +85,7 @@ def watch(
 ) -> None:
     """Make passes until it is over; judge, tell webhooks and sweep beside that, as the supervisor of one machine does."""
     case = case or case_of(use_case)
-    outbox = Outbox(catalog=place.catalog, places=place.settings.release_places)
-    beside: list[Callable[[threading.Event], None]] = [outbox.run, partial(sweeping.run, place.settings)]
+    judging = None
     if case is not None:
         judging = Judging(
             place=place,
@@ -102,30 +95,19 @@ def watch(
             trouble=follower.failed,
             answers=follower.answers,
         )
-        beside.append(judging.run)
-    for run in beside:
-        threading.Thread(target=run, args=(over,), daemon=True).start()
+    beside(place, judging, over)
     rollout = None if case is None else case.rollout
-    mark_cluster(place, use_case)
     known: Wanted | None = None
     looked = -math.inf
     while not over.is_set():
         before, known = known, table_of(place, use_case, rollout, known)
         patience = REST_SECONDS if follower.settled else LOOK_SECONDS
-        if known is not None and (known != before or follower.cluster.clock() - looked >= patience):
-            look(follower, known)
+        if known != before or follower.cluster.clock() - looked >= patience:
+            mark_cluster(place, use_case)
+            if known is not None:
+                look(follower, known)
             looked = follower.cluster.clock()
-        mark_cluster(place, use_case)
         over.wait(EVERY_SECONDS)
-
-
-def table_of(place: Place, use_case: str, rollout: Rollout | None, known: Wanted | None) -> Wanted | None:
-    """Return what the release table wants; what was known last while the catalog is down."""
-    try:
-        return wanted(place, use_case, rollout, known=known) or known
-    except CounterfoilError as fault:
-        log.warning("the release table cannot be read: %s", fault)
-        return known
 
 
 def look(follower: Follower, known: Wanted) -> None:
@@ -134,12 +116,6 @@ def look(follower: Follower, known: Wanted) -> None:
         follower.follow(known)
     except (CounterfoilError, OSError) as fault:
         log.warning("a pass was cut off: %s", fault)
-
-
-def clicks_of(client: httpx.Client, collector: str) -> Totals:
-    """Return what the collector counts of impressions and clicks."""
-    content = fetch(client, f"{collector}/-/clicks")
-    return totals_of(None if content is None else orjson.loads(content))
 
 
 if __name__ == "__main__":

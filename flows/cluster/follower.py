@@ -10,8 +10,7 @@ from pathlib import Path
 
 import orjson
 
-from bentos.routes import FILE, Routes, parse, write
-from bentos.routes import read as read_routes
+from bentos.routes import FILE, Routes, held, parse, write
 from counterfoil.canonical import sha256
 from counterfoil.errors import CounterfoilError, UnavailableError
 from counterfoil.files import write_durably
@@ -80,24 +79,18 @@ class Follower:
         return after
 
     def failed(self, release: Release) -> Trouble | None:
-        """Return what keeps a release from being rolled out, None when nothing is known to."""
+        """Return what keeps a release from being ready, None when nothing is known to."""
         return self.trouble.get(release.id)
 
     def answers(self) -> str | None:
         """Return the release that answers as champion, by what every gateway has taken last."""
-        held = self._held()
-        return None if held is None else held.champion.release
-
-    def _held(self) -> Routes | None:
-        try:
-            return read_routes(self.run / FILE)
-        except CounterfoilError:
-            return None
+        taken = held(self.run / FILE)
+        return None if taken is None else taken.champion.release
 
     def _busy(self, before: Routes | None) -> frozenset[str]:
         """Return the bentos that answer as champion still, and so may not get fewer pods."""
-        held = self._held()
-        return frozenset(one.champion.bento for one in (before, held) if one is not None)
+        routes = (before, held(self.run / FILE))
+        return frozenset(one.champion.bento for one in routes if one is not None)
 
     def _apply(self, wanted: Wanted, objects: Sequence[Object], seen: list[Object]) -> list[Object]:
         """Apply what is wanted where that is new, not there, or long ago; return what the cluster has then.
@@ -160,7 +153,7 @@ class Follower:
     def _taken(self, routes: Routes) -> bool:
         """Say whether every gateway has taken the routes, and leave them for whoever asks; where not, hurry them."""
         if self.gateways.taken(routes):
-            if self._held() != routes:
+            if held(self.run / FILE) != routes:
                 write(routes, self.run / FILE)
             return True
         nudge(self.cluster, GATEWAYS, f"{routes.epoch}-{sha256(repr(routes))[:8]}")
@@ -184,13 +177,13 @@ class Follower:
         keep = {_key(one) for one in objects}
         routed = {one.bento for one in (routes.champion, routes.challenger) if one is not None}
         late = {one.tag for one in wanted.releases if one.id not in ready}
-        held = {name_of(tag) for tag in late | (routed - {one.tag for one in wanted.releases})}
+        kept = {name_of(tag) for tag in late | (routed - {one.tag for one in wanted.releases})}
         rest = {
             _key(one)
             for one in seen
             if _labels(one).get(COMPONENT[0]) == COMPONENT[1]
             and _key(one) not in keep
-            and _labels(one).get(BY) not in held
+            and _labels(one).get(BY) not in kept
         }
         now = self.cluster.clock()
         self.unneeded = {key: self.unneeded.get(key, now) for key in rest}

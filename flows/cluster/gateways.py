@@ -9,19 +9,18 @@ import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import Any
-
-import orjson
 
 from bentos.gateway import stats as gateway_stats
-from bentos.gateway.stats import Counts, Second, Stats, Told
+from bentos.gateway.stats import Second, Stats, Told, summed
 from bentos.routes import Routes
 from counterfoil.errors import ContractError
 from flows.supervisor.keeper import same
+from flows.supervisor.world import object_of
 
 log = logging.getLogger(__name__)
-REMEMBERED = 64  # gateways, of those that there were
+REMEMBERED = 64  # gateways one by one, of those that there were
 AWAITED_SECONDS = 30.0  # after which one that says nothing is taken to have counted nothing
+RELEASES = 64  # of all of them, the newest epochs
 AT_ONCE = 8  # that are asked
 Fetch = Callable[[str], bytes | None]
 
@@ -37,6 +36,7 @@ class Gateways:
     clock: Callable[[], float] = time.monotonic
     # by address and beginning, last heard last
     heard: dict[tuple[str, float], Stats] = field(default_factory=dict)
+    past: list[Stats] = field(default_factory=list)  # the sum of those that are not remembered one by one
     # addresses that have said nothing yet, and since when
     awaited: dict[str, float] = field(default_factory=dict)
 
@@ -57,9 +57,9 @@ class Gateways:
                 self.heard[address, told.began] = told
         if any(now - since < AWAITED_SECONDS for since in self.awaited.values()):
             return None
-        for key in list(self.heard)[:-REMEMBERED]:
-            del self.heard[key]
-        return merged(self.heard.values()) if answered else None
+        while len(self.heard) > REMEMBERED:
+            self.past = [merged((*self.past, self.heard.pop(next(iter(self.heard)))))]
+        return merged((*self.past, *self.heard.values())) if answered else None
 
     def taken(self, routes: Routes) -> bool:
         """Say whether every gateway has taken these routes; False where there is none, or one does not answer."""
@@ -105,7 +105,7 @@ def merged(every: Iterable[Stats]) -> Stats:
         now=max(stats.now for stats in known),
         began=min(stats.began for stats in known),
         epoch=max(stats.epoch for stats in known),
-        releases=sorted(releases.values(), key=lambda told: told.epoch),
+        releases=sorted(releases.values(), key=lambda told: told.epoch)[-RELEASES:],
     )
 
 
@@ -116,8 +116,8 @@ def _both(one: Told, other: Told) -> Told:
     return replace(
         other,
         since=min(one.since, other.since),
-        live=_sum(one.live, other.live),
-        copies=_sum(one.copies, other.copies),
+        live=summed((one.live, other.live)),
+        copies=summed((one.copies, other.copies)),
         seconds=_seconds([*one.seconds, *other.seconds]),
         lots=lots,
     )
@@ -132,10 +132,6 @@ def _seconds(every: Iterable[Second]) -> list[Second]:
     return [found[at] for at in sorted(found)]
 
 
-def _sum(*counts: Counts) -> Counts:
-    return gateway_stats.summed(counts)
-
-
 def _read(address: str, content: bytes) -> Stats | None:
     try:
         return gateway_stats.read(content)
@@ -147,12 +143,3 @@ def _read(address: str, content: bytes) -> Stats | None:
 def host_of(address: str) -> str:
     """Return an address as a URL has it."""
     return f"[{address}]" if ":" in address else address
-
-
-def object_of(content: bytes | None) -> dict[str, Any] | None:
-    """Return the JSON object of a body, None where it is none."""
-    try:
-        told = None if content is None else orjson.loads(content)
-    except ValueError:
-        return None
-    return told if isinstance(told, dict) else None

@@ -28,10 +28,10 @@ class Cluster:
 
     objects: Callable[[], list[Object]]
     pods: Callable[[str], list[Object]]
-    apply: Callable[[Sequence[Object]], None]
-    delete: Callable[[str, Sequence[str]], None]
-    restart: Callable[[str], None]
-    nudge: Callable[[str, str], None]
+    apply: Callable[[Sequence[Object]], object]
+    delete: Callable[[str, Sequence[str]], object]
+    restart: Callable[[str], object]
+    nudge: Callable[[str, str], object]
     clock: Callable[[], float] = time.monotonic
 
 
@@ -44,13 +44,11 @@ def cluster_of(namespace: str = NAMESPACE) -> Cluster:
     return Cluster(
         objects=lambda: _items(call("get", KINDS, "-l", PART_OF, "-o", "json")),
         pods=lambda name: _items(call("get", "pods", "-l", f"app.kubernetes.io/name={name}", "-o", "json")),
-        apply=lambda objects: _discard(call("apply", "-f", "-", given=listed(objects))),
-        delete=lambda kind, names: _discard(
-            call("delete", kind, *names, "--ignore-not-found", "--wait=false")
-        ),
-        restart=lambda name: _discard(call("rollout", "restart", "deployment", name)),
-        nudge=lambda name, mark: _discard(
-            call("annotate", "pods", "-l", f"app.kubernetes.io/name={name}", f"{NUDGE}={mark}", "--overwrite")
+        apply=lambda objects: call("apply", "-f", "-", given=listed(objects)),
+        delete=lambda kind, names: call("delete", kind, *names, "--ignore-not-found", "--wait=false"),
+        restart=lambda name: call("rollout", "restart", "deployment", name),
+        nudge=lambda name, mark: call(
+            "annotate", "pods", "-l", f"app.kubernetes.io/name={name}", f"{NUDGE}={mark}", "--overwrite"
         ),
     )
 
@@ -87,7 +85,3 @@ def listed(objects: Sequence[Object]) -> bytes:
 def _items(content: bytes) -> list[Object]:
     found: list[Object] = orjson.loads(content)["items"]
     return found
-
-
-def _discard(content: bytes) -> None:
-    del content

@@ -9,10 +9,11 @@ from typing import Any
 
 from counterfoil.errors import UnavailableError
 from counterfoil.types import Release
-from flows.cluster.gateways import Fetch, host_of, object_of
+from flows.cluster.gateways import Fetch, host_of
 from flows.cluster.kubectl import Cluster, Object
 from flows.manifests import PORT
 from flows.supervisor.services import STEADY_SECONDS, Trouble, name_of
+from flows.supervisor.world import object_of
 
 log = logging.getLogger(__name__)
 FOLLOW_SECONDS = 60.0  # in which pods take a new pointer; bentos of earlier versions never do

@@ -2,7 +2,6 @@
 
 import argparse
 import logging
-import signal
 import sys
 import threading
 from collections.abc import Sequence
@@ -13,11 +12,10 @@ from counterfoil.errors import CounterfoilError
 from counterfoil.types import Rollout, UseCase
 from flows import machine
 from flows.place import Place, open_place
-from flows.supervisor import sweeping
 from flows.supervisor.keeper import PULSE, Keeper
 from flows.supervisor.making import case_of, judging_of, keeper_of
-from flows.supervisor.outbox import Outbox
-from flows.supervisor.wanted import Wanted, wanted
+from flows.supervisor.process import beside, table_of, until_ended
+from flows.supervisor.wanted import Wanted
 
 log = logging.getLogger(__name__)
 EVERY_SECONDS = 0.5
@@ -28,12 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="flows.supervisor", description=__doc__)
     parser.add_argument("--use-case", default="recommendation")
     options = parser.parse_args(arguments)
-    logging.basicConfig(
-        level=logging.WARNING, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s"
-    )
-    over = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: over.set())
+    over = until_ended()
     try:
         watch(open_place(), options.use_case, over)
     except CounterfoilError as fault:
@@ -52,14 +45,9 @@ def watch(place: Place, use_case: str, over: threading.Event, case: UseCase | No
     place.settings.run.mkdir(parents=True, exist_ok=True, mode=0o700)
     with FileLock(place.settings.run / PULSE, timeout=1):
         keeper = keeper_of(place)
-        outbox = Outbox(catalog=place.catalog, places=place.settings.release_places)
-        threading.Thread(target=outbox.run, args=(over,), daemon=True).start()
-        threading.Thread(target=sweeping.run, args=(place.settings, over), daemon=True).start()
         case = case or case_of(use_case)
         rollout = None if case is None else case.rollout
-        if case is not None:
-            judging = judging_of(place, keeper, case)
-            threading.Thread(target=judging.run, args=(over,), daemon=True).start()
+        beside(place, None if case is None else judging_of(place, keeper, case), over)
         known: Wanted | None = None
         while not over.is_set():
             known = one_pass(place, keeper, use_case, rollout, known)
@@ -71,10 +59,7 @@ def one_pass(
     place: Place, keeper: Keeper, use_case: str, rollout: Rollout | None, known: Wanted | None
 ) -> Wanted | None:
     """Make one pass; whatever fails is said and tried again. While the catalog is down, what was known last is kept up."""
-    try:
-        known = wanted(place, use_case, rollout, known=known) or known
-    except CounterfoilError as fault:
-        log.warning("the release table cannot be read: %s", fault)
+    known = table_of(place, use_case, rollout, known)
     try:
         with FileLock(place.settings.home / machine.LOCK, timeout=0):
             keeper.keep(known)

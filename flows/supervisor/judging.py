@@ -235,9 +235,9 @@ def read_stats(told: bytes | None) -> Stats | None:
     return None if told is None else gateway_stats.read(told)
 
 
-def totals_of(told: Mapping[str, Any] | None) -> Totals:
+def totals_of(told: bytes | None) -> Totals:
     """Return impressions and clicks by lot as the collector tells them, since it began."""
-    held = {} if told is None else told.get("lots", {})
+    held = {} if told is None else orjson.loads(told).get("lots", {})
     return {lot: (shown, clicked) for lot, (shown, clicked) in held.items()}
 
 
@@ -282,10 +282,10 @@ def _copy(counts: Counts) -> Counts:
 def _minus(now: Counts, before: Counts) -> Counts:
     return replace(
         now,
-        requests=max(0, now.requests - before.requests),
-        errors=max(0, now.errors - before.errors),
-        refused=max(0, now.refused - before.refused),
-        empty=max(0, now.empty - before.empty),
+        requests=now.requests - before.requests,
+        errors=now.errors - before.errors,
+        refused=now.refused - before.refused,
+        empty=now.empty - before.empty,
         latency=_more(now.latency, before.latency),
         worked=_more(now.worked, before.worked),
     )
@@ -293,7 +293,7 @@ def _minus(now: Counts, before: Counts) -> Counts:
 
 def _more(now: Mapping[int, int], before: Mapping[int, int]) -> dict[int, int]:
     more = {place: count - before.get(place, 0) for place, count in now.items()}
-    return {place: count for place, count in more.items() if count > 0}
+    return {place: count for place, count in more.items() if count}
 
 
 def _clicked(totals: Totals, lots: set[str]) -> tuple[int, int]:

@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 
-from bentos.routes import FILE, Route, Routes, read
+from bentos.routes import FILE, Route, Routes, held
 from counterfoil.errors import CounterfoilError
 from counterfoil.files import write_durably
 from counterfoil.processes import Running
@@ -90,10 +90,7 @@ class Keeper:
 
     def routes(self) -> Routes | None:
         """Return the routes on disk, None without any."""
-        try:
-            return read(self.path)
-        except CounterfoilError:
-            return None
+        return held(self.path)
 
     def taken(self, routes: Routes) -> bool:
         """Say whether the gateway has taken these routes; without a gateway nobody holds others."""

@@ -1,7 +1,5 @@
 """How a keeper of this installation is made, for the supervisor and for who serves without one."""
 
-import orjson
-
 from bentos.gateway.stats import Stats
 from counterfoil.errors import UnknownError
 from counterfoil.types import UseCase
@@ -56,8 +54,7 @@ def judging_of(place: Place, keeper: Keeper, case: UseCase) -> Judging:
         return read_stats(told(GATEWAY, "/-/stats"))
 
     def clicks() -> Totals:
-        content = told(COLLECTOR, "/-/clicks")
-        return totals_of(None if content is None else orjson.loads(content))
+        return totals_of(told(COLLECTOR, "/-/clicks"))
 
     def answers() -> str | None:
         routes = keeper.routes()

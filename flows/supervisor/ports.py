@@ -7,8 +7,7 @@ from typing import Any
 
 import httpx
 
-from bentos.routes import FILE, read
-from counterfoil.errors import CounterfoilError
+from bentos.routes import FILE, held
 from flows.supervisor.world import COLLECTOR, GATEWAY, World
 
 
@@ -27,10 +26,8 @@ def port_for(who: str, world: World, run: Path, first: int) -> int:
 
 
 def _on_disk(run: Path) -> dict[str, Any]:
-    try:
-        return asdict(read(run / FILE))
-    except CounterfoilError:
-        return {}
+    routes = held(run / FILE)
+    return {} if routes is None else asdict(routes)
 
 
 def _named(routes: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -55,8 +55,7 @@ def wanted(
     challenging = active.get("canary") or active.get("shadow")
     challenger = None if challenging is None else release_of(place, challenging)
     watched = _watched(champion, rollout, now)
-    before = list(islice(earlier.champions(place, use_case, champion.epoch), LOOKED_BACK)) if watched else []
-    spare = before[0] if before else None
+    spare = next(earlier.champions(place, use_case, champion.epoch), None) if watched else None
     if spare is not None and not earlier.may_serve(place, spare):
         spare = None  # what was rolled back is nothing to go back to
     taken = {
@@ -70,8 +69,13 @@ def wanted(
         challenger=challenger,
         spare=spare if spare is not None and spare.tag not in taken else None,
         mirror=(rollout or Rollout()).mirror,
-        back=any(one.bento == champion.bento for one in before),
+        back=known.back if known is not None and known.champion == champion else _came_back(place, champion),
     )
+
+
+def _came_back(place: Place, champion: Release) -> bool:
+    before = islice(earlier.champions(place, champion.use_case, champion.epoch), LOOKED_BACK)
+    return any(one.bento == champion.bento for one in before)
 
 
 def _watched(champion: Release, rollout: Rollout | None, now: datetime) -> bool:

@@ -82,7 +82,11 @@ def fetch(client: httpx.Client, url: str) -> bytes | None:
 
 
 def _ask(client: httpx.Client, url: str) -> dict[str, Any] | None:
-    content = fetch(client, url)
+    return object_of(fetch(client, url))
+
+
+def object_of(content: bytes | None) -> dict[str, Any] | None:
+    """Return the JSON object of a body, None where it is none."""
     try:
         told = None if content is None else orjson.loads(content)
     except ValueError:

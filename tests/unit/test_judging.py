@@ -243,7 +243,7 @@ def test_fewer_clicks_by_lots_of_receipts(place: Place) -> None:
         told(champion(place), counts(5000), lots={"a-7": NOW - 90, "a-6": NOW - 110}),
         told(now, counts(3000), lots={"b-0": NOW - 90}),
     )  # fmt: skip
-    totals = totals_of({"lots": {"a-7": [0, 0]}})
+    totals = totals_of(b'{"lots": {"a-7": [0, 0]}}')
     judge = judging(place, said, clicks=lambda: totals)
     judge.once()
     said.releases[0].live = counts(9000)

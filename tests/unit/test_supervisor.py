@@ -4,7 +4,7 @@ The world has services that take time to be ready, a gateway that takes routes l
 passes. Who supervises dies before or after the Nth effect for every N.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,14 +25,11 @@ from flows.supervisor.ports import port_for
 from flows.supervisor.services import Services, name_of
 from flows.supervisor.wanted import Wanted
 from flows.supervisor.world import World
+from tests.mortal import Died, Mortal, attempts
 
 PASS_SECONDS = 0.5
 START_PASSES = 6  # that a service takes until it is ready
 LAG_PASSES = 8  # that the gateway takes until it has new routes: longer than a service is given to drain
-
-
-class Died(BaseException):
-    """The supervisor was killed."""
 
 
 @dataclass
@@ -46,17 +43,14 @@ class Process:
     leaving: int | None = None
 
 
-@dataclass
-class Sim:
-    """The world. `effects` counts what was done to it; at the `deadly` one whoever did it dies, `after` it or before."""
+@dataclass(kw_only=True)
+class Sim(Mortal):
+    """The world of a supervisor."""
 
     run: Path
-    deadly: int = 0
-    after: bool = False
     follows: bool = True
     broken: frozenset[str] = frozenset()
     passes: int = 0
-    effects: int = 0
     pids: int = 100
     processes: dict[str, Process] = field(default_factory=dict)
     taken: Routes | None = None
@@ -79,19 +73,9 @@ class Sim:
             clock=lambda: self.passes * PASS_SECONDS,
         )
 
-    def mortal(self, effect: Callable[..., Any]) -> Callable[..., Any]:
-        def done(*args: Any) -> Any:
-            self.effects += 1
-            if self.effects == self.deadly and not self.after:
-                raise Died
-            made = effect(*args)
-            self.nobody_else()
-            self.invariant()
-            if self.effects == self.deadly:
-                raise Died
-            return made
-
-        return done
+    def check(self) -> None:
+        self.nobody_else()
+        self.invariant()
 
     def start(self, name: str, command: Sequence[str], url: str, detail: str) -> Running:
         if name in self.processes:
@@ -263,11 +247,9 @@ def test_each_stage_is_reached_and_nobody_is_sent_to_nobody(tmp_path: Path, stag
 @pytest.mark.parametrize("stage", STAGES)
 def test_who_dies_at_any_effect_is_finished_by_the_next(tmp_path: Path, stage: str, after: bool) -> None:
     """From the first champion through shadow to that stage; the Nth effect for N = 1, 2, .. until none is left."""
-    died, deadly = True, 0
-    while died:
-        deadly += 1
-        sim = sim_of(tmp_path / str(deadly), deadly=deadly, after=after)
-        died = False
+
+    def died(deadly: int) -> bool:
+        sim, died = sim_of(tmp_path / str(deadly), deadly=deadly, after=after), False
         for wanted in (STAGES["shadow"], STAGES[stage]):
             try:
                 live(sim, wanted, 40)
@@ -279,7 +261,9 @@ def test_who_dies_at_any_effect_is_finished_by_the_next(tmp_path: Path, stage: s
         whole(sim, STAGES[stage])
         live(sim, STAGES[stage], 3)
         whole(sim, STAGES[stage])
-    assert deadly >= 4, "there is more than that to be cut off"
+        return died
+
+    assert attempts(died) >= 4, "there is more than that to be cut off"
 
 
 @pytest.mark.parametrize("victim", ["gateway", "collector", name_of(FIRST.tag), name_of(NEW.tag)])
