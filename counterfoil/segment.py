@@ -206,39 +206,23 @@ class Ahead:
 
     def __init__(self, descriptor: int) -> None:
         self.descriptor, self._at, self._end = descriptor, 0, 0
-        self._count = self._flushed = 0  # records that were written, and those that the disk has for certain
+        self._count = 0  # records that the disk has for certain
         flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)
         fcntl.fcntl(descriptor, fcntl.F_SETFL, flags & ~os.O_APPEND)  # it is written at places
 
-    def append(self, lines: bytes, *, flush: bool = True) -> None:
-        """Write whole lines, after a mark of how many the disk has where it has all, and return once it has these.
-
-        Without `flush` they are the kernel's until somebody calls `flush`: they outlive this process, not a loss of power.
-        """
+    def append(self, lines: bytes) -> None:
+        """Write whole lines, after a mark of how many the disk has, and return once it has these."""
         count = lines.count(BREAK)
-        if self._count and self._flushed == self._count:
+        if self._count:
             lines = mark(self._count) + lines
         if self._at + len(lines) > self._end:
             room = bytes(len(lines) + ROOM)
-            _write_at(self.descriptor, room, self._at)
+            write_at(self.descriptor, room, self._at)
             self._end = self._at + len(room)
-        _write_at(self.descriptor, lines, self._at)
-        if flush:
-            os.fdatasync(self.descriptor)
+        write_at(self.descriptor, lines, self._at)
+        os.fdatasync(self.descriptor)
         self._at += len(lines)
         self._count += count
-        if flush:
-            self._flushed = self._count
-
-    def flush(self) -> None:
-        """Return once the disk has all that was written. Of a segment that failed once nothing is said any more."""
-        if 0 <= self._flushed < self._count:
-            flushed, self._flushed = (
-                self._count,
-                -1,
-            )  # the kernel tells of a failure once, and then forgets it
-            os.fdatasync(self.descriptor)
-            self._flushed = flushed
 
     @property
     def empty(self) -> bool:
@@ -246,16 +230,16 @@ class Ahead:
         return self._at == 0
 
     def close(self) -> None:
-        """Cut off what was written ahead, or was not written whole, set a last mark where the disk has all, and close."""
-        sure = self._count and self._flushed == self._count
+        """Cut off what was written ahead, or was not written whole, set a last mark, and close."""
         with suppress(OSError):  # zeros that stay are no harm, nor is half a mark
             os.ftruncate(self.descriptor, self._at)
-            _write_at(self.descriptor, mark(self._count) if sure else b"", self._at)
+            write_at(self.descriptor, mark(self._count) if self._count else b"", self._at)
         with suppress(OSError):
             os.close(self.descriptor)
 
 
-def _write_at(descriptor: int, data: bytes, at: int) -> None:
+def write_at(descriptor: int, data: bytes, at: int) -> None:
+    """Write all of it at that place."""
     view = memoryview(data)
     while view:
         written = os.pwrite(descriptor, view, at)

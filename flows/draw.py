@@ -7,7 +7,7 @@ from random import Random
 
 from counterfoil import segment
 from counterfoil.errors import CounterfoilError, InputError, IntegrityError
-from counterfoil.receipts import Receipts, sealed, store
+from counterfoil.receipts import Receipts, draft, sealed, store
 from counterfoil.types import Receipt
 
 UNREADABLE = (
@@ -89,7 +89,11 @@ def _lines(path: Path) -> list[tuple[int, bytes]]:
     """Return the payloads of a sealed segment, or the whole lines of an open one as they are, each with its number."""
     if path.suffix == sealed.SUFFIX:
         return list(enumerate(sealed.payloads(path), start=1))
-    return [(number, text) for number, _, text in segment.whole_lines(path)]
+    drafted = draft.records(path)  # first: what is packed meanwhile is a line
+    lines = [(number, text) for number, _, text in segment.whole_lines(path)]
+    return lines + [
+        (len(lines) + 1, segment.line(payload).removesuffix(segment.BREAK)) for payload in drafted
+    ]
 
 
 def _odd(path: Path, at: int, fault: Exception) -> Replayed:

@@ -11,7 +11,7 @@ from typing import Any
 from counterfoil import segment
 from counterfoil.errors import CounterfoilError, IntegrityError
 from counterfoil.files import sync
-from counterfoil.receipts import Receipts, sealed
+from counterfoil.receipts import Receipts, draft, sealed
 from flows.place import Place
 
 QUIET_SECONDS = 3600.0
@@ -31,7 +31,9 @@ def seal(
     segments = held = 0
     faults: list[str] = []
     known = place.catalog.seals()
-    for path in Receipts(place.settings.receipts).open_segments():
+    receipts = Receipts(place.settings.receipts)
+    receipts.sweep()
+    for path in receipts.open_segments():
         if only is not None and path.stem not in only:
             continue
         try:
@@ -64,5 +66,6 @@ def _one(place: Place, path: Path, known: dict[str, Any] | None) -> int:
     if path.stat().st_size != size:
         raise IntegrityError("somebody wrote to it meanwhile; it stays")
     path.unlink()
+    draft.drop(path)
     sync(path.parent)
     return len(rows.numbers)

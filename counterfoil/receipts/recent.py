@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 
 from counterfoil import segment
 from counterfoil.errors import IntegrityError
-from counterfoil.receipts import sealed
+from counterfoil.receipts import draft, sealed
 from counterfoil.receipts.store import Receipts, decode
 from counterfoil.types import Receipt
 
@@ -50,11 +50,13 @@ def _end(path: Path, count: int) -> list[bytes]:
 
 
 def _end_of_open(path: Path, count: int) -> list[bytes]:
+    drafted = draft.records(path)
     with path.open("rb") as file:
         start = max(0, file.seek(0, 2) - TAIL_BYTES)
     # what the cut tore is left out, and what was torn before
     whole = [text for number, _, text in segment.whole_lines(path, start) if not start or number > 1]
-    return [segment.payload_of(text, path, place) for place, text in enumerate(whole[-count:], start=1)]
+    found = [segment.payload_of(text, path, place) for place, text in enumerate(whole[-count:], start=1)]
+    return [*found, *(payload for payload in drafted if payload not in found)][-count:]
 
 
 def _end_of_sealed(path: Path, count: int) -> list[bytes]:

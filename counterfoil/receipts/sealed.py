@@ -21,6 +21,7 @@ from counterfoil.errors import IntegrityError
 from counterfoil.files import write_durably
 from counterfoil.ledger import tree
 from counterfoil.ledger.verifier import leaf_hash
+from counterfoil.receipts import draft
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -88,7 +89,7 @@ def schema() -> "pa.Schema":
 
 def read(open_segment: Path) -> Rows:
     """Return what an open segment holds; IntegrityError when a line of it was altered."""
-    rows = sorted((_number(payload), payload) for payload in segment.payloads(open_segment))
+    rows = sorted((_number(payload), payload) for payload in draft.payloads(open_segment))
     leaves = [leaf_hash(payload) for _, payload in rows]
     return Rows(
         numbers=tuple(number for number, _ in rows),

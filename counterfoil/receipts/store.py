@@ -1,13 +1,15 @@
 """The folder of receipts: `DAY/SEGMENT.jsonl`, sealed `DAY/SEGMENT.parquet`. Ids carry both, so that no index of rows is kept.
 
 `write` commits by itself, in the thread that calls; `submit` commits in groups: whatever waits while the disk is busy goes down
-with the next flush. Where that is wished, a flush may come some milliseconds after the answer: what was written by then outlives
-the process, but not a loss of power.
+with the next flush. Where the disk may have a receipt some milliseconds after its answer, `write` leaves it in the draft of its segment
+(draft.py), and a thread packs what came together: what lies there outlives the process, but not a loss of power.
 """
 
 import base64
+import errno
 import logging
 import math
+import os
 import queue
 import re
 import secrets
@@ -24,7 +26,7 @@ import orjson
 
 from counterfoil import canonical, segment
 from counterfoil.errors import InputError, UnavailableError, UnknownError
-from counterfoil.receipts import sealed
+from counterfoil.receipts import draft, sealed
 from counterfoil.types import Receipt, ReceiptItem
 
 log = logging.getLogger(__name__)
@@ -61,15 +63,17 @@ class Receipts:
         self, folder: Path, fetch: Callable[[str, Path], bool] | None = None, *, flush_ms: int = 0
     ) -> None:
         self.folder, self._fetch, self._flush_ms = folder, fetch, flush_ms
-        self._lock, self._writing = threading.Lock(), threading.Lock()
+        self._lock, self._writing, self._drafting = (threading.Lock() for _ in range(3))
         self._segment, self._day = "", date.min
         self._issued = SEGMENT_RECEIPTS
         self._open: dict[str, segment.Ahead] = {}
         self._packers: dict[str, segment.Packer] = {}
         self._pending: queue.SimpleQueue[Entry | None] = queue.SimpleQueue()
         self._writer: threading.Thread | None = None
-        self._flusher: threading.Thread | None = None
-        self._unflushed, self._closed = threading.Event(), threading.Event()
+        self._drafts: dict[str, draft.Draft] = {}
+        self._drafted: dict[str, list[Row]] = {}  # what a draft holds and its segment does not
+        self._packing: threading.Thread | None = None
+        self._unpacked, self._closed = threading.Event(), threading.Event()
 
     def new_id(self, time: datetime) -> str:
         """Return the id under which the next answer, given at `time`, will be written; ids are used once."""
@@ -87,7 +91,8 @@ class Receipts:
         ValueError or TypeError when it holds what no JSON tells, such as NaN.
         """
         named = _parts(receipt.id)
-        fault = self._commit(named["segment"], [(int(named["number"]), encode(receipt))])
+        name, row = named["segment"], (int(named["number"]), encode(receipt))
+        fault = self._draft(name, row) if self._flush_ms else self._commit(name, [row])
         if fault is not None:
             raise fault
 
@@ -111,7 +116,7 @@ class Receipts:
         closed = path.with_suffix(sealed.SUFFIX)
         payload = sealed.find(closed, int(parts["number"]))
         if payload is None:
-            payload = segment.find(
+            payload = draft.find(
                 path,
                 b'"id":"%b"' % id.encode(),
                 int(parts["number"]),
@@ -124,7 +129,7 @@ class Receipts:
             if person := sealed.erased(closed, int(parts["number"])):
                 raise Erased(id, person)
             if path.is_file():
-                segment.count(path)  # IntegrityError where something that was acknowledged is lost
+                draft.count(path)  # IntegrityError where something that was acknowledged is lost
             raise UnknownError(
                 f"no receipt {id} in {self.folder}; take the id from an answer of this installation"
             )
@@ -169,16 +174,16 @@ class Receipts:
         return sum(map(count, self.segments()))
 
     def close(self) -> None:
-        """Write what waits, and end the writer."""
+        """Write what waits, and end who writes."""
         if self._writer is not None:
             self._pending.put(None)
             self._writer.join()
             self._writer = None
-        if self._flusher is not None:
+        if self._packing is not None:
             self._closed.set()
-            self._unflushed.set()
-            self._flusher.join()
-            self._flusher = None
+            self._unpacked.set()
+            self._packing.join()
+            self._packing = None
             self._closed.clear()
         with self._writing:
             for name in list(self._open):
@@ -207,6 +212,12 @@ class Receipts:
             for path in self.folder.glob("*/*")
             if path.suffix in {".jsonl", sealed.SUFFIX} and path not in ours
         )
+
+    def sweep(self) -> None:
+        """Take away drafts of segments that are gone: a sealing was cut off."""
+        for path in self.folder.glob(f"*/*.jsonl{draft.SUFFIX}"):
+            if not path.with_suffix("").exists():
+                path.unlink(missing_ok=True)
 
     def bring(self, names: Iterable[str]) -> None:
         """Fetch those of these sealed segments that are not here."""
@@ -252,37 +263,76 @@ class Receipts:
         """Write rows of a segment durably; return what kept them from it."""
         with self._writing:
             try:
-                self._segment_of(name).append(self._lines(name, rows), flush=not self._flush_ms)
+                self._segment_of(name).append(self._lines(name, rows))
             except OSError as error:
                 self._abandon(name)
-                return UnavailableError(
-                    f"receipts cannot be written to {self.folder}: {error.strerror}; free or mend the disk, then ask again"
-                )
-            if self._flush_ms:
-                self._flush_soon()
+                return self._refused(error)
         return None
 
-    def _flush_soon(self) -> None:
-        if self._flusher is None:
-            self._flusher = threading.Thread(target=self._flush_late, name="receipts-flush", daemon=True)
-            self._flusher.start()
-        self._unflushed.set()
+    def _draft(self, name: str, row: Row) -> UnavailableError | None:
+        """Leave a row in the draft of its segment, to be packed soon; return what kept it from it."""
+        try:
+            if name not in self._drafts:
+                with self._writing:
+                    self._begin(name)
+            with self._drafting:
+                if name not in self._drafts:  # the disk refused what was drafted before
+                    raise OSError(errno.EIO, os.strerror(errno.EIO))
+                self._drafts[name].append(row[1])
+                self._drafted.setdefault(name, []).append(row)
+        except OSError as error:
+            with self._writing:
+                self._abandon(name)
+            return self._refused(error)
+        if self._packing is None:
+            self._pack_from_now_on()
+        self._unpacked.set()
+        return None
 
-    def _flush_late(self) -> None:
-        """Flush what was written, so many milliseconds after the first of it."""
-        while self._unflushed.wait() and not self._closed.wait(self._flush_ms / 1e3):
-            self._unflushed.clear()
+    def _begin(self, name: str) -> None:
+        """Begin a segment, and its draft."""
+        if name not in self._drafts:
+            self._segment_of(name)
+            self._drafts[name] = draft.Draft(self._path(name))
+
+    def _refused(self, error: OSError) -> UnavailableError:
+        return UnavailableError(
+            f"receipts cannot be written to {self.folder}: {error.strerror}; free or mend the disk, then ask again"
+        )
+
+    def _pack_from_now_on(self) -> None:
+        with self._lock:
+            if self._packing is None:
+                self._packing = threading.Thread(target=self._pack_late, name="receipts-pack", daemon=True)
+                self._packing.start()
+
+    def _pack_late(self) -> None:
+        """Pack what was drafted, so many milliseconds after the first of it."""
+        while self._unpacked.wait() and not self._closed.wait(self._flush_ms / 1e3):
+            self._unpacked.clear()
             with self._writing:
                 for name in list(self._open):
-                    if not self._flush(name):
+                    if not self._pack(name):
                         self._abandon(name)
 
-    def _flush(self, name: str) -> bool:
+    def _pack(self, name: str) -> bool:
+        """Bring a draft into its segment, durably; say whether the disk took it."""
+        with self._drafting:
+            rows = list(self._drafted.get(name, ()))
+        if not rows:
+            return True
         try:
-            self._open[name].flush()
+            self._open[name].append(self._lines(name, rows))
+            with self._drafting:
+                if len(self._drafted[name]) == len(rows):
+                    self._drafts[name].clear()
+                del self._drafted[name][: len(rows)]
         except OSError as error:
             log.error(
-                "receipts of %s were answered, and the disk may not have them: %s", name, error.strerror
+                "receipts of %s were answered, and the disk may not have them: %s; they stay in %s",
+                name,
+                error.strerror,
+                self._drafts[name].path,
             )
             return False
         return True
@@ -306,17 +356,26 @@ class Receipts:
         return self._open[name]
 
     def _close(self, name: str) -> None:
-        self._flush(name)
+        self._pack(name)
+        self._end(name)
+
+    def _end(self, name: str) -> bool:
+        """Let go of a segment, and of its draft where that holds nothing more; say whether it does."""
+        with self._drafting:
+            left, drafted = bool(self._drafted.pop(name, None)), self._drafts.pop(name, None)
+            if drafted is not None:
+                drafted.close(keep=left)
         self._open.pop(name).close()
         self._packers.pop(name, None)
+        return left
 
     def _abandon(self, name: str) -> None:
         """Never write on after a half-written line: the next id begins a new segment. Of an empty one nothing is left."""
         if name in self._open:
-            if self._open[name].empty:
+            empty = self._open[name].empty
+            if not self._end(name) and empty:
                 with suppress(OSError):
                     self._path(name).unlink()
-            self._close(name)
         with self._lock:
             self._issued = SEGMENT_RECEIPTS
 
@@ -331,14 +390,14 @@ def payloads(path: Path) -> Iterator[bytes]:
     """Yield the payload of every receipt of a segment, open or sealed, checked; of one that was sealed meanwhile as well."""
     if path.suffix != sealed.SUFFIX and not path.is_file():
         path = path.with_suffix(sealed.SUFFIX)
-    return sealed.payloads(path) if path.suffix == sealed.SUFFIX else iter(list(segment.payloads(path)))
+    return sealed.payloads(path) if path.suffix == sealed.SUFFIX else iter(list(draft.payloads(path)))
 
 
 def count(path: Path) -> int:
     """Return how many receipts a segment holds, sealed meanwhile or not."""
     if path.suffix != sealed.SUFFIX and not path.is_file():
         path = path.with_suffix(sealed.SUFFIX)
-    return sealed.count(path) if path.suffix == sealed.SUFFIX else segment.count(path)
+    return sealed.count(path) if path.suffix == sealed.SUFFIX else draft.count(path)
 
 
 def encode(receipt: Receipt) -> bytes:

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from counterfoil import segment
 from counterfoil.errors import ConflictError, UnavailableError
 from counterfoil.processes import Processes
-from counterfoil.receipts import Receipts, sealed
+from counterfoil.receipts import Receipts, draft, sealed
 from counterfoil.sweep import sweep
 from counterfoil.types import NOBODY
 from flows import machine, sealing
@@ -145,7 +145,7 @@ def _written_to(paths: list[Path]) -> bool:
 
 def _open(path: Path, who: Who) -> Iterator[bytes]:
     try:
-        for payload in segment.payloads(path):
+        for payload in draft.payloads(path):
             if _of(payload, who):
                 yield payload
     except FileNotFoundError:  # sealed meanwhile

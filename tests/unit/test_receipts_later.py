@@ -1,4 +1,4 @@
-"""Receipts whose flush may come after the answer: what a kill leaves, what a loss of power leaves, what a failing disk leaves."""
+"""Receipts that are packed and flushed after the answer: what a kill, a loss of power, and a failing disk leave."""
 
 import logging
 import os
@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -14,10 +15,12 @@ from random import Random
 import pytest
 
 from counterfoil import segment
-from counterfoil.errors import IntegrityError
-from counterfoil.receipts import Receipts
+from counterfoil.errors import UnavailableError, UnknownError
+from counterfoil.receipts import Receipts, draft, sealed
+from counterfoil.receipts.recent import newest
 from counterfoil.receipts.store import encode
 from counterfoil.types import Receipt
+from flows.draw import sample
 from tests.unit.test_receipts import NOON, receipt
 
 NEVER_MS, SOON_MS = 1_000_000, 20
@@ -76,16 +79,22 @@ def test_without_it_each_answer_waits(tmp_path: Path, flushes: list[int]) -> Non
     assert len(flushes) == 5
 
 
-def test_marks_tell_of_what_the_disk_has_alone(tmp_path: Path) -> None:
+def drafts(folder: Path) -> list[Path]:
+    return list(folder.glob("*/*.draft"))
+
+
+def test_what_was_packed_is_out_of_the_draft_and_marked(tmp_path: Path) -> None:
     receipts = Receipts(tmp_path, flush_ms=SOON_MS)
-    written(receipts, 10)
-    until(lambda: receipts._open[file_of(tmp_path).stem]._flushed == 10)
-    assert marks(tmp_path) == 0
-    written(receipts, 10)
-    assert marks(tmp_path) == 1  # in front of the first that came after the flush
+    made = written(receipts, 10)
+    until(lambda: not receipts._drafted[file_of(tmp_path).stem])
+    assert marks(tmp_path) == 0 and draft.records(file_of(tmp_path)) == []
+    assert drafts(tmp_path)[0].read_bytes().strip(b"\0") == b""  # nothing is left of who was answered
+    made += written(receipts, 10)
+    until(lambda: not receipts._drafted[file_of(tmp_path).stem])
+    assert marks(tmp_path) == 1  # in front of what came together after the first flush
     receipts.close()
-    assert marks(tmp_path) == 2
-    assert Receipts(tmp_path).count() == 20
+    assert marks(tmp_path) == 2 and drafts(tmp_path) == []
+    assert list(Receipts(tmp_path).all()) == made
 
 
 def test_closing_flushes_what_waits(tmp_path: Path, flushes: list[int]) -> None:
@@ -107,43 +116,75 @@ def test_a_segment_that_is_full_is_flushed_before_it_is_left(tmp_path: Path, flu
     assert len(flushes) == 4
 
 
-def test_power_that_goes_takes_what_was_not_flushed_and_nothing_is_said_to_be_altered(tmp_path: Path) -> None:
+def test_power_that_goes_takes_what_was_not_packed_and_nothing_is_said_to_be_altered(tmp_path: Path) -> None:
     receipts = Receipts(tmp_path, flush_ms=NEVER_MS)
-    noise = Random(7)  # a packed line is longer than two sectors
+    noise = Random(7)
     wide = [
         replace(receipt(receipts.new_id(NOON)), request={"text": noise.randbytes(1500).hex()})
         for _ in range(6)
     ]
     for one in wide[:3]:
         receipts.write(one)
-    held = receipts._open[file_of(tmp_path).stem]
-    held.flush()
+    assert receipts._pack(file_of(tmp_path).stem)
     for one in wide[3:]:
         receipts.write(one)
-    path, first = file_of(tmp_path), len(segment.line(encode(wide[0])))
-    fourth = path.read_bytes().index(b" ^4 ")
-    lost = fourth // 512 * 512 + 512
+    [path] = drafts(tmp_path)
     with path.open("r+b") as file:  # of what had not been flushed, the disk has some sectors and not others
-        file.seek(lost)
+        file.seek(len(segment.line(encode(wide[3]))) // 512 * 512)
         file.write(bytes(512))
     after = Receipts(tmp_path)
-    assert first > 1024 and list(after.all())[:3] == wide[:3]
-    assert wide[3] not in list(after.all())
-    for one in wide[:3]:
+    assert list(after.all()) == [*wide[:3], wide[5]] and after.count() == 4
+    for one in (*wide[:3], wide[5]):
         assert after.find(one.id) == one
+    for one in wide[3:5]:
+        with pytest.raises(UnknownError, match="no receipt"):
+            after.find(one.id)
 
 
-def test_what_had_been_flushed_and_is_gone_is_told(tmp_path: Path) -> None:
+def test_a_kill_between_packing_and_clearing_leaves_each_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     receipts = Receipts(tmp_path, flush_ms=NEVER_MS)
-    written(receipts, 30)
-    receipts._open[file_of(tmp_path).stem].flush()
-    written(receipts, 2)
-    path = file_of(tmp_path)
-    with path.open("r+b") as file:
-        file.seek(1024)
-        file.write(bytes(512))
-    with pytest.raises(IntegrityError, match="lost what was acknowledged: the disk had 30"):
-        list(Receipts(tmp_path).all())
+    made = written(receipts, 5)
+    monkeypatch.setattr(draft.Draft, "clear", lambda self: None)
+    assert receipts._pack(file_of(tmp_path).stem)
+    after = Receipts(tmp_path)
+    assert len(draft.records(file_of(tmp_path))) == 5
+    assert list(after.all()) == made and after.count() == 5 and newest(after, 10) == made[::-1]
+
+
+def test_what_is_left_of_an_earlier_line_is_no_record(tmp_path: Path) -> None:
+    receipts = Receipts(tmp_path, flush_ms=NEVER_MS)
+    [long] = [replace(receipt(receipts.new_id(NOON)), request={"text": "x" * 3000})]
+    receipts.write(long)
+    path, stale = drafts(tmp_path)[0], drafts(tmp_path)[0].read_bytes()
+    receipts._pack(file_of(tmp_path).stem)
+    [short] = written(receipts, 1)
+    now = path.read_bytes()
+    path.write_bytes(now.rstrip(b"\0") + stale[len(now.rstrip(b"\0")) :])  # the zeros never reached the disk
+    assert draft.records(file_of(tmp_path)) == [encode(short)]
+
+
+def test_the_newest_are_read_with_what_is_not_packed_yet(tmp_path: Path) -> None:
+    receipts = Receipts(tmp_path, flush_ms=NEVER_MS)
+    made = written(receipts, 3)
+    receipts._pack(file_of(tmp_path).stem)
+    made += written(receipts, 2)
+    after = Receipts(tmp_path)
+    assert {one.id for one in newest(after, 4)} == {one.id for one in made[1:]}
+    assert [after.find(one.id) for one in made] == made
+    assert [row.id for row in sample(after, 5, 0)] == [one.id for one in made]
+    assert sealed.read(file_of(tmp_path)).numbers == (1, 2, 3, 4, 5)
+
+
+def test_a_draft_whose_segment_is_gone_is_swept(tmp_path: Path) -> None:
+    receipts = Receipts(tmp_path, flush_ms=NEVER_MS)
+    written(receipts, 1)
+    receipts.sweep()
+    assert len(drafts(tmp_path)) == 1
+    file_of(tmp_path).unlink()
+    receipts.sweep()
+    assert drafts(tmp_path) == []
 
 
 ANSWERS = """
@@ -167,7 +208,7 @@ def test_a_kill_right_after_the_answer_loses_nothing(tmp_path: Path) -> None:
     assert Receipts(tmp_path).find(id) == receipt(id)
 
 
-def test_a_disk_that_fails_is_told_and_the_segment_left(
+def test_a_disk_that_fails_is_told_the_segment_left_and_its_draft_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     flush = os.fdatasync
@@ -184,11 +225,46 @@ def test_a_disk_that_fails_is_told_and_the_segment_left(
         [before] = written(receipts, 1)
         until(lambda: bool(caplog.records))
     until(lambda: not receipts._open)
+    [path] = tmp_path.glob("*/*.jsonl")
     assert caplog.messages == [
-        f"receipts of {file_of(tmp_path).stem} were answered, and the disk may not have them: Input/output error"
+        f"receipts of {path.stem} were answered, and the disk may not have them: Input/output error;"
+        f" they stay in {draft.beside(path)}"
     ]
     assert marks(tmp_path) == 0  # nobody says that it has
     [after] = written(receipts, 1)
     assert after.id.rpartition("-")[0] != before.id.rpartition("-")[0]
     receipts.close()
-    assert Receipts(tmp_path).find(after.id) == after
+    again = Receipts(tmp_path)
+    assert again.find(after.id) == after and again.find(before.id) == before and again.count() == 2
+
+
+def test_no_room_for_a_draft_is_an_answer_that_is_not_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    receipts = Receipts(tmp_path, flush_ms=NEVER_MS)
+    made = written(receipts, 2)
+    write, full = draft.Draft.append, True
+
+    def refuse(self: draft.Draft, payload: bytes) -> None:
+        if full:
+            raise OSError(28, "No space left on device")
+        write(self, payload)
+
+    monkeypatch.setattr(draft.Draft, "append", refuse)
+    for _ in range(2):  # the second begins a segment of which nothing is left
+        with pytest.raises(UnavailableError, match="No space left on device; free or mend the disk"):
+            written(receipts, 1)
+    assert len(list(tmp_path.glob("*/*"))) == 2  # the first, and the draft of what it has not got
+    full = False
+    made += written(receipts, 1)
+    receipts.close()
+    assert list(Receipts(tmp_path).all()) == made
+
+
+def test_several_threads_draft_and_each_is_kept_once(tmp_path: Path) -> None:
+    receipts = Receipts(tmp_path, flush_ms=1)
+    with ThreadPoolExecutor(4) as pool:
+        made = [one for batch in pool.map(lambda _: written(receipts, 300), range(4)) for one in batch]
+    receipts.close()
+    assert sorted(one.id for one in Receipts(tmp_path).all()) == sorted(one.id for one in made)
+    assert drafts(tmp_path) == []
