@@ -1,11 +1,11 @@
-"""The draft of a segment: its newest receipts as they are, in a file beside it, until they are packed into it together.
+"""The draft of a segment: its newest receipts in a file beside it, until they are packed into it together.
 
-An answer waits for its receipt to lie in the draft and for no more: packing takes longer than all else that is done for a receipt,
-and ten of them one after another take half of what they take one by one, between answers. What lies there is the kernel's: it
-outlives the process, not a loss of power. Whoever reads a segment that may be open reads it here, with its draft.
+An answer waits for its receipt to lie in the draft and for no more. Making it the JSON that is kept, and packing that, takes
+longer than all else that is done for a receipt, and less for many in a row than for each between two answers. What lies there is
+the kernel's: it outlives the process, not a loss of power. A segment that may be open is read by the functions here.
 
-The file is written over zeros again and again, so a line of it may be what is left of an earlier one: that is passed over, and so
-is what the segment holds by now.
+A frame is its length and CRC-32, four bytes each, and the receipt as MessagePack. The file is written over zeros again and again;
+what is no whole frame is the end.
 """
 
 import os
@@ -13,9 +13,15 @@ import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from counterfoil import segment
+import msgspec
+
+from counterfoil import canonical, segment
+from counterfoil.types import Receipt
 
 SUFFIX = ".draft"
+HEAD = 8  # bytes
+_pack = msgspec.msgpack.Encoder().encode
+_unpack = msgspec.msgpack.Decoder().decode
 
 
 def beside(path: Path) -> Path:
@@ -24,17 +30,18 @@ def beside(path: Path) -> Path:
 
 
 class Draft:
-    """Keep records of an open segment until they are in it. For one thread at a time; OSError where the disk has no room."""
+    """Keep receipts of an open segment until they are in it. For one thread at a time; OSError where the disk has no room."""
 
     def __init__(self, path: Path) -> None:
         self.path, self._at = beside(path), 0
         self._descriptor = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
 
-    def append(self, payload: bytes) -> None:
-        """Return once the kernel has the record."""
-        text = segment.line(payload)
-        segment.write_at(self._descriptor, text, self._at)
-        self._at += len(text)
+    def append(self, receipt: Receipt) -> None:
+        """Return once the kernel has it. TypeError when it holds what has no name in MessagePack."""
+        packed = _pack(receipt)
+        frame = len(packed).to_bytes(4) + zlib.crc32(packed).to_bytes(4) + packed
+        segment.write_at(self._descriptor, frame, self._at)
+        self._at += len(frame)
 
     def clear(self) -> None:
         """Let all of it go: the segment has it."""
@@ -49,13 +56,19 @@ class Draft:
 
 
 def records(path: Path) -> list[bytes]:
-    """Return what the draft of a segment holds whole, oldest first; nothing where there is none."""
+    """Return the payloads of what the draft of a segment holds whole, oldest first; none where there is no draft."""
     try:
-        lines = beside(path).read_bytes().split(segment.BREAK)
+        data = beside(path).read_bytes()
     except FileNotFoundError:
         return []
-    parted = (text.lstrip(segment.NOTHING).partition(b" ") for text in lines[:-1])
-    return [payload for crc, _, payload in parted if crc == b"%08x" % zlib.crc32(payload)]
+    found, at = [], 0
+    while size := int.from_bytes(data[at : at + 4]):
+        packed = data[at + HEAD : at + HEAD + size]
+        if len(packed) < size or zlib.crc32(packed) != int.from_bytes(data[at + 4 : at + HEAD]):
+            break
+        found.append(canonical.encode(_unpack(packed)))
+        at += HEAD + size
+    return found
 
 
 def payloads(path: Path) -> Iterator[bytes]:

@@ -1,33 +1,32 @@
 """The folder of receipts: `DAY/SEGMENT.jsonl`, sealed `DAY/SEGMENT.parquet`. Ids carry both, so that no index of rows is kept.
 
 `write` commits by itself, in the thread that calls; `submit` commits in groups: whatever waits while the disk is busy goes down
-with the next flush. Where the disk may have a receipt some milliseconds after its answer, `write` leaves it in the draft of its segment
-(draft.py), and a thread packs what came together: what lies there outlives the process, but not a loss of power.
+with the next flush. Where the disk may have a receipt some milliseconds after its answer, `write` leaves it in the draft of its
+segment (draft.py), and a thread packs what came together: what lies there outlives the process, but not a loss of power.
 """
 
 import base64
 import errno
 import logging
-import math
 import os
 import queue
 import re
 import secrets
 import threading
-import types
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import suppress
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any, get_origin, get_type_hints
+from typing import Any
 
 import orjson
 
-from counterfoil import canonical, segment
+from counterfoil import segment
 from counterfoil.errors import InputError, UnavailableError, UnknownError
 from counterfoil.receipts import draft, sealed
-from counterfoil.types import Receipt, ReceiptItem
+from counterfoil.receipts.coded import check, decode, encode
+from counterfoil.types import Receipt
 
 log = logging.getLogger(__name__)
 ID = re.compile(r"receipt-(?P<segment>(?P<day>\d{8})T\d{6}-[0-9a-f]{8})-(?P<number>\d{1,12})")
@@ -35,7 +34,6 @@ SEGMENT_RECEIPTS = 4096
 LOT = 64  # receipts
 GROUP = 512
 OPEN = 2
-ENCODED = orjson.OPT_SORT_KEYS | orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
 
 
 class Erased(UnknownError):
@@ -46,8 +44,6 @@ class Erased(UnknownError):
         self.id, self.person = id, person
 
 
-HINTS = get_type_hints(Receipt)
-ITEM = tuple(get_type_hints(ReceiptItem))
 Row = tuple[int, bytes]  # number, payload
 Entry = tuple[str, int, bytes, "Future[None]"]  # segment, number, payload, done once it is durable
 
@@ -71,7 +67,9 @@ class Receipts:
         self._pending: queue.SimpleQueue[Entry | None] = queue.SimpleQueue()
         self._writer: threading.Thread | None = None
         self._drafts: dict[str, draft.Draft] = {}
-        self._drafted: dict[str, list[Row]] = {}  # what a draft holds and its segment does not
+        self._drafted: dict[
+            str, list[tuple[int, Receipt]]
+        ] = {}  # what a draft holds and its segment does not
         self._packing: threading.Thread | None = None
         self._unpacked, self._closed = threading.Event(), threading.Event()
 
@@ -91,8 +89,12 @@ class Receipts:
         ValueError or TypeError when it holds what no JSON tells, such as NaN.
         """
         named = _parts(receipt.id)
-        name, row = named["segment"], (int(named["number"]), encode(receipt))
-        fault = self._draft(name, row) if self._flush_ms else self._commit(name, [row])
+        name, number = named["segment"], int(named["number"])
+        if self._flush_ms:
+            check(receipt)
+            fault = self._draft(name, number, receipt)
+        else:
+            fault = self._commit(name, [(number, encode(receipt))])
         if fault is not None:
             raise fault
 
@@ -269,8 +271,8 @@ class Receipts:
                 return self._refused(error)
         return None
 
-    def _draft(self, name: str, row: Row) -> UnavailableError | None:
-        """Leave a row in the draft of its segment, to be packed soon; return what kept it from it."""
+    def _draft(self, name: str, number: int, receipt: Receipt) -> UnavailableError | None:
+        """Leave a receipt in the draft of its segment, to be packed soon; return what kept it from it."""
         try:
             if name not in self._drafts:
                 with self._writing:
@@ -278,15 +280,16 @@ class Receipts:
             with self._drafting:
                 if name not in self._drafts:  # the disk refused what was drafted before
                     raise OSError(errno.EIO, os.strerror(errno.EIO))
-                self._drafts[name].append(row[1])
-                self._drafted.setdefault(name, []).append(row)
+                self._drafts[name].append(receipt)
+                self._drafted.setdefault(name, []).append((number, receipt))
         except OSError as error:
             with self._writing:
                 self._abandon(name)
             return self._refused(error)
         if self._packing is None:
             self._pack_from_now_on()
-        self._unpacked.set()
+        if not self._unpacked.is_set():
+            self._unpacked.set()
         return None
 
     def _begin(self, name: str) -> None:
@@ -318,20 +321,21 @@ class Receipts:
     def _pack(self, name: str) -> bool:
         """Bring a draft into its segment, durably; say whether the disk took it."""
         with self._drafting:
-            rows = list(self._drafted.get(name, ()))
-        if not rows:
+            drafted = list(self._drafted.get(name, ()))
+        if not drafted:
             return True
         try:
+            rows = [(number, encode(receipt)) for number, receipt in drafted]
             self._open[name].append(self._lines(name, rows))
             with self._drafting:
                 if len(self._drafted[name]) == len(rows):
                     self._drafts[name].clear()
                 del self._drafted[name][: len(rows)]
-        except OSError as error:
+        except (OSError, TypeError, ValueError) as error:
             log.error(
                 "receipts of %s were answered, and the disk may not have them: %s; they stay in %s",
                 name,
-                error.strerror,
+                getattr(error, "strerror", None) or error,
                 self._drafts[name].path,
             )
             return False
@@ -398,51 +402,6 @@ def count(path: Path) -> int:
     if path.suffix != sealed.SUFFIX and not path.is_file():
         path = path.with_suffix(sealed.SUFFIX)
     return sealed.count(path) if path.suffix == sealed.SUFFIX else draft.count(path)
-
-
-def encode(receipt: Receipt) -> bytes:
-    """Return what `canonical.encode` does of a receipt, in a third of the time; ValueError where a number is not finite.
-
-    What orjson would tell as null without a word is looked at here: features have None for what is absent.
-    """
-    numbers = (receipt.propensity, *receipt.explored.values(), *(item.score for item in receipt.items))
-    if not all(number is None or math.isfinite(number) for number in numbers):
-        raise ValueError(f"{receipt.id} has a score or a chance that is not finite")
-    return orjson.dumps(receipt, default=_told, option=ENCODED)
-
-
-def _told(value: Any) -> Any:
-    """Return what canonical JSON has of a value that is none of JSON's own; TypeError where there is nothing."""
-    if isinstance(value, Receipt):
-        told = {name: getattr(value, name) for name in HINTS}
-        told["items"] = [{name: getattr(item, name) for name in ITEM} for item in value.items]
-        return told
-    if isinstance(value, datetime):
-        return canonical.utc_text(value)
-    raise TypeError(f"{type(value).__name__} has no JSON form")
-
-
-def decode(payload: bytes) -> Receipt:
-    """Return the receipt that `canonical.encode` wrote: tuples are tuples again, times are moments."""
-    row: dict[str, Any] = orjson.loads(payload)
-    row["items"] = tuple(
-        ReceiptItem(
-            item=item["item"],
-            score=item["score"],
-            sources=tuple(item["sources"]),
-            reasons=tuple(item["reasons"]),
-        )
-        for item in row["items"]
-    )
-    return Receipt(**{name: _typed(value, HINTS[name]) for name, value in row.items()})
-
-
-def _typed(value: Any, hint: Any) -> Any:
-    if value is not None and (
-        hint is datetime or (isinstance(hint, types.UnionType) and datetime in hint.__args__)
-    ):
-        return canonical.utc_time(value)
-    return tuple(value) if get_origin(hint) is tuple else value
 
 
 def _parts(id: str) -> re.Match[str]:
