@@ -1,6 +1,6 @@
 """The serving seam: every answer passes through here, and none leaves before its receipt is written.
 
-Written is durable, but where an installation lets the disk have some milliseconds (`COUNTERFOIL_RECEIPT_FLUSH_MS`).
+Written outlives the process. The disk has it `COUNTERFOIL_RECEIPT_FLUSH_MS` later, or before, where that is 0.
 
 A flow makes an `Answer`; the seam gives it an id, writes the receipt, and only then hands on what is to be sent. An answer that
 cannot be recorded is a 503. No endpoint writes a receipt itself, and no endpoint answers around the seam. It runs where answers

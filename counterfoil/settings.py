@@ -63,7 +63,7 @@ class Settings(BaseSettings):
     checkpoints: str | None = None
     remote: str | None = None
     receipt_days: int | None = Field(default=None, ge=1)
-    receipt_flush_ms: int = Field(default=0, ge=0, le=1000)
+    receipt_flush_ms: int = Field(default=50, ge=0, le=1000)
     openlineage: str | None = None
     openlineage_key: str | None = None
     openlineage_namespace: str = Field(default="counterfoil", min_length=1)

@@ -26,7 +26,7 @@ RECEIPTS = 2_000
 Begin = Callable[[Home], AbstractContextManager[Service | None]]
 EVERYTHING: tuple[Begin, ...] = (
     running.bento,
-    running.later,
+    running.strict,
     running.mute,
     running.bare,
     running.gateway,
@@ -185,7 +185,7 @@ def _receipt(home: Home, found: Mapping[str, Any]) -> dict[str, Any]:
     }
     if running.MUTED in found:
         without = found[running.MUTED]["ms"]["p50"]
-        for name, which in (("bento", ""), (running.LATER, "later_")):
+        for name, which in (("bento", ""), (running.STRICT, "strict_")):
             if name in found:
                 whole = found[name]["ms"]["p50"]
                 told |= {

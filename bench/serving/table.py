@@ -84,8 +84,8 @@ def _verdicts(told: Mapping[str, Any]) -> str:
         ("throughput of what the floor allows", bento["share_of_floor"], BOUNDS["throughput"], "more"),
         ("receipt, share of p50", told["receipt"].get("share"), BOUNDS["receipt"], "less"),
         (
-            "receipt, share of p50, disk within 50 ms",
-            told["receipt"].get("later_share"),
+            "receipt, share of p50, disk before each answer",
+            told["receipt"].get("strict_share"),
             BOUNDS["receipt"],
             "less",
         ),
@@ -206,8 +206,8 @@ def verdict(name: str, value: float | None, bound: float, better: str) -> str:
 def _receipt(found: Mapping[str, Any]) -> str:
     stages = ", ".join(f"{name} {took:.2f}" for name, took in found["stages_ms"].items())
     share = f", {found['ms']:.2f} ms or {found['share']:.1%} of an answer" if "share" in found else ""
-    if "later_share" in found:
-        share += f" (disk within 50 ms: {found['later_ms']:.2f} ms or {found['later_share']:.1%})"
+    if "strict_share" in found:
+        share += f" (disk before each answer: {found['strict_ms']:.2f} ms or {found['strict_share']:.1%})"
     return f"receipts: {found['bytes'] or 0:,.0f} bytes{share}\nstages by receipts, median ms: {stages}\n"
 
 

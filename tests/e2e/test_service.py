@@ -270,7 +270,7 @@ def test_readiness_names_release_bento_epoch_and_the_age_of_item_features(shop: 
     assert (said["release"], said["epoch"], said["bento"]) == ("release-0011223344556677", 4, shop.tag)
     assert said["items_as_of"] == "2026-03-01T00:00:00Z"
     assert said["items"] == 40
-    assert said["receipt_flush_ms"] == 0
+    assert said["receipt_flush_ms"] == 50
 
 
 def test_what_each_step_took_is_told_to_whom_traces_it(shop: Shop) -> None:

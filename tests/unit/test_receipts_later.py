@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from counterfoil import canonical, segment
 from counterfoil.errors import UnavailableError, UnknownError
-from counterfoil.receipts import Receipts, draft, sealed
+from counterfoil.receipts import Receipts, draft, sealed, store
 from counterfoil.receipts.recent import newest
 from counterfoil.receipts.store import encode
 from counterfoil.types import Receipt
@@ -88,17 +88,24 @@ def drafts(folder: Path) -> list[Path]:
 
 
 def test_what_was_packed_is_out_of_the_draft_and_marked(tmp_path: Path) -> None:
-    receipts = Receipts(tmp_path, flush_ms=SOON_MS)
+    receipts = Receipts(tmp_path, flush_ms=NEVER_MS)
     made = written(receipts, 10)
-    until(lambda: not receipts._drafted[file_of(tmp_path).stem])
+    assert receipts._pack(file_of(tmp_path).stem)
     assert marks(tmp_path) == 0 and draft.records(file_of(tmp_path)) == []
     assert drafts(tmp_path)[0].read_bytes().strip(b"\0") == b""  # nothing is left of who was answered
     made += written(receipts, 10)
-    until(lambda: not receipts._drafted[file_of(tmp_path).stem])
+    assert receipts._pack(file_of(tmp_path).stem)
     assert marks(tmp_path) == 1  # in front of what came together after the first flush
     receipts.close()
     assert marks(tmp_path) == 2 and drafts(tmp_path) == []
     assert list(Receipts(tmp_path).all()) == made
+
+
+def test_drafts_are_packed_by_themselves(tmp_path: Path) -> None:
+    receipts = Receipts(tmp_path, flush_ms=SOON_MS)
+    made = written(receipts, 10)
+    until(lambda: draft.records(file_of(tmp_path)) == [])
+    assert list(map(store.decode, segment.payloads(file_of(tmp_path)))) == made
 
 
 def test_closing_flushes_what_waits(tmp_path: Path, flushes: list[int]) -> None:
