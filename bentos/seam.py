@@ -25,7 +25,7 @@ from counterfoil.types import Receipt, ReceiptItem
 
 log = logging.getLogger(__name__)
 NONCE_BYTES = 16
-RECEIPT = "receipt"  # the stage that no receipt can tell of: until it is on the disk
+RECEIPT = "receipt"  # the stage that no receipt can tell of: until it is written
 NO_ENDS: Mapping[str, str] = {}
 UNRECORDED = "the answer could not be recorded, so it is not given; ask again"
 
@@ -86,8 +86,11 @@ class Seam:
             self.receipts.write(receipt)
             kept_ms = (time.perf_counter() - began) * 1e3
             body = response_body(receipt, answer.titles, answer.ends)
-        except (UnavailableError, ValueError, TypeError) as fault:
+        except UnavailableError as fault:
             log.error("an answer could not be recorded: %s", fault)
+            return refused(503, "unrecorded", UNRECORDED)
+        except Exception:
+            log.exception("an answer could not be recorded")
             return refused(503, "unrecorded", UNRECORDED)
         return Made(
             status=200,

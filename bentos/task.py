@@ -28,7 +28,7 @@ class Task(msgspec.Struct, frozen=True, array_like=True, gc=False, kw_only=True)
 
 
 class Made(msgspec.Struct, frozen=True, array_like=True, gc=False, kw_only=True):
-    """What to send. Of an answer (status 200) also the id of its receipt, which is durable, and what is to be counted of it.
+    """What to send. Of an answer (status 200) also the id of its receipt, which is written, and what is to be counted of it.
 
     `waited_ms` is for how long nothing was done for it, which is no doing of the release; None: nobody knows.
     `begun` is the moment (as of `Task.until`) at which somebody began with it, where that is told.

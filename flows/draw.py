@@ -1,6 +1,7 @@
 """Receipts drawn for a replay: by name, or a sample spread evenly over all. What cannot be read is named, not passed over."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -89,11 +90,17 @@ def _lines(path: Path) -> list[tuple[int, bytes]]:
     """Return the payloads of a sealed segment, or the whole lines of an open one as they are, each with its number."""
     if path.suffix == sealed.SUFFIX:
         return list(enumerate(sealed.payloads(path), start=1))
-    drafted = draft.records(path)  # first: what is packed meanwhile is a line
+    drafted = draft.records(path)
     lines = [(number, text) for number, _, text in segment.whole_lines(path)]
-    return lines + [
-        (len(lines) + 1, segment.line(payload).removesuffix(segment.BREAK)) for payload in drafted
-    ]
+    left = draft.beyond(drafted, _readable(lines, path))
+    return lines + [(len(lines) + 1, segment.line(payload).removesuffix(segment.BREAK)) for payload in left]
+
+
+def _readable(lines: list[tuple[int, bytes]], path: Path) -> Iterator[bytes]:
+    """Yield the payloads of those lines that were not altered."""
+    for number, text in lines:
+        with suppress(IntegrityError):
+            yield segment.payload_of(text, path, number)
 
 
 def _odd(path: Path, at: int, fault: Exception) -> Replayed:

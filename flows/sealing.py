@@ -31,9 +31,8 @@ def seal(
     segments = held = 0
     faults: list[str] = []
     known = place.catalog.seals()
-    receipts = Receipts(place.settings.receipts)
-    receipts.sweep()
-    for path in receipts.open_segments():
+    draft.sweep(place.settings.receipts)
+    for path in Receipts(place.settings.receipts).open_segments():
         if only is not None and path.stem not in only:
             continue
         try:

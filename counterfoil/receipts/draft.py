@@ -1,83 +1,140 @@
-"""The draft of a segment: its newest receipts in a file beside it, until they are packed into it together.
+"""The draft of a segment: its newest receipts in two files beside it, until they are packed into it together.
 
 An answer waits for its receipt to lie in the draft and for no more. Making it the JSON that is kept, and packing that, takes
 longer than all else that is done for a receipt, and less for many in a row than for each between two answers. What lies there is
-the kernel's: it outlives the process, not a loss of power. A segment that may be open is read by the functions here.
+the kernel's: it outlives the process, not a loss of power. While what is in one file is packed, the other one takes what comes;
+so each of them is empty again after every turn.
 
-A frame is its length and CRC-32, four bytes each, and the receipt as MessagePack. The file is written over zeros again and again;
-what is no whole frame is the end.
+A frame is its length and CRC-32, four bytes each, and the receipt as MessagePack. A file is written over zeros again and again;
+what is no whole frame is the end. What the segment holds by now may lie here too: whoever reads leaves it out (`beyond`).
 """
 
 import os
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 
-from counterfoil import canonical, segment
+from counterfoil import segment
+from counterfoil.errors import IntegrityError
+from counterfoil.receipts.coded import dumps
 from counterfoil.types import Receipt
 
-SUFFIX = ".draft"
+SUFFIXES = (".draft0", ".draft1")
 HEAD = 8  # bytes
 _pack = msgspec.msgpack.Encoder().encode
 _unpack = msgspec.msgpack.Decoder().decode
 
 
-def beside(path: Path) -> Path:
+def beside(path: Path) -> list[Path]:
     """Return where the draft of a segment lies."""
-    return path.with_name(path.name + SUFFIX)
+    return [path.with_name(path.name + suffix) for suffix in SUFFIXES]
 
 
 class Draft:
     """Keep receipts of an open segment until they are in it. For one thread at a time; OSError where the disk has no room."""
 
     def __init__(self, path: Path) -> None:
-        self.path, self._at = beside(path), 0
-        self._descriptor = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+        self.path = path
+        self._files = [os.open(half, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600) for half in beside(path)]
+        self._sizes, self._now = [0, 0], 0
 
     def append(self, receipt: Receipt) -> None:
-        """Return once the kernel has it. TypeError when it holds what has no name in MessagePack."""
+        """Return once the kernel has it. TypeError or OverflowError when it holds what has no name in MessagePack."""
         packed = _pack(receipt)
         frame = len(packed).to_bytes(4) + zlib.crc32(packed).to_bytes(4) + packed
-        segment.write_at(self._descriptor, frame, self._at)
-        self._at += len(frame)
+        segment.write_at(self._files[self._now], frame, self._sizes[self._now])
+        self._sizes[self._now] += len(frame)
+
+    def turn(self) -> None:
+        """Begin with the other file, which is empty by now."""
+        self._now = 1 - self._now
 
     def clear(self) -> None:
-        """Let all of it go: the segment has it."""
-        segment.write_at(self._descriptor, bytes(self._at), 0)
-        self._at = 0
+        """Let go of what was there before the last turn: the segment has it."""
+        other = 1 - self._now
+        segment.write_at(self._files[other], bytes(self._sizes[other]), 0)
+        self._sizes[other] = 0
 
     def close(self, *, keep: bool) -> None:
         """End it; `keep` what the segment could not take."""
+        for file in self._files:
+            with suppress(OSError):
+                os.close(file)
         if not keep:
-            self.path.unlink(missing_ok=True)
-        os.close(self._descriptor)
+            with suppress(OSError):  # the disk may be read-only by now; sealing takes it away
+                drop(self.path)
+
+
+def drop(path: Path) -> None:
+    """Take away the draft of a segment."""
+    for half in beside(path):
+        half.unlink(missing_ok=True)
+
+
+def sweep(folder: Path) -> None:
+    """Take away the drafts of segments that are gone: a sealing was cut off."""
+    for suffix in SUFFIXES:
+        for half in folder.glob(f"*/*.jsonl{suffix}"):
+            if not half.with_suffix("").exists():
+                half.unlink(missing_ok=True)
 
 
 def records(path: Path) -> list[bytes]:
-    """Return the payloads of what the draft of a segment holds whole, oldest first; none where there is no draft."""
-    try:
-        data = beside(path).read_bytes()
-    except FileNotFoundError:
-        return []
-    found, at = [], 0
+    """Return the payloads of what the draft of a segment holds whole, oldest first; none where there is no draft.
+
+    To be asked for before the segment is read: what is packed meanwhile is found there. IntegrityError when something whole is no
+    receipt.
+    """
+    found = []
+    for half in beside(path):
+        with suppress(FileNotFoundError):
+            found += list(_numbered(half))
+    return [payload for _, payload in sorted(found)]
+
+
+def _numbered(half: Path) -> Iterator[tuple[int, bytes]]:
+    data, at = half.read_bytes(), 0
     while size := int.from_bytes(data[at : at + 4]):
         packed = data[at + HEAD : at + HEAD + size]
         if len(packed) < size or zlib.crc32(packed) != int.from_bytes(data[at + 4 : at + HEAD]):
-            break
-        found.append(canonical.encode(_unpack(packed)))
+            return
+        try:
+            row = _unpack(packed)
+            numbered = int(row["id"].rpartition("-")[2]), dumps(row)
+        except (
+            msgspec.DecodeError,
+            ValueError,
+            TypeError,
+            LookupError,
+            AttributeError,
+            RecursionError,
+        ) as fault:
+            raise IntegrityError(
+                f"{half} holds what is no receipt ({fault}); restore it, or take it away"
+            ) from fault
+        yield numbered
         at += HEAD + size
-    return found
+
+
+def beyond(drafted: Iterable[bytes], held: Iterable[bytes]) -> list[bytes]:
+    """Return which of the drafted payloads the segment does not hold."""
+    left = dict.fromkeys(drafted)
+    if left:
+        for payload in held:
+            left.pop(payload, None)
+    return list(left)
 
 
 def payloads(path: Path) -> Iterator[bytes]:
     """Yield the payload of every record of an open segment, checked, and then what its draft has beyond them."""
-    drafted = dict.fromkeys(records(path))  # first: what is packed meanwhile is read there
+    left = dict.fromkeys(records(path))
     for payload in segment.payloads(path):
-        drafted.pop(payload, None)
+        left.pop(payload, None)
         yield payload
-    yield from drafted
+    yield from left
 
 
 def count(path: Path) -> int:
@@ -92,8 +149,3 @@ def find(path: Path, needle: bytes, number: int, right: Callable[[bytes], bool])
     if found is not None:
         return found
     return next((payload for payload in drafted if needle in payload and right(payload)), None)
-
-
-def drop(path: Path) -> None:
-    """Take away the draft of a segment that is gone."""
-    beside(path).unlink(missing_ok=True)

@@ -55,8 +55,9 @@ def _end_of_open(path: Path, count: int) -> list[bytes]:
         start = max(0, file.seek(0, 2) - TAIL_BYTES)
     # what the cut tore is left out, and what was torn before
     whole = [text for number, _, text in segment.whole_lines(path, start) if not start or number > 1]
-    found = [segment.payload_of(text, path, place) for place, text in enumerate(whole[-count:], start=1)]
-    return [*found, *(payload for payload in drafted if payload not in found)][-count:]
+    read = whole if drafted else whole[-count:]
+    found = [segment.payload_of(text, path, place) for place, text in enumerate(read, start=1)]
+    return [*found, *draft.beyond(drafted, found)][-count:]
 
 
 def _end_of_sealed(path: Path, count: int) -> list[bytes]:

@@ -215,12 +215,6 @@ class Receipts:
             if path.suffix in {".jsonl", sealed.SUFFIX} and path not in ours
         )
 
-    def sweep(self) -> None:
-        """Take away drafts of segments that are gone: a sealing was cut off."""
-        for path in self.folder.glob(f"*/*.jsonl{draft.SUFFIX}"):
-            if not path.with_suffix("").exists():
-                path.unlink(missing_ok=True)
-
     def bring(self, names: Iterable[str]) -> None:
         """Fetch those of these sealed segments that are not here."""
         for name in names:
@@ -284,6 +278,8 @@ class Receipts:
                 self._drafted.setdefault(name, []).append((number, receipt))
         except OSError as error:
             with self._writing:
+                if name in self._open:
+                    self._pack(name)  # what was answered before; there may be room for it, written ahead
                 self._abandon(name)
             return self._refused(error)
         if self._packing is None:
@@ -321,23 +317,22 @@ class Receipts:
     def _pack(self, name: str) -> bool:
         """Bring a draft into its segment, durably; say whether the disk took it."""
         with self._drafting:
-            drafted = list(self._drafted.get(name, ()))
-        if not drafted:
-            return True
+            drafted = self._drafted.get(name)
+            if not drafted:
+                return True
+            self._drafted[name] = []
+            self._drafts[name].turn()
         try:
             rows = [(number, encode(receipt)) for number, receipt in drafted]
             self._open[name].append(self._lines(name, rows))
-            with self._drafting:
-                if len(self._drafted[name]) == len(rows):
-                    self._drafts[name].clear()
-                del self._drafted[name][: len(rows)]
-        except (OSError, TypeError, ValueError) as error:
+            self._drafts[name].clear()
+        except Exception as error:  # whatever it is, this thread goes on, and nothing is let go
+            said = getattr(error, "strerror", None) or error
             log.error(
-                "receipts of %s were answered, and the disk may not have them: %s; they stay in %s",
-                name,
-                getattr(error, "strerror", None) or error,
-                self._drafts[name].path,
+                "receipts of %s were answered, and are not packed: %s; they stay in its draft", name, said
             )
+            with self._drafting:
+                self._drafted[name] = drafted + self._drafted[name]
             return False
         return True
 
@@ -361,10 +356,10 @@ class Receipts:
 
     def _close(self, name: str) -> None:
         self._pack(name)
-        self._end(name)
+        self._let_go(name)
 
-    def _end(self, name: str) -> bool:
-        """Let go of a segment, and of its draft where that holds nothing more; say whether it does."""
+    def _let_go(self, name: str) -> bool:
+        """Close a segment as it is, and take its draft away where that holds nothing more; say whether it does."""
         with self._drafting:
             left, drafted = bool(self._drafted.pop(name, None)), self._drafts.pop(name, None)
             if drafted is not None:
@@ -377,7 +372,7 @@ class Receipts:
         """Never write on after a half-written line: the next id begins a new segment. Of an empty one nothing is left."""
         if name in self._open:
             empty = self._open[name].empty
-            if not self._end(name) and empty:
+            if not self._let_go(name) and empty:
                 with suppress(OSError):
                     self._path(name).unlink()
         with self._lock:

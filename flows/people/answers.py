@@ -48,7 +48,8 @@ def remove(place: Place, who: Who, commitment: str) -> None:
     ConflictError when a process that this home did not start writes to one of them.
     """
     receipts = _all(place)
-    sweep(place.settings.receipts, age_seconds=0)  # a sealing that was killed leaves half a file
+    sweep(place.settings.receipts, age_seconds=0)  # a sealing that was killed leaves half a file,
+    draft.sweep(place.settings.receipts)  # or a draft
     theirs = {
         path.stem for path in receipts.open_segments() if _beside(path) or any(True for _ in _open(path, who))
     }

@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from counterfoil import canonical, segment
-from counterfoil.errors import UnavailableError, UnknownError
+from counterfoil.errors import IntegrityError, UnavailableError, UnknownError
 from counterfoil.receipts import Receipts, draft, sealed, store
 from counterfoil.receipts.recent import newest
 from counterfoil.receipts.store import encode
@@ -84,7 +84,13 @@ def test_without_it_each_answer_waits(tmp_path: Path, flushes: list[int]) -> Non
 
 
 def drafts(folder: Path) -> list[Path]:
-    return list(folder.glob("*/*.draft"))
+    return sorted(folder.glob("*/*.draft?"))
+
+
+def drafted(folder: Path) -> Path:
+    """Return the one file of a draft that has anything in it."""
+    [path] = [half for half in drafts(folder) if half.read_bytes().strip(b"\0")]
+    return path
 
 
 def test_what_was_packed_is_out_of_the_draft_and_marked(tmp_path: Path) -> None:
@@ -92,7 +98,9 @@ def test_what_was_packed_is_out_of_the_draft_and_marked(tmp_path: Path) -> None:
     made = written(receipts, 10)
     assert receipts._pack(file_of(tmp_path).stem)
     assert marks(tmp_path) == 0 and draft.records(file_of(tmp_path)) == []
-    assert drafts(tmp_path)[0].read_bytes().strip(b"\0") == b""  # nothing is left of who was answered
+    assert not any(
+        half.read_bytes().strip(b"\0") for half in drafts(tmp_path)
+    )  # nothing is left of who was answered
     made += written(receipts, 10)
     assert receipts._pack(file_of(tmp_path).stem)
     assert marks(tmp_path) == 1  # in front of what came together after the first flush
@@ -139,7 +147,7 @@ def test_power_that_goes_takes_what_was_not_packed_and_nothing_is_said_to_be_alt
     assert receipts._pack(file_of(tmp_path).stem)
     for one in wide[3:]:
         receipts.write(one)
-    [path] = drafts(tmp_path)
+    path = drafted(tmp_path)
     with path.open("r+b") as file:  # of what had not been flushed, the disk has some sectors and not others
         file.seek(path.read_bytes().index(wide[4].id.encode()) // 512 * 512 + 512)
         file.write(bytes(512))
@@ -164,14 +172,84 @@ def test_a_kill_between_packing_and_clearing_leaves_each_once(
     assert list(after.all()) == made and after.count() == 5 and newest(after, 10) == made[::-1]
 
 
+def test_under_steady_load_each_turn_empties_what_it_packed(tmp_path: Path) -> None:
+    receipts = Receipts(tmp_path, flush_ms=1)
+    sizes = []
+    for _ in range(40):
+        made = written(receipts, 20)
+        sizes.append(len(draft.records(file_of(tmp_path))))
+    assert max(sizes) < 400 and receipts.find(made[0].id) == made[0]
+    receipts.close()
+    assert Receipts(tmp_path).count() == 800 and drafts(tmp_path) == []
+
+
+def test_what_is_packed_and_still_drafted_makes_no_hole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    receipts = Receipts(tmp_path, flush_ms=NEVER_MS)
+    made = written(receipts, 10)
+    monkeypatch.setattr(draft.Draft, "clear", lambda self: None)
+    receipts._pack(file_of(tmp_path).stem)
+    made += written(receipts, 5)
+    after = Receipts(tmp_path)
+    assert {one.id for one in newest(after, 8)} == {one.id for one in made[-8:]}
+    assert [row.id for row in sample(after, 15, 0)] == [one.id for one in made]
+
+
+def test_a_disk_that_may_only_be_read_is_an_answer_that_is_not_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    receipts = Receipts(tmp_path, flush_ms=NEVER_MS)
+    made = written(receipts, 2)
+    receipts._pack(file_of(tmp_path).stem)
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise OSError(30, "Read-only file system")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(segment, "write_at", refuse)
+        patched.setattr(Path, "unlink", refuse)
+        with pytest.raises(UnavailableError, match="Read-only file system"):
+            written(receipts, 1)
+    assert not receipts._open and not receipts._drafts
+    made += written(receipts, 1)  # another segment
+    receipts.close()
+    assert {one.id for one in Receipts(tmp_path).all()} == {one.id for one in made}
+
+
+def test_whoever_packs_outlives_a_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    receipts = Receipts(tmp_path, flush_ms=SOON_MS)
+    line, fails = segment.Packer.line, [MemoryError()]
+
+    def once(self: segment.Packer, payload: bytes, number: int) -> bytes:
+        if fails:
+            raise fails.pop()
+        return line(self, payload, number)
+
+    monkeypatch.setattr(segment.Packer, "line", once)
+    made = written(receipts, 3)
+    until(lambda: not receipts._open)
+    made += written(receipts, 3)
+    until(
+        lambda: all(
+            draft.records(path) == [] for path in tmp_path.glob("*/*.jsonl") if path.stem in receipts._open
+        )
+    )
+    assert receipts._packing is not None and receipts._packing.is_alive()
+    receipts.close()
+    assert {one.id for one in Receipts(tmp_path).all()} == {one.id for one in made}
+
+
 def test_what_is_left_of_an_earlier_line_is_no_record(tmp_path: Path) -> None:
     receipts = Receipts(tmp_path, flush_ms=NEVER_MS)
-    [long] = [replace(receipt(receipts.new_id(NOON)), request={"text": "x" * 3000})]
-    receipts.write(long)
-    path, stale = drafts(tmp_path)[0], drafts(tmp_path)[0].read_bytes()
-    receipts._pack(file_of(tmp_path).stem)
-    [short] = written(receipts, 1)
+    receipts.write(replace(receipt(receipts.new_id(NOON)), request={"text": "x" * 3000}))
+    path = drafted(tmp_path)
+    stale = path.read_bytes()
+    for _ in range(2):  # the other file, and then this one again
+        receipts._pack(file_of(tmp_path).stem)
+        [short] = written(receipts, 1)
     now = path.read_bytes()
+    assert drafted(tmp_path) == path
     path.write_bytes(now.rstrip(b"\0") + stale[len(now.rstrip(b"\0")) :])  # the zeros never reached the disk
     assert draft.records(file_of(tmp_path)) == [encode(short)]
 
@@ -191,10 +269,10 @@ def test_the_newest_are_read_with_what_is_not_packed_yet(tmp_path: Path) -> None
 def test_a_draft_whose_segment_is_gone_is_swept(tmp_path: Path) -> None:
     receipts = Receipts(tmp_path, flush_ms=NEVER_MS)
     written(receipts, 1)
-    receipts.sweep()
-    assert len(drafts(tmp_path)) == 1
+    draft.sweep(tmp_path)
+    assert len(drafts(tmp_path)) == 2
     file_of(tmp_path).unlink()
-    receipts.sweep()
+    draft.sweep(tmp_path)
     assert drafts(tmp_path) == []
 
 
@@ -238,8 +316,7 @@ def test_a_disk_that_fails_is_told_the_segment_left_and_its_draft_kept(
     until(lambda: not receipts._open)
     [path] = tmp_path.glob("*/*.jsonl")
     assert caplog.messages == [
-        f"receipts of {path.stem} were answered, and the disk may not have them: Input/output error;"
-        f" they stay in {draft.beside(path)}"
+        f"receipts of {path.stem} were answered, and are not packed: Input/output error; they stay in its draft"
     ]
     assert marks(tmp_path) == 0  # nobody says that it has
     [after] = written(receipts, 1)
@@ -265,7 +342,7 @@ def test_no_room_for_a_draft_is_an_answer_that_is_not_given(
     for _ in range(2):  # the second begins a segment of which nothing is left
         with pytest.raises(UnavailableError, match="No space left on device; free or mend the disk"):
             written(receipts, 1)
-    assert len(list(tmp_path.glob("*/*"))) == 2  # the first, and the draft of what it has not got
+    assert len(list(tmp_path.glob("*/*"))) == 1  # the first: what was answered before had room in it
     full = False
     made += written(receipts, 1)
     receipts.close()
@@ -284,7 +361,9 @@ def test_what_no_json_tells_is_no_answer_and_what_is_found_too_late_stays_in_the
     receipts.write(replace(one, features={"odd": b"bytes"}))
     with caplog.at_level(logging.ERROR):
         receipts.close()
-    assert "they stay in" in caplog.text and len(drafts(tmp_path)) == 1
+    assert "they stay in" in caplog.text and len(drafts(tmp_path)) == 2
+    with pytest.raises(IntegrityError, match="holds what is no receipt"):
+        Receipts(tmp_path).count()
 
 
 @given(
