@@ -21,6 +21,7 @@ PERSON_STEPS = 32_767
 BLOCK = 64  # items of whose lower bounds the best is taken, so that not all of them are sorted
 TINY = 1e-30  # below, numbers lose their digits: such a vector counts as zeros, and as off by all that it is
 SLACK = 4.8e-7  # of a sum of a few float32
+NOTHING = 1.2e-38  # what products of tiny numbers may come to that float32 tells as zero
 
 
 class Coarse:
@@ -132,7 +133,7 @@ def bracket(total_I, scale_I, length_I, off_I, offset_I, scale, length, off, low
     for i in range(len(total_I)):
         near = np.float32(total_I[i]) * scale_I[i] * scale + offset_I[i]
         around = off_I[i] * length + length_I[i] * off
-        around += (abs(near) + abs(offset_I[i])) * np.float32(SLACK)
+        around += (abs(near) + abs(offset_I[i])) * np.float32(SLACK) + np.float32(NOTHING)
         low_I[i] = near - around
         high_I[i] = near + around
 

@@ -45,6 +45,12 @@ def test_the_true_product_lies_between_the_bounds(data: st.DataObject) -> None:
         assert (product_I <= high_I).all()
 
 
+def test_products_below_what_float32_tells_lie_between_the_bounds_too() -> None:
+    tiny_ID = np.full((1, 1), 3.6449577e-35, np.float32)
+    low_I, high_I = Coarse(tiny_ID, np.zeros(1, np.float32)).bounds(tiny_ID[0])
+    assert low_I[0] < 0 < float(tiny_ID[0, 0]) ** 2 < high_I[0]
+
+
 @pytest.mark.parametrize("k", [1, 20, 200])
 @pytest.mark.parametrize("width", [16, 64, 100])
 def test_the_best_are_those_of_every_product(width: int, k: int) -> None:
