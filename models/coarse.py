@@ -22,6 +22,7 @@ BLOCK = 64  # items of whose lower bounds the best is taken, so that not all of 
 TINY = 1e-30  # below, numbers lose their digits: such a vector counts as zeros, and as off by all that it is
 SLACK = 4.8e-7  # of a sum of a few float32
 NOTHING = 1.2e-38  # what products of tiny numbers may come to that float32 tells as zero
+FAINT = 1e-22  # a number whose square float32 tells as zero: what a length may lack of each
 
 
 class Coarse:
@@ -36,10 +37,11 @@ class Coarse:
         code_ID = np.rint(vector_ID / self.scale_I[:, None]).astype(np.int8)
         near_ID = code_ID * self.scale_I[:, None]
         self.code_IBW = np.pad(code_ID, ((0, 0), (0, -width % WIDE))).reshape(len(vector_ID), -1, WIDE)
-        self.length_I = _up(np.linalg.norm(near_ID, axis=1))
+        self.faint = FAINT * max(1, width) ** 0.5
+        self.length_I = _up(np.linalg.norm(near_ID, axis=1), self.faint)
         # beside what rounding to whole numbers takes: the sums of products in float32, here and when computed exactly
         sums = (width + 8) * 2.0**-22
-        self.off_I = _up(np.linalg.norm(vector_ID - near_ID, axis=1) + sums * self.length_I)
+        self.off_I = _up(np.linalg.norm(vector_ID - near_ID, axis=1) + sums * self.length_I, self.faint)
         self.steps = min(PERSON_STEPS, (2**31 - 1) // (STEPS * max(1, width)))
 
     def bounds(self, person_D: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -50,7 +52,7 @@ class Coarse:
         scale = max(float(np.abs(person_D).max(initial=0.0)), 1e-30) / self.steps
         code_D = np.rint(person_D / scale).astype(np.int16)
         off = float(np.linalg.norm(person_D - code_D * scale))
-        length = float(np.linalg.norm(person_D)) * (1 + 1e-6)
+        length = float(np.linalg.norm(person_D)) * (1 + 1e-6) + self.faint
         total_I, low_I, high_I = self._room()
         multiply(self.code_IBW, np.pad(code_D, (0, -len(code_D) % WIDE)).reshape(-1, WIDE), total_I)
         bracket(
@@ -61,7 +63,7 @@ class Coarse:
             self.offset_I,
             np.float32(scale),
             np.float32(length),
-            np.float32(off * (1 + 1e-6) + 1e-30),
+            np.float32(off * (1 + 1e-6) + self.faint),
             low_I,
             high_I,
         )
@@ -138,6 +140,6 @@ def bracket(total_I, scale_I, length_I, off_I, offset_I, scale, length, off, low
         high_I[i] = near + around
 
 
-def _up(value_I: np.ndarray) -> np.ndarray:
-    """Return values as float32, none of them smaller than it was."""
-    return (np.asarray(value_I, np.float64) * (1 + 1e-6) + 1e-30).astype(np.float32)
+def _up(length_I: np.ndarray, faint: float) -> np.ndarray:
+    """Return lengths as float32, none of them smaller than it is."""
+    return (np.asarray(length_I, np.float64) * (1 + 1e-6) + faint).astype(np.float32)

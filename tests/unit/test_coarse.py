@@ -45,10 +45,15 @@ def test_the_true_product_lies_between_the_bounds(data: st.DataObject) -> None:
         assert (product_I <= high_I).all()
 
 
-def test_products_below_what_float32_tells_lie_between_the_bounds_too() -> None:
-    tiny_ID = np.full((1, 1), 3.6449577e-35, np.float32)
-    low_I, high_I = Coarse(tiny_ID, np.zeros(1, np.float32)).bounds(tiny_ID[0])
-    assert low_I[0] < 0 < float(tiny_ID[0, 0]) ** 2 < high_I[0]
+@pytest.mark.parametrize(
+    ("number", "width", "asked"), [(3.6449577e-35, 1, 3.6449577e-35), (3.6454932e-31, 64, 1.0)]
+)
+def test_what_float32_tells_as_zero_on_the_way_lies_between_the_bounds_too(
+    number: float, width: int, asked: float
+) -> None:
+    vector_ID, person_D = np.full((1, width), number, np.float32), np.full(width, asked, np.float32)
+    low_I, high_I = Coarse(vector_ID, np.zeros(1, np.float32)).bounds(person_D)
+    assert low_I[0] < 0 < vector_ID[0].astype(np.float64) @ person_D.astype(np.float64) < high_I[0]
 
 
 @pytest.mark.parametrize("k", [1, 20, 200])
