@@ -1,8 +1,8 @@
 """What an answer costs: bento, gateway and a bare FastAPI service beside the floor, in turns.
 
 One connection says what an answer takes; many, how many there are; questions at half and at 80% of that, drawn beforehand, what
-the slowest wait. A shared machine is quicker and slower by turns: what is compared is measured within seconds of each other,
-round after round, and what is told is the median over rounds of the ratio, or the difference, within each.
+the slowest wait. A shared machine is quicker and slower for a while: services take turns of a few answers each, between floors,
+and what is told is the median over turns of the difference, or over rounds of the ratio, within each.
 """
 
 import math
@@ -18,7 +18,7 @@ import orjson
 
 from bench.serving import floor, running
 from bench.serving.home import Home
-from bench.serving.load import Plan, in_process
+from bench.serving.load import Plan, in_process, turns_in_process
 from bench.serving.running import Service
 from counterfoil.receipts import Receipts
 from counterfoil.receipts.store import payloads
@@ -38,11 +38,12 @@ EVERYTHING: tuple[Begin, ...] = (
 
 @dataclass(frozen=True, kw_only=True)
 class Effort:
-    """How long to measure: rounds in which all take turns, answers of a round, seconds at each load, connections at most."""
+    """How long to measure: rounds between floors, turns in each, answers of a turn; seconds at each load, connections at most."""
 
     rounds: int = 15
-    answers: int = 125
-    warm_up: int = 25
+    takes: int = 5
+    answers: int = 25
+    warm_up: int = 5
     seconds: float = 10.0
     turns: int = 3  # of half as long, in which as many are had as can be
     connections: int = 16
@@ -91,7 +92,7 @@ def measure(home: Home, effort: Effort, begin: Iterable[Begin] = EVERYTHING) -> 
                 found[name] |= _loaded(home, effort, service, below)
     found["receipt"] = _receipt(home, found)
     if "gateway" in found and "bento" in found:
-        more = differences(found["gateway"]["rounds_p50"], found["bento"]["rounds_p50"])
+        more = differences(found["gateway"]["turns_p50"], found["bento"]["turns_p50"])
         found["gateway"]["extra_ms"] = round(statistics.median(more), 4)
     return found
 
@@ -112,10 +113,15 @@ def _in_turn(
     floors, rounds = [below.measure(effort.floor_rounds)], {name: [] for name in services}  # type: ignore[var-annotated]
     for number in range(effort.rounds):
         _say(f"round {number + 1} of {effort.rounds}")
-        for name, service in services.items():
-            cpu = service.cpu_seconds
-            told = in_process(plan(home, service, count=effort.answers, warm_up=effort.warm_up))
-            told["cpu_ms"] = round(1000 * (service.cpu_seconds - cpu) / (effort.answers + effort.warm_up), 4)
+        plans = [
+            plan(home, service, count=effort.answers, warm_up=effort.warm_up) for service in services.values()
+        ]
+        cpu = {name: service.cpu_seconds for name, service in services.items()}
+        asked = effort.takes * (effort.answers + effort.warm_up)
+        for (name, service), told in zip(
+            services.items(), turns_in_process(plans, effort.takes), strict=True
+        ):
+            told["cpu_ms"] = round(1000 * (service.cpu_seconds - cpu[name]) / asked, 4)
             rounds[name].append(told)
         floors.append(below.measure(effort.floor_rounds))
     return floors, {name: _median(told) for name, told in rounds.items()}
@@ -160,9 +166,9 @@ def _ratio(p50_R: Sequence[float], floors: Sequence[Mapping[str, Any]]) -> float
     return round(statistics.median(p50 / ground for p50, ground in zip(p50_R, ground_R, strict=True)), 3)
 
 
-def differences(p50_R: Sequence[float], without_R: Sequence[float]) -> list[float]:
-    """Return by how much one service took longer than another in each round."""
-    return [p50 - without for p50, without in zip(p50_R, without_R, strict=True)]
+def differences(p50_T: Sequence[float], without_T: Sequence[float]) -> list[float]:
+    """Return by how much one service took longer than another in each turn."""
+    return [p50 - without for p50, without in zip(p50_T, without_T, strict=True)]
 
 
 def _typical(floors: list[dict[str, Any]]) -> dict[str, Any]:
@@ -181,6 +187,7 @@ def _median(rounds: list[dict[str, Any]]) -> dict[str, Any]:
         "bytes": rounds[0]["bytes"],
         **{name: sum(one[name] for one in rounds) for name in ("asked", "failed", "empty", "degraded")},
         "rounds_p50": [one["ms"]["p50"] for one in rounds],
+        "turns_p50": [p50 for one in rounds for p50 in one["turns_p50"]],
     }
 
 
@@ -205,14 +212,14 @@ def _receipt(home: Home, found: Mapping[str, Any]) -> dict[str, Any]:
         "stages_ms": {name: round(statistics.median(took), 4) for name, took in stages.items()},
     }
     if running.MUTED in found:
-        without_R = found[running.MUTED]["rounds_p50"]
+        without_T = found[running.MUTED]["turns_p50"]
         for name, which in (("bento", ""), (running.STRICT, "strict_")):
             if name in found:
-                more_R = differences(found[name]["rounds_p50"], without_R)
-                share_R = [more / p50 for more, p50 in zip(more_R, found[name]["rounds_p50"], strict=True)]
+                more_T = differences(found[name]["turns_p50"], without_T)
+                share_T = [more / p50 for more, p50 in zip(more_T, found[name]["turns_p50"], strict=True)]
                 told |= {
-                    f"{which}ms": round(statistics.median(more_R), 4),
-                    f"{which}share": round(statistics.median(share_R), 4),
+                    f"{which}ms": round(statistics.median(more_T), 4),
+                    f"{which}share": round(statistics.median(share_T), 4),
                 }
     return told
 

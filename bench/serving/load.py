@@ -1,20 +1,22 @@
 """The load: a process of its own that asks over loopback, and says how long every answer took.
 
-    python -m bench.serving.load < plan.json > told.json
+    python -m bench.serving.load < plans.json > told.json
 
 Closed: each connection asks again when it has its answer (what an answer takes, or how many can be had). Open: questions come at
 moments that were drawn before anything was asked, whoever is waiting; time runs from that moment, so that a server that stands
 still is charged for all who came meanwhile (what Tene calls coordinated omission is not left out). Bounded by count and time.
+Several plans take turns, a few answers each: so a machine that is slower for a while is so for all.
 """
 
 import asyncio
+import math
 import resource
 import selectors
 import sys
 import time
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 import httptools
@@ -166,7 +168,7 @@ class Load:
 
     async def _closed(self) -> None:
         until = time.perf_counter() + self.plan.seconds
-        total = self.plan.count + self.plan.warm_up
+        total = len(self.answers) + self.plan.count + self.plan.warm_up
 
         async def one() -> None:
             while len(self.answers) < total and time.perf_counter() < until:
@@ -301,20 +303,58 @@ def run(plan: Plan) -> dict[str, Any]:
     return told(plan, load.answers, _cpu_seconds() - before)
 
 
+def take_turns(plans: Sequence[Plan], turns: int) -> list[dict[str, Any]]:
+    """Carry out closed plans by turns in this process; return what each came to, the median of each turn beside (`turns_p50`).
+
+    The first `warm_up` answers of each turn are not counted. Who begins a turn changes.
+    """
+    loads, spans = [Load(plan) for plan in plans], [[] for _ in plans]  # type: ignore[var-annotated]
+    loop = asyncio.SelectorEventLoop(selectors.SelectSelector())
+    before = _cpu_seconds()
+    try:
+        for turn in range(turns):
+            for at in range(len(plans)):
+                one = (at + turn) % len(plans)
+                start = len(loads[one].answers) + plans[one].warm_up
+                loop.run_until_complete(loads[one].run())
+                spans[one].append(loads[one].answers[start:])
+    finally:
+        loop.close()
+    cpu = (_cpu_seconds() - before) / len(plans)
+    out = []
+    for plan, spans_T in zip(plans, spans, strict=True):
+        counted = replace(plan, warm_up=0)
+        told_T = [told(counted, answers, 0.0) for answers in spans_T]
+        whole = told(counted, [answer for answers in spans_T for answer in answers], cpu)
+        out.append({**whole, "turns_p50": [one["ms"].get("p50", math.inf) for one in told_T]})
+    return out
+
+
 def in_process(plan: Plan, env: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Carry out a plan in a process of its own, and return what it told. RuntimeError with its words when it failed."""
+    return _in_process([plan], 0, env)[0]
+
+
+def turns_in_process(plans: Sequence[Plan], turns: int) -> list[dict[str, Any]]:
+    """Carry out plans by turns in a process of its own, as `take_turns` does."""
+    return _in_process(plans, turns)
+
+
+def _in_process(
+    plans: Sequence[Plan], turns: int, env: Mapping[str, str] | None = None
+) -> list[dict[str, Any]]:
     import subprocess
 
     done = subprocess.run(
         [sys.executable, "-m", "bench.serving.load"],
-        input=orjson.dumps(plan),
+        input=orjson.dumps({"plans": plans, "turns": turns}),
         capture_output=True,
         env=env,
         check=False,
     )
     if done.returncode:
         raise RuntimeError(f"the load failed: {done.stderr.decode(errors='replace')[-800:]}")
-    found: dict[str, Any] = orjson.loads(done.stdout)
+    found: list[dict[str, Any]] = orjson.loads(done.stdout)
     return found
 
 
@@ -324,9 +364,11 @@ def _cpu_seconds() -> float:
 
 
 def main() -> None:
-    """Read a plan, carry it out, say what it came to."""
-    plan = Plan(**orjson.loads(sys.stdin.buffer.read()))
-    sys.stdout.buffer.write(orjson.dumps(run(plan)))
+    """Read plans, carry them out, by turns where there are any, say what they came to."""
+    asked = orjson.loads(sys.stdin.buffer.read())
+    plans = [Plan(**plan) for plan in asked["plans"]]
+    found = take_turns(plans, asked["turns"]) if asked["turns"] else [run(plan) for plan in plans]
+    sys.stdout.buffer.write(orjson.dumps(found))
 
 
 if __name__ == "__main__":

@@ -15,7 +15,17 @@ from bench.serving.running import Service
 from bench.serving.shop import Size
 
 TINY = Size(items=600, people=120, days=16)
-EFFORT = Effort(rounds=1, answers=20, warm_up=5, seconds=1.0, connections=4, loads=(0.5,), floor_rounds=1)
+EFFORT = Effort(
+    rounds=1,
+    takes=2,
+    answers=10,
+    warm_up=2,
+    turns=1,
+    seconds=1.0,
+    connections=4,
+    loads=(0.5,),
+    floor_rounds=1,
+)
 
 
 @pytest.fixture(scope="module")

@@ -128,3 +128,23 @@ def test_refusals_closed_connections_and_silence_are_failures() -> None:
     assert found["faults"] == {"late": 2}
     found = load.run(plan(1, count=2, seconds=5))
     assert found["answered"] == 0 and found["failed"] == 2
+
+
+def test_plans_take_turns_and_each_is_told_what_it_came_to() -> None:
+    order: list[str] = []
+
+    def noted(name: str, seconds: float) -> bytes:
+        order.append(name)
+        time.sleep(seconds)
+        return good()
+
+    with serving(lambda: noted("quick", 0.0)) as quick, serving(lambda: noted("slow", 0.02)) as slow:
+        plans = [plan(quick, count=3, warm_up=1), plan(slow, count=3, warm_up=1)]
+        first, second = load.take_turns(plans, 3)
+        [*_, told_apart] = load.turns_in_process(plans, 1)
+    assert order[:24] == [
+        name for name in ("quick", "slow", "slow", "quick", "quick", "slow") for _ in range(4)
+    ]
+    assert (first["asked"], second["asked"], first["failed"]) == (9, 9, 0)
+    assert len(second["turns_p50"]) == 3 and min(second["turns_p50"]) >= 20 > first["ms"]["p50"]
+    assert told_apart["asked"] == 3 and told_apart["ms"]["p50"] >= 20
