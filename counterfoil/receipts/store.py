@@ -88,13 +88,14 @@ class Receipts:
 
         ValueError or TypeError when it holds what no JSON tells, such as NaN.
         """
-        named = _parts(receipt.id)
-        name, number = named["segment"], int(named["number"])
+        name, _, number = receipt.id.removeprefix("receipt-").rpartition("-")
+        if name not in self._drafts:
+            _parts(receipt.id)  # once for each segment: it takes as long as handing the receipt over
         if self._flush_ms:
             check(receipt)
-            fault = self._draft(name, number, receipt)
+            fault = self._draft(name, int(number), receipt)
         else:
-            fault = self._commit(name, [(number, encode(receipt))])
+            fault = self._commit(name, [(int(number), encode(receipt))])
         if fault is not None:
             raise fault
 
