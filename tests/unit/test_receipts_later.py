@@ -67,7 +67,7 @@ def flushes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def test_an_answer_does_not_wait_for_the_disk_and_one_flush_is_for_many(
     tmp_path: Path, flushes: list[int]
 ) -> None:
-    receipts = Receipts(tmp_path, flush_ms=200)
+    receipts = Receipts(tmp_path, flush_ms=1000)
     made = written(receipts, 50)
     assert len(flushes) == 0
     assert list(Receipts(tmp_path).all()) == made  # the kernel has them: others read them at once
@@ -218,7 +218,7 @@ def test_a_disk_that_may_only_be_read_is_an_answer_that_is_not_given(
 
 
 def test_whoever_packs_outlives_a_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    receipts = Receipts(tmp_path, flush_ms=SOON_MS)
+    receipts = Receipts(tmp_path, flush_ms=300)
     line, fails = segment.Packer.line, [MemoryError()]
 
     def once(self: segment.Packer, payload: bytes, number: int) -> bytes:
