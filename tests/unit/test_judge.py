@@ -196,6 +196,28 @@ def test_a_fault_is_found_within_seconds(fault: dict[str, float], said: str) -> 
     assert any(said in sentence for sentence in sentences) and all(len(one) < 400 for one in sentences)
 
 
+class Waiting(Stream):
+    """Answers that take the same each, but for an eighth that waited for a processor: some five times as long as a quick one."""
+
+    def second(self, requests: int = PER_SECOND, live: int | None = None) -> None:
+        took = np.where(self.random.random(requests) < 0.125, 15.0, 0.0) + self.random.lognormal(
+            math.log(self.ms), 0.1, requests
+        )
+        places = np.searchsorted(BOUNDS, took)
+        latency = dict(zip(*(found.tolist() for found in np.unique(places, return_counts=True)), strict=True))
+        fresh = Arm(requests=requests, live=requests if live is None else live, latency=latency)
+        self.seconds = [*self.seconds[1 - MINUTE :], fresh]
+        self.total = summed([self.total, fresh])
+
+
+def test_one_that_is_three_times_as_slow_is_found_where_long_tails_hide_it() -> None:
+    for seed in range(4):
+        random = np.random.default_rng([6, seed])
+        found = until_taken_back(Waiting(random, ms=9.0), Waiting(random), 60)
+        assert found is not None and found <= 3
+        assert until_taken_back(Waiting(random), Waiting(random), 60) is None
+
+
 # the course
 
 
