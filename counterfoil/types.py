@@ -154,9 +154,9 @@ class Rollout:
     A stage lasts at least `stage_seconds`, and until the challenger has answered `stage_requests`; one that has not after
     `patience_seconds` is taken back. `mirror` of the requests that others answer are copied to it: that finds a fault before many
     people have seen it. It is taken back when its rate of errors or of empty answers is surely above that of the champion by more
-    than `max_errors` or `max_empty`, its latency at `quantile` or in the middle surely more than `max_latency` times the champion's,
-    or its clicks fewer; `alpha` is the chance of a false alarm that each of these tests allows, however often it is asked. A new champion is
-    held against the one before it for `watch_seconds`.
+    than `max_errors` or `max_empty`, its latency, at `quantile` or in the middle, surely more than `max_latency` times the
+    champion's, or its clicks fewer; `alpha` is the chance of a false alarm that each of these tests allows, however often it is
+    asked. A new champion is held against the one before it for `watch_seconds`.
     """
 
     stage_seconds: float = 600.0
