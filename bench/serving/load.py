@@ -332,17 +332,13 @@ def take_turns(plans: Sequence[Plan], turns: int) -> list[dict[str, Any]]:
 
 def in_process(plan: Plan, env: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Carry out a plan in a process of its own, and return what it told. RuntimeError with its words when it failed."""
-    return _in_process([plan], 0, env)[0]
+    return turns_in_process([plan], 0, env)[0]
 
 
-def turns_in_process(plans: Sequence[Plan], turns: int) -> list[dict[str, Any]]:
-    """Carry out plans by turns in a process of its own, as `take_turns` does."""
-    return _in_process(plans, turns)
-
-
-def _in_process(
+def turns_in_process(
     plans: Sequence[Plan], turns: int, env: Mapping[str, str] | None = None
 ) -> list[dict[str, Any]]:
+    """Carry out plans in a process of its own: by turns as `take_turns` does, or one after another where there are none (0)."""
     import subprocess
 
     done = subprocess.run(

@@ -25,7 +25,7 @@ import orjson
 from counterfoil import segment
 from counterfoil.errors import InputError, UnavailableError, UnknownError
 from counterfoil.receipts import draft, sealed
-from counterfoil.receipts.coded import check, decode, encode
+from counterfoil.receipts.coded import check, decode, dumps, encode
 from counterfoil.types import Receipt
 
 log = logging.getLogger(__name__)
@@ -324,7 +324,7 @@ class Receipts:
             self._drafted[name] = []
             self._drafts[name].turn()
         try:
-            rows = [(number, encode(receipt)) for number, receipt in drafted]
+            rows = [(number, dumps(receipt)) for number, receipt in drafted]  # they were looked at before
             self._open[name].append(self._lines(name, rows))
             self._drafts[name].clear()
         except Exception as error:  # whatever it is, this thread goes on, and nothing is let go
@@ -371,13 +371,13 @@ class Receipts:
 
     def _abandon(self, name: str) -> None:
         """Never write on after a half-written line: the next id begins a new segment. Of an empty one nothing is left."""
+        with self._lock:  # first: no more ids of what is let go
+            self._issued = SEGMENT_RECEIPTS
         if name in self._open:
             empty = self._open[name].empty
             if not self._let_go(name) and empty:
                 with suppress(OSError):
                     self._path(name).unlink()
-        with self._lock:
-            self._issued = SEGMENT_RECEIPTS
 
 
 def lot_of(id: str) -> str | None:

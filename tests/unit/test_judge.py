@@ -38,8 +38,11 @@ class Stream:
         self.seconds: list[Arm] = []
         self.total = Arm()
 
+    def took(self, requests: int) -> np.ndarray:
+        return self.random.lognormal(math.log(self.ms), 0.5, requests)
+
     def second(self, requests: int = PER_SECOND, live: int | None = None) -> None:
-        took = np.searchsorted(BOUNDS, self.random.lognormal(math.log(self.ms), 0.5, requests))
+        took = np.searchsorted(BOUNDS, self.took(requests))
         latency = dict(zip(*(found.tolist() for found in np.unique(took, return_counts=True)), strict=True))
         fresh = Arm(
             requests=requests,
@@ -199,15 +202,9 @@ def test_a_fault_is_found_within_seconds(fault: dict[str, float], said: str) -> 
 class Waiting(Stream):
     """Answers that take the same each, but for an eighth that waited for a processor: some five times as long as a quick one."""
 
-    def second(self, requests: int = PER_SECOND, live: int | None = None) -> None:
-        took = np.where(self.random.random(requests) < 0.125, 15.0, 0.0) + self.random.lognormal(
-            math.log(self.ms), 0.1, requests
-        )
-        places = np.searchsorted(BOUNDS, took)
-        latency = dict(zip(*(found.tolist() for found in np.unique(places, return_counts=True)), strict=True))
-        fresh = Arm(requests=requests, live=requests if live is None else live, latency=latency)
-        self.seconds = [*self.seconds[1 - MINUTE :], fresh]
-        self.total = summed([self.total, fresh])
+    def took(self, requests: int) -> np.ndarray:
+        waited = np.where(self.random.random(requests) < 0.125, 15.0, 0.0)
+        return waited + self.random.lognormal(math.log(self.ms), 0.1, requests)
 
 
 def test_one_that_is_three_times_as_slow_is_found_where_long_tails_hide_it() -> None:
