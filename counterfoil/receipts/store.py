@@ -308,8 +308,11 @@ class Receipts:
 
     def _pack_late(self) -> None:
         """Pack what was drafted, so many milliseconds after the first of it."""
-        while self._unpacked.wait() and not self._closed.wait(self._flush_ms / 1e3):
+        while self._unpacked.wait():
+            self._closed.wait(self._flush_ms / 1e3)
             self._unpacked.clear()
+            if self._closed.is_set():  # asked after the clearing, which may have been `close`'s own call
+                return
             with self._writing:
                 for name in list(self._open):
                     if not self._pack(name):

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -180,6 +181,25 @@ def test_under_steady_load_each_turn_empties_what_it_packed(tmp_path: Path) -> N
     assert max(sizes) < 400 and receipts.find(made[0].id) == made[0]
     receipts.close()
     assert Receipts(tmp_path).count() == 800 and drafts(tmp_path) == []
+
+
+def test_an_end_that_comes_as_a_turn_begins_is_heard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    receipts = Receipts(tmp_path, flush_ms=1)
+    closing = threading.Thread(target=receipts.close, daemon=True)
+    clear = receipts._unpacked.clear
+
+    def called_first() -> None:
+        if closing.ident is None:
+            closing.start()
+            until(receipts._closed.is_set)
+            time.sleep(0.05)  # for `close` to have made its other call as well
+        clear()
+
+    monkeypatch.setattr(receipts._unpacked, "clear", called_first)
+    written(receipts, 3)
+    until(lambda: closing.ident is not None)
+    closing.join(10)
+    assert not closing.is_alive() and Receipts(tmp_path).count() == 3 and drafts(tmp_path) == []
 
 
 def test_what_is_packed_and_still_drafted_makes_no_hole(
