@@ -210,7 +210,7 @@ def test_serving_stops_while_a_stock_registry_says_materialising_and_ours_goes_o
         store.apply(view(tmp_path / name))
         store.write_to_online_store("taste", write(tmp_path / name, ROWS))
         leave_materialising(tmp_path / name / "registry.sqlite", "taste")
-        store.refresh_registry()
+        store = open_plain(tmp_path / name, online=OURS, **more)  # a refresh is none while another one runs
         try:
             answers[name] = read(store)
         except ValueError as fault:
