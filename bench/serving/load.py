@@ -8,22 +8,25 @@ still is charged for all who came meanwhile (what Tene calls coordinated omissio
 Several plans take turns, a few answers each: so a machine that is slower for a while is so for all.
 """
 
-import asyncio
 import math
 import resource
-import selectors
+import select
 import sys
 import time
-from collections import Counter, deque
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
-import httptools
 import numpy as np
 import orjson
 
+from bench.serving.wire import Answer, Wire
+
 DIGITS = 10
+LOOK_SECONDS = 0.05  # between two looks for who waits too long
+REST_SECONDS = 0.01
 SHARES = {"p50": 0.50, "p90": 0.90, "p95": 0.95, "p99": 0.99, "p99.9": 0.999}
 
 
@@ -55,186 +58,110 @@ class Plan:
     )
 
 
-@dataclass(slots=True)
-class Answer:
-    """One answer: which question, when it was due, sent and done (seconds), and what came; status 0: none."""
-
-    number: int
-    due: float
-    sent: float = 0.0
-    done: float = 0.0
-    status: int = 0
-    size: int = 0
-    empty: bool = False
-    degraded: bool = False
-    fault: str = ""
-    headers: dict[str, str] = field(default_factory=dict)
-
-
-class Connection(asyncio.Protocol):
-    """One keep-alive connection: one question at a time."""
-
-    def __init__(self, watched: Sequence[str] = ()) -> None:
-        self.transport: asyncio.Transport | None = None
-        self._watched = {name.lower().encode() for name in watched}
-        self._asked: asyncio.Future[None] | None = None
-        self._answer: Answer | None = None
-        self._parts: list[bytes] = []
-
-    @property
-    def open(self) -> bool:
-        """Whether a question can be sent."""
-        return self.transport is not None and not self.transport.is_closing()
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin to parse."""
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
-        self._parser = httptools.HttpResponseParser(self)
-
-    def ask(self, request: bytes, answer: Answer) -> "asyncio.Future[None]":
-        """Send a question; the future ends with its answer."""
-        assert self.transport is not None
-        self._answer, self._parts = answer, []
-        self._asked = asyncio.get_running_loop().create_future()
-        answer.sent = time.perf_counter()
-        self.transport.write(request)
-        return self._asked
-
-    def give_up(self) -> None:
-        """Wait no longer: whatever comes yet belongs to nobody."""
-        self._answer = None
-        if self.transport is not None:
-            self.transport.abort()
-
-    def data_received(self, data: bytes) -> None:
-        """Parse what came; what is no HTTP ends the connection."""
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserError as fault:
-            self._ended(f"no HTTP: {fault}")
-            if self.transport is not None:
-                self.transport.close()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Tell whoever waits."""
-        self._ended("closed" if exc is None else type(exc).__name__)
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Keep the headers that are watched."""
-        if self._answer is not None and name.lower() in self._watched:
-            self._answer.headers[name.lower().decode()] = value.decode()
-
-    def on_body(self, body: bytes) -> None:
-        """Keep a part of the body."""
-        self._parts.append(body)
-
-    def on_message_complete(self) -> None:
-        """The answer is whole."""
-        answer, body = self._answer, b"".join(self._parts)
-        if answer is None:
-            return
-        answer.status, answer.size = self._parser.get_status_code(), len(body)
-        answer.empty = b'"items":[]' in body
-        answer.degraded = b'"degraded":[' in body and b'"degraded":[]' not in body
-        if not self._parser.should_keep_alive() and self.transport is not None:
-            self.transport.close()
-        self._ended("" if answer.status < 400 else f"status {answer.status}")
-
-    def _ended(self, fault: str) -> None:
-        if self._answer is None or self._asked is None:
-            return
-        self._answer.done, self._answer.fault = time.perf_counter(), fault
-        self._answer = None
-        if not self._asked.done():
-            self._asked.set_result(None)
-
-
 class Load:
-    """A plan under way."""
+    """A plan under way: one loop over all its connections."""
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.answers: list[Answer] = []
-        self.free: deque[Connection] = deque()
         self.requests = [_request(plan, body) for body in plan.bodies]
+        self._wires: dict[int, Wire] = {}  # by descriptor
+        self._free: list[Wire] = []  # the one that was used last is used next
+        self._asked: dict[Wire, Answer] = {}
+        self._rests_until = 0.0
 
-    async def run(self) -> None:
-        """Ask all that the plan says."""
-        if self.plan.rate is None:
-            await self._closed()
-        else:
-            await self._open(self.plan.rate)
+    def run(self) -> None:
+        """Ask all that the plan says, and wait for the answers."""
+        moments = self._whenever() if self.plan.rate is None else self._drawn(self.plan.rate)
+        self._turn(0.0)  # what was closed since the last run
+        due, look_at = next(moments, None), 0.0
+        while due is not None or self._asked:
+            now = time.perf_counter()
+            while due is not None and max(due, self._rests_until) <= now and self._some_free:
+                self._ask(Answer(number=len(self.answers), due=now if self.plan.rate is None else due))
+                due, now = next(moments, None), time.perf_counter()
+            if now >= look_at:  # few are ever late
+                look_at = now + LOOK_SECONDS
+                for wire, answer in self._asked.items():
+                    if now - answer.sent > self.plan.patience:
+                        wire.end("late")
+                self._sweep()
+            soon = due is not None and self._some_free
+            self._turn(min(LOOK_SECONDS, max(due or 0.0, self._rests_until) - now) if soon else LOOK_SECONDS)
 
-    async def _closed(self) -> None:
+    def close(self) -> None:
+        """Close its connections."""
+        for wire in self._wires.values():
+            wire.end("")
+
+    @property
+    def _some_free(self) -> bool:
+        return len(self._asked) < self.plan.connections
+
+    def _whenever(self) -> Iterator[float]:
+        """Yield moments long gone: a question is due as soon as a connection is free."""
         until = time.perf_counter() + self.plan.seconds
-        total = len(self.answers) + self.plan.count + self.plan.warm_up
+        for _ in range(self.plan.count + self.plan.warm_up):
+            if time.perf_counter() >= until:
+                return
+            yield 0.0
 
-        async def one() -> None:
-            while len(self.answers) < total and time.perf_counter() < until:
-                answer = Answer(number=len(self.answers), due=time.perf_counter())
-                self.answers.append(answer)
-                await self._ask(answer)
-                if answer.fault:
-                    await asyncio.sleep(0.01)  # a server that refuses at once is not asked a million times
-
-        await asyncio.gather(*(one() for _ in range(self.plan.connections)))
-
-    async def _open(self, rate: float) -> None:
+    def _drawn(self, rate: float) -> Iterator[float]:
+        """Yield moments that were drawn beforehand, whoever is waiting."""
         gap_N = np.random.default_rng(self.plan.seed).exponential(
             1 / rate, self.plan.count + self.plan.warm_up
         )
         due_N = np.cumsum(gap_N)
-        due_N = due_N[due_N <= self.plan.seconds]
-        start = time.perf_counter() + 0.05
-        room = asyncio.Semaphore(self.plan.connections)
-        asking = set()
-        for number, due in enumerate((start + due_N).tolist()):
-            wait = due - time.perf_counter()
-            if wait > 0:
-                await asyncio.sleep(wait)
-            answer = Answer(number=number, due=due)
-            self.answers.append(answer)
-            task = asyncio.create_task(self._in_turn(answer, room))
-            asking.add(task)
-            task.add_done_callback(asking.discard)
-        await asyncio.gather(*asking)
+        yield from (time.perf_counter() + 0.05 + due_N[due_N <= self.plan.seconds]).tolist()
 
-    async def _in_turn(self, answer: Answer, room: asyncio.Semaphore) -> None:
-        async with room:
-            await self._ask(answer)
-
-    async def _ask(self, answer: Answer) -> None:
-        connection = None
+    def _ask(self, answer: Answer) -> None:
+        self.answers.append(answer)
+        while self._free and not self._free[-1].open:
+            self._free.pop()
         try:
-            async with asyncio.timeout(self.plan.patience):
-                connection = await self._connection()
-                await connection.ask(self._question(answer.number), answer)
-        except TimeoutError:
-            answer.done, answer.fault = time.perf_counter(), "late"
-            if connection is not None:
-                connection.give_up()
+            wire = self._free.pop() if self._free else self._connected()
         except OSError as fault:
-            answer.done, answer.fault = time.perf_counter(), type(fault).__name__
-        else:
-            self.free.append(connection)
+            answer.sent = answer.done = time.perf_counter()
+            answer.fault = type(fault).__name__
+            self._rest(answer)
+            return
+        self._asked[wire] = answer
+        wire.ask(self._question(answer.number), answer)
+        if not wire.open:
+            self._sweep()
+
+    def _connected(self) -> Wire:
+        wire = Wire(self.plan.host, self.plan.port, self.plan.watched)
+        self._wires[wire.descriptor] = wire
+        return wire
+
+    def _turn(self, seconds: float) -> None:
+        """Read and write what can be, or wait for so long; who has an answer is free again. Idle ones are seen to be closed."""
+        writing = [wire.descriptor for wire in self._asked if wire.left and wire.open]
+        ready, able, _ = select.select(list(self._wires), writing, (), max(0.0, seconds))
+        for descriptor in able:
+            self._wires[descriptor].write()
+        for descriptor in ready:
+            self._wires[descriptor].read()
+        self._sweep()
+
+    def _sweep(self) -> None:
+        for wire in [wire for wire in self._asked if wire.answer is None]:
+            self._rest(self._asked.pop(wire))
+            self._free.append(wire)
+        for descriptor in [descriptor for descriptor, wire in self._wires.items() if not wire.open]:
+            del self._wires[descriptor]
+
+    def _rest(self, answer: Answer) -> None:
+        """Let a server that refuses at once not be asked a million times."""
+        if answer.fault and self.plan.rate is None:
+            self._rests_until = answer.done + REST_SECONDS
 
     def _question(self, number: int) -> bytes:
         request = self.requests[number % len(self.requests)]
         if self.plan.numbered is None:
             return request
         return request.replace(self.plan.numbered.encode(), b"%0*d" % (DIGITS, number))
-
-    async def _connection(self) -> Connection:
-        while self.free:
-            connection = self.free.pop()
-            if connection.open:
-                return connection
-        loop = asyncio.get_running_loop()
-        _, made = await loop.create_connection(
-            lambda: Connection(self.plan.watched), self.plan.host, self.plan.port
-        )
-        return made
 
 
 def _request(plan: Plan, body: str) -> bytes:
@@ -293,13 +220,9 @@ def _longest_gap(good: Sequence[Answer]) -> float:
 def run(plan: Plan) -> dict[str, Any]:
     """Carry out a plan in this process."""
     load = Load(plan)
-    # select() sleeps to the microsecond, where epoll and its kin round to a millisecond: half of what is measured here.
-    loop = asyncio.SelectorEventLoop(selectors.SelectSelector())
     before = _cpu_seconds()
-    try:
-        loop.run_until_complete(load.run())
-    finally:
-        loop.close()
+    with closing(load):
+        load.run()
     return told(plan, load.answers, _cpu_seconds() - before)
 
 
@@ -309,17 +232,16 @@ def take_turns(plans: Sequence[Plan], turns: int) -> list[dict[str, Any]]:
     The first `warm_up` answers of each turn are not counted. Who begins a turn changes.
     """
     loads, spans = [Load(plan) for plan in plans], [[] for _ in plans]  # type: ignore[var-annotated]
-    loop = asyncio.SelectorEventLoop(selectors.SelectSelector())
     before = _cpu_seconds()
-    try:
+    with ExitStack() as open_:
+        for load in loads:
+            open_.callback(load.close)
         for turn in range(turns):
             for at in range(len(plans)):
                 one = (at + turn) % len(plans)
                 start = len(loads[one].answers) + plans[one].warm_up
-                loop.run_until_complete(loads[one].run())
+                loads[one].run()
                 spans[one].append(loads[one].answers[start:])
-    finally:
-        loop.close()
     cpu = (_cpu_seconds() - before) / len(plans)
     out = []
     for plan, spans_T in zip(plans, spans, strict=True):

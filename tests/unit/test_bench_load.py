@@ -1,10 +1,11 @@
 """The load generator: percentiles, and that a server which stands still is charged for everybody who came meanwhile."""
 
 import asyncio
+import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 import pytest
 
@@ -128,6 +129,24 @@ def test_refusals_closed_connections_and_silence_are_failures() -> None:
     assert found["faults"] == {"late": 2}
     found = load.run(plan(1, count=2, seconds=5))
     assert found["answered"] == 0 and found["failed"] == 2
+
+
+def test_a_question_larger_than_the_socket_takes_at_once_goes_whole() -> None:
+    body = "x" * 5_000_000
+    with serving(good) as port:
+        found = load.run(plan(port, count=3, bodies=(body,), connections=2))
+    assert found["answered"] == 3 and found["failed"] == 0
+
+
+def test_a_connection_that_is_closed_while_idle_is_made_anew() -> None:
+    with serving(good) as port:
+        asked = load.Load(plan(port, count=2, connections=2))
+        with closing(asked):
+            asked.run()
+            for wire in asked._wires.values():
+                wire.socket.shutdown(socket.SHUT_RDWR)
+            asked.run()
+    assert [answer.fault for answer in asked.answers] == [""] * 4
 
 
 def test_plans_take_turns_and_each_is_told_what_it_came_to() -> None:
