@@ -165,7 +165,8 @@ class Answerers:
     """Answering processes behind one queue, and one more for what nobody waits for.
 
     They are forked when this is made, which is to be before there is an event loop; `open` connects them to the loop. `begin`
-    runs first in each of them: what must not be shared, such as connections, is made there anew; `end` runs last.
+    runs first in each of them: what must not be shared, such as connections, is made there anew; `after` runs after each answer,
+    when it has left, and `end` last.
     """
 
     def __init__(
@@ -173,9 +174,10 @@ class Answerers:
         compute: Compute,
         count: int,
         begin: Callable[[], None] = lambda: None,
+        after: Callable[[], None] = lambda: None,
         end: Callable[[], None] = lambda: None,
     ) -> None:
-        self.compute, self.begin, self.end = compute, begin, end
+        self.compute, self.begin, self.after, self.end = compute, begin, after, end
         self.seats = [Seat(self, quiet=False) for _ in range(count)] + [Seat(self, quiet=True)]
         self._lines = {False: Line(), True: Line()}
         self._closing = False
@@ -323,6 +325,7 @@ class Answerers:
                 own.sendall(framed(b""))
                 while (frame := received(own)) is not None:
                     own.sendall(framed(_encode(compute(_task(frame)))))
+                    self.after()
             self.end()
             status = 0
         except BaseException:

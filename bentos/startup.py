@@ -16,8 +16,8 @@ from threadpoolctl import threadpool_limits
 from bentos import golden, light, snapshot
 from bentos.bundle import Bundle
 from bentos.snapshot import Snapshot
+from counterfoil import compiled
 from counterfoil.errors import IntegrityError
-from models import compiled
 from models.family import Family, Model
 
 PARSE_SECONDS = 60.0

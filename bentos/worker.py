@@ -75,7 +75,7 @@ def answering(seam: Seam, people: People, processes: int) -> Answering:
         first()
 
     first()  # here too: what the first answer makes is shared by all
-    return Answerers(seam.make, processes, begun, seam.receipts.close)
+    return Answerers(seam.make, processes, begun, seam.receipts.settle, seam.receipts.close)
 
 
 def run(serving: Serving, host: str, port: int) -> None:

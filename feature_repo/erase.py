@@ -13,7 +13,6 @@ from counterfoil.settings import Settings
 from feature_repo import recent
 from feature_repo.build import replacing
 from feature_repo.light import import_feast
-from feature_repo.online import is_blank
 from feature_repo.pushed import entity_key
 
 if TYPE_CHECKING:
@@ -61,7 +60,7 @@ def online_row(settings: Settings, person: str) -> dict[str, Any] | None:
         [(moment, values)] = _provider(store).online_read(store.config, _view(store), [entity_key(person)])
     except Exception as fault:
         raise _gone(fault) from fault
-    if moment is None or values is None or is_blank(values):
+    if moment is None or values is None or not any(value.WhichOneof("val") for value in values.values()):
         return None
     said = {name: _plain(value) for name, value in sorted(values.items())}
     return {"person": person, "event_timestamp": moment, **said}

@@ -14,7 +14,7 @@ from counterfoil.settings import Settings
 from feature_repo import recent
 from feature_repo.build import partition, stamp
 from feature_repo.light import import_feast
-from feature_repo.pushed import entity_key
+from feature_repo.pushed import Serialised, entity_key, serialised
 from feature_repo.recent import NOTHING, RecentView
 from feature_repo.repo import apply, open_store
 from feature_repo.transforms import PERSON_FEATURES
@@ -29,9 +29,10 @@ __all__ = ["OnlineFeatures", "PersonView", "apply", "materialise", "stands"]
 BATCH_PEOPLE = 500
 VIEW = "person"
 NAN = float("nan")
+LISTS = ("history_items", "history_times", "history_quantities", "affinity_categories", "affinity_shares")
 SAMPLE = 20  # people by whom it is told whether a store was filled
 LOOK_SECONDS = 1.0  # until a view that was not known is looked for again
-Stored = tuple[datetime | None, "Mapping[str, Value] | None"]
+Stored = tuple[datetime | None, Mapping[str, bytes] | None]  # values serialised, as Feast stores them
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -122,6 +123,7 @@ class OnlineFeatures:
         self._view = view
         self._ttl = view.ttl or timedelta.max
         self._online: Any = get_provider(store.config).online_store
+        self._plain = serialised(store.config.entity_key_serialization_version)
         self._recent: Any = None
         self._look_at = 0.0
 
@@ -144,7 +146,8 @@ class OnlineFeatures:
         stored = self._stored(asked)
         view = _empty() if person_id is None else self._row(stored.pop(0), now)
         own = 0 if person_id is None or happened is None else 1
-        return replace(view, recent=recent.view(_events(stored[:own]), _events(stored[own:]), now, session))
+        mine, others = _events(stored[:own], self._plain), _events(stored[own:], self._plain)
+        return replace(view, recent=recent.view(mine, others, now, session))
 
     def knows(self, person_id: str) -> bool:
         """Say whether there is a row of a person, however old. UnavailableError when the online store is gone or broken."""
@@ -164,7 +167,7 @@ class OnlineFeatures:
             return _empty()
         if event_time > now or now - event_time > self._ttl:
             return _empty(event_time, expired=event_time <= now)
-        return _decode(values, event_time)
+        return _decode(values, event_time, self._plain)
 
     def _happened(self) -> Any:
         """Return the view of what happened since; None while Feast knows none, as in a home from before there was one."""
@@ -181,10 +184,20 @@ class OnlineFeatures:
 
 def together(online: Any, config: Any, asked: "list[tuple[Any, str]]") -> list[Stored]:
     """Return event time and values of each key in its view, by one query, or one round trip to Redis."""
-    keys = [(view, entity_key(key)) for view, key in asked]
     if hasattr(online, "online_read_views"):
-        found: list[Stored] = online.online_read_views(config, keys) if keys else []
+        key_bytes = serialised(config.entity_key_serialization_version).key
+        plain = [(view, key_bytes(key)) for view, key in asked]
+        found: list[Stored] = online.online_read_views(config, plain) if plain else []
         return found
+    return [
+        (time, None if values is None else {name: one.SerializeToString() for name, one in values.items()})
+        for time, values in _parsed(online, config, [(view, entity_key(key)) for view, key in asked])
+    ]
+
+
+def _parsed(
+    online: Any, config: Any, keys: list[tuple[Any, Any]]
+) -> "list[tuple[datetime | None, Mapping[str, Value] | None]]":
     if not hasattr(online, "_read_hash_fields"):
         return [online.online_read(config, view, [key])[0] for view, key in keys]
     # Feast's Redis store reads one view at a time; these are the steps of its `online_read`, with all views in one pipeline.
@@ -198,15 +211,15 @@ def together(online: Any, config: Any, asked: "list[tuple[Any, str]]") -> list[S
     ]
 
 
-def _events(stored: Sequence[Stored]) -> list[recent.Event]:
+def _events(stored: Sequence[Stored], plain: Serialised) -> list[recent.Event]:
     """Return the events of rows of the view of what happened since."""
-    texts = (value.string_val for _, values in stored for value in (values or {}).values())
-    return recent.parse(text for text in texts if text)
+    texts = (plain.text(value) for _, values in stored for value in (values or {}).values() if value)
+    return recent.parse(text.decode() for text in texts if text)
 
 
-def is_blank(values: "Mapping[str, Value]") -> bool:
+def is_blank(values: Mapping[str, bytes]) -> bool:
     """Say whether a row holds nothing: what Redis answers for a key that it does not have, with the moment 1970."""
-    return all(value.WhichOneof("val") is None for value in values.values())
+    return not any(values.values())
 
 
 def _empty(event_time: datetime | None = None, *, expired: bool = False) -> PersonView:
@@ -220,22 +233,21 @@ def _empty(event_time: datetime | None = None, *, expired: bool = False) -> Pers
     )
 
 
-def _decode(values: "Mapping[str, Value]", event_time: datetime) -> PersonView:
+def _decode(values: Mapping[str, bytes], event_time: datetime, plain: Serialised) -> PersonView:
+    from feast.protos.feast.types.Value_pb2 import Value
+
+    lists = {name: Value.FromString(values[name]) for name in LISTS}
     return PersonView(
-        features={name: _scalar(values.get(name)) for name in PERSON_FEATURES},
-        history_items=tuple(values["history_items"].string_list_val.val),
-        history_times_us=np.array(values["history_times"].int64_list_val.val, np.int64),
-        history_quantities=np.array(values["history_quantities"].float_list_val.val, np.float32),
+        features={name: plain.number(values.get(name, b"")) for name in PERSON_FEATURES},
+        history_items=tuple(lists["history_items"].string_list_val.val),
+        history_times_us=np.array(lists["history_times"].int64_list_val.val, np.int64),
+        history_quantities=np.array(lists["history_quantities"].float_list_val.val, np.float32),
         category_affinity=dict(
             zip(
-                values["affinity_categories"].string_list_val.val,
-                values["affinity_shares"].float_list_val.val,
+                lists["affinity_categories"].string_list_val.val,
+                lists["affinity_shares"].float_list_val.val,
                 strict=True,
             )
         ),
         event_time=event_time,
     )
-
-
-def _scalar(value: "Value | None") -> float:
-    return value.float_val if value is not None and value.HasField("float_val") else NAN

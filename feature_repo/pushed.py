@@ -1,5 +1,6 @@
 """The view `recent` as the collector sees it: texts read, written and taken away through Feast's online store."""
 
+import struct
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 
 LETTERS = {ring.letter: place for place, ring in enumerate(recent.RINGS)}
+FLOAT, NAN = struct.Struct("<f"), float("nan")
 TICK = timedelta(microseconds=1)
 EARLIEST = datetime.min.replace(tzinfo=UTC)
 
@@ -40,7 +42,7 @@ class RecentStore:
         self._config, self._view = store.config, view
         self._online: Any = get_provider(store.config).online_store
         self._last = max(datetime.now(UTC), self._newest_moment())
-        self._plain = Serialised(self._config.entity_key_serialization_version)
+        self._plain = serialised(self._config.entity_key_serialization_version)
 
     def _newest_moment(self) -> datetime:
         """Return when something was last stored: a clock that was set back since must not hide what comes."""
@@ -96,7 +98,9 @@ class Serialised:
 
         self._version = version
         self._around: dict[int, tuple[bytes, bytes]] = {}
-        self._tag = bytes([Value.DESCRIPTOR.fields_by_name["string_val"].number << 3 | 2])
+        fields = Value.DESCRIPTOR.fields_by_name
+        self._tag = bytes([fields["string_val"].number << 3 | 2])
+        self._float = bytes([fields["float_val"].number << 3 | 5])
 
     def key(self, key: str) -> bytes:
         """Return the bytes of a key."""
@@ -115,6 +119,11 @@ class Serialised:
             place += 1
         return value[place + 1 :]
 
+    def number(self, value: bytes) -> float:
+        """Return the float32 that a value holds; NaN where it holds none."""
+        number: float = FLOAT.unpack_from(value, 1)[0] if value[:1] == self._float else NAN
+        return number
+
     def _learn(self, length: int) -> tuple[bytes, bytes]:
         from feast.infra.key_encoding_utils import serialize_entity_key
 
@@ -123,6 +132,12 @@ class Serialised:
         before, _, after = whole.rpartition(mark.encode())
         self._around[length] = before, after
         return before, after
+
+
+@lru_cache(8)
+def serialised(version: int) -> Serialised:
+    """Return the one of this version of Feast's keys: what it learned of them serves all."""
+    return Serialised(version)
 
 
 @lru_cache(4096)  # lengths come again and again

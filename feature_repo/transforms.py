@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import duckdb
 import numpy as np
 
+from counterfoil.compiled import loop
+
 DAY_US = 86_400_000_000
 WINDOWS_DAYS = (7, 28, 90)
 AFFINITIES = 10
@@ -56,6 +58,7 @@ PAIR_FEATURES = (
     "quantity_sum",
     "share_of_baskets",
 )
+QUANTITY = PAIR_FEATURES.index("quantity_sum")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +88,8 @@ def pair_features(
     time since the last in intervals of at least a day: two receipts within minutes do not make a habit.
     """
     item_N = np.asarray(item_N)
+    if person_N is None and pair.ready and item_N.dtype == np.int32:
+        return _of_one(item_N, np.ascontiguousarray(time_us_N), quantity_N, as_of_us)
     if person_N is None:  # in order of time already, so that sorting by item is enough
         person_N, code_N = np.zeros(len(item_N), np.int32), item_N
         order_N = np.argsort(item_N, kind="stable")
@@ -118,6 +123,58 @@ def pair_features(
     return Pairs(
         person_R=person_S[start_R], item_R=item_N[order_N[start_R]], feature_RF=feature_RF.astype(np.float32)
     )
+
+
+def _of_one(item_N: np.ndarray, time_us_N: np.ndarray, quantity_N: np.ndarray, as_of_us: int) -> Pairs:
+    """Return what `pair_features` does of one person, to the bit, by a compiled loop: these arrays are too short for passes."""
+    order_N = np.argsort(item_N, kind="stable")
+    start_N = np.empty(len(item_N), np.int64)
+    feature_NF = np.empty((len(item_N), len(PAIR_FEATURES)), np.float32)
+    count_1 = np.zeros(1, np.int64)
+    pair(np.ascontiguousarray(item_N), time_us_N, order_N, as_of_us, start_N, feature_NF, count_1)
+    start_R = start_N[: count_1[0]]
+    feature_RF = feature_NF[: len(start_R)]
+    if len(start_R):  # added up as it is for all people: numpy's sums of eight and more go by parts
+        feature_RF[:, QUANTITY] = np.add.reduceat(quantity_N[order_N].astype(np.float64), start_R)
+    return Pairs(
+        person_R=np.zeros(len(start_R), np.int32), item_R=item_N[order_N[start_R]], feature_RF=feature_RF
+    )
+
+
+@loop("void(int32[::1], int64[::1], int64[::1], int64, int64[::1], float32[:,::1], int64[::1])")
+def pair(item_N, time_N, order_N, as_of, start_N, feature_NF, count_1):  # type: ignore[no-untyped-def]
+    """Fill in the features of each pair but for the quantity, where its events begin by item, and how many pairs there are."""
+    events, day = len(item_N), np.float64(DAY_US)
+    baskets = np.int64(0)
+    for n in range(events):
+        if n == 0 or time_N[n] != time_N[n - 1]:
+            baskets += 1
+    r = np.int64(-1)
+    times = np.int64(0)
+    for s in range(events):
+        at = order_N[s]
+        before = order_N[s - 1] if s else at
+        fresh = s == 0 or item_N[at] != item_N[before]
+        if fresh:
+            r += 1
+            start_N[r] = s
+            times = np.int64(0)
+        if fresh or time_N[at] != time_N[before]:
+            times += 1
+        if s + 1 < events and item_N[order_N[s + 1]] == item_N[at]:
+            continue
+        last, oldest = time_N[at], time_N[order_N[start_N[r]]]
+        since_last = np.float64(max(as_of - last, 0)) / day
+        interval = np.nan
+        if times > 1:
+            interval = np.float64(last - oldest) / day / np.float64(times - 1)
+        feature_NF[r, 0] = times
+        feature_NF[r, 1] = since_last
+        feature_NF[r, 2] = np.float64(max(as_of - oldest, 0)) / day
+        feature_NF[r, 3] = interval
+        feature_NF[r, 4] = since_last / (1.0 if interval < 1.0 else interval)
+        feature_NF[r, 6] = np.float64(times) / np.float64(baskets)
+    count_1[0] = r + 1
 
 
 def _starts(*keys: np.ndarray) -> np.ndarray:

@@ -7,6 +7,7 @@ from functools import cache
 from threadpoolctl import ThreadpoolController
 
 BLAS = "blas"
+_settled: list[bool] = []  # whether this process has one thread from now on
 
 
 @contextmanager
@@ -15,6 +16,9 @@ def one_thread(*, fresh: bool = False) -> Iterator[None]:
 
     The handle is looked up once, which is what an answer wants; `fresh` looks again, for libraries that were loaded since.
     """
+    if _settled and not fresh:
+        yield
+        return
     found = ThreadpoolController() if fresh else _found()
     if all(one.num_threads == 1 for one in found.lib_controllers if one.user_api == BLAS):
         yield  # asking takes a microsecond, setting and setting back ten
@@ -26,6 +30,7 @@ def one_thread(*, fresh: bool = False) -> Iterator[None]:
 def one_thread_from_now_on() -> None:
     """Let BLAS use one thread in this process, for one that does nothing but answer."""
     _found().limit(limits=1, user_api=BLAS)
+    _settled.append(True)
 
 
 @cache

@@ -3,7 +3,7 @@
 Every vector is kept a second time as int8 with a scale of its own, a quarter of the bytes that an answer has to walk through. The
 product of whole numbers is off by at most what rounding took from both vectors (the Cauchy-Schwarz inequality), so each item's
 true product lies between two bounds, and what cannot reach the k-th best lower bound is left out. What remains, some hundreds, is
-multiplied exactly: the recall is 1, whatever the vectors' lengths. Compiled (models/compiled.py).
+multiplied exactly: the recall is 1, whatever the vectors' lengths. Compiled (counterfoil/compiled.py).
 Shapes: I items, D width, in B blocks of W, K list length, C candidates.
 """
 
@@ -11,7 +11,7 @@ import threading
 
 import numpy as np
 
-from models.compiled import loop
+from counterfoil.compiled import loop
 from models.family import best_of, bound
 
 LEAST = 5_000  # items; below, every product takes as long

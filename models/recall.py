@@ -8,8 +8,8 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from counterfoil import compiled
 from counterfoil.errors import ConfigError
-from models import compiled
 from models.data import Query, Ranking
 from models.family import Model
 

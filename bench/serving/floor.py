@@ -42,7 +42,8 @@ class Parts:
 
         from bentos import snapshot
         from bentos.bundle import open_bundle
-        from models import coarse, compiled
+        from counterfoil import compiled
+        from models import coarse
         from models.families import family
 
         torch.set_num_threads(1)

@@ -225,6 +225,8 @@ class Nowhere:
         return f"receipt-20260101T000000-00000000-{self.number}"
     def write(self, receipt):
         pass
+    def settle(self):
+        pass
     def close(self):
         pass
 

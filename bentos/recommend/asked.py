@@ -6,7 +6,15 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from bentos.recommend.request import Caps, Filters, Request, Route
+from bentos.recommend.request import (
+    Caps,
+    CartRequest,
+    Filters,
+    RecommendRequest,
+    Request,
+    Route,
+    SimilarRequest,
+)
 from counterfoil import canonical
 from counterfoil.pseudonym import of_session, pseudonym
 from counterfoil.types import NOBODY
@@ -46,7 +54,7 @@ def received(request: Request, now: datetime, key: str, route: Route = "recommen
     """
     context = request.context
     moment = now if context.time is None else context.time.astimezone(UTC)
-    name = getattr(request, "person", None) if request.profile else None
+    name = request.person if isinstance(request, RecommendRequest) and request.profile else None
     visit = context.session if request.profile else None
     session = None if visit is None else of_session(visit, key)
     items = _items(request)
@@ -66,8 +74,9 @@ def received(request: Request, now: datetime, key: str, route: Route = "recommen
 
 
 def _items(request: Request) -> tuple[str, ...]:
-    one: str | None = getattr(request, "item", None)
-    return tuple(getattr(request, "items", ())) if one is None else (one,)
+    if isinstance(request, SimilarRequest):
+        return (request.item,)
+    return tuple(request.items) if isinstance(request, CartRequest) else ()
 
 
 def recorded(

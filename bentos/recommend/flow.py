@@ -53,13 +53,18 @@ class Stages:
     """A stopwatch with laps: milliseconds per stage."""
 
     def __init__(self) -> None:
-        self.ms: dict[str, float] = {}
+        self._seconds: dict[str, float] = {}
         self._last = time.perf_counter()
+
+    @property
+    def ms(self) -> dict[str, float]:
+        """What each stage took so far, to the microsecond."""
+        return {stage: round(1000 * seconds, 3) for stage, seconds in self._seconds.items()}
 
     def done(self, stage: str) -> None:
         """End a stage, or a piece of it, that ran since the last one ended."""
         now = time.perf_counter()
-        self.ms[stage] = round(self.ms.get(stage, 0.0) + (now - self._last) * 1000, 3)
+        self._seconds[stage] = self._seconds.get(stage, 0.0) + now - self._last
         self._last = now
 
 

@@ -8,7 +8,7 @@ what somebody takes anyway. Answers hold the sentence; who asks why is given the
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -62,6 +62,16 @@ class Reason:
         return [self.kind] if about is None else [self.kind, about]
 
 
+class Held(NamedTuple):
+    """Which kinds of reasons hold for what the same sources proposed."""
+
+    others: bool  # the sources are none of the model's
+    session: bool
+    own: bool
+    together: bool
+    selling: bool
+
+
 _DRAWN = Reason(kind="chance", said=inner.DRAWN)
 _RULED = Reason(kind="rule", said="chosen by the shop")
 
@@ -87,6 +97,7 @@ class Reasons:
         self._counted = datetime.fromtimestamp(items.as_of_us / 1e6, UTC)
         # the same for every item of the same sources, of which there are a handful
         self._by_sources: dict[tuple[tuple[str, ...], str], Reason] = {}
+        self._held: dict[tuple[str, ...], Held] = {}
 
     def of(self, chosen: Chosen, known: Known) -> list[tuple[str, ...]]:
         """Return the sentences per chosen item, the most personal first; there is always one."""
@@ -96,30 +107,38 @@ class Reasons:
         """Return the reasons per chosen item, the most personal first; there is always one."""
         counts, as_of_us = _own(known.features, chosen.item_K), known.asked.as_of_us
         drawn = chosen.explored[0] if chosen.explored is not None and chosen.explored[2] else -1
+        never_K = self._never_I[chosen.item_K].tolist()
         out: list[tuple[Reason, ...]] = []
-        for item, names in zip(chosen.item_K.tolist(), chosen.sources, strict=True):
+        for item, names, never in zip(chosen.item_K.tolist(), chosen.sources, never_K, strict=True):
             if item == drawn or names == (RULE,):
                 out.append((_DRAWN if item == drawn else _RULED,))
                 continue
-            if BESIDES.issuperset(names):
+            held = self._held.get(names) or self._looked_up(names)
+            if held.others:
                 found = self._of_others(item, names, counts, chosen, known)
-            elif sources.SESSION in names and item in chosen.because and self._holds("session", names):
+            elif held.session and item in chosen.because:
                 found = [self._near(item, names, chosen, known)]
-            elif item in counts and self._holds("own", names):
+            elif held.own and item in counts:
                 found = [self._bought_before(item, counts)]
             else:
-                found = self._of_model(item, names, known, as_of_us, own=item in counts)
+                found = [
+                    self._together(item, known) if held.together else None,
+                    self._selling(item, as_of_us) if held.selling and item not in counts else None,
+                ]
             given = tuple([reason for reason in found if reason is not None])
-            out.append(given or (self._source(item, names, known),))
+            out.append(given or (self._source(names, known, never=never),))
         return out
 
-    def _of_model(
-        self, item: int, names: tuple[str, ...], known: Known, as_of_us: int, *, own: bool
-    ) -> list[Reason | None]:
-        """Return the reasons of what the model proposed, as far as they hold on this model."""
-        together = self._together(item, names, known) if self._holds("together", names) else None
-        selling = self._selling(item, as_of_us) if not own and self._holds("selling", names) else None
-        return [together, selling]
+    def _looked_up(self, names: tuple[str, ...]) -> Held:
+        """Return which kinds of reasons hold on this model for what these sources proposed."""
+        found = self._held[names] = Held(
+            others=BESIDES.issuperset(names),
+            session=sources.SESSION in names and self._holds("session", names),
+            own=self._holds("own", names),
+            together=_BY_PARTNERS.issuperset(names) and self._holds("together", names),
+            selling=self._holds("selling", names),
+        )
+        return found
 
     def _holds(self, kind: Kind, names: tuple[str, ...]) -> bool:
         """Say whether a kind of reason holds for what these sources proposed; what was not measured enough is taken to."""
@@ -183,9 +202,9 @@ class Reasons:
         together = f"often {self._together_word()} together with {title}"
         return Reason(kind="like", said=together if by_days else goes, counts=counts)
 
-    def _together(self, item: int, names: tuple[str, ...], known: Known) -> Reason | None:
-        """Name the partner that the person took, where such partners are why the item was proposed."""
-        if not len(known.history) or not _BY_PARTNERS.issuperset(names):
+    def _together(self, item: int, known: Known) -> Reason | None:
+        """Name the partner that the person took, for what was proposed by such partners."""
+        if not len(known.history):
             return None
         owned = known.history.item_N
         if item in owned:
@@ -239,16 +258,16 @@ class Reasons:
         }
         return Reason(kind="selling", said=said, counts=counts)
 
-    def _source(self, item: int, names: tuple[str, ...], known: Known) -> Reason:
-        """Return by whose proposal an item stands there, where nothing else is sure to hold it up; no sale that never was."""
+    def _source(self, names: tuple[str, ...], known: Known, *, never: bool) -> Reason:
+        """Return by whose proposal an item stands there, where nothing else is sure to hold it up; no sale that `never` was."""
         said = f"others {self.verb} this often"
         if known.asked.route == "cart" and not _BY_ANCHORS.isdisjoint(names):
             said = "fits what is in your cart"
         elif sources.SESSION in names:
             said = "fits what you did just now"
-        elif self._never_I[item]:
+        elif never:
             said = f"nobody {self.verb} this before you"
-        elif len(known.history) and any(name not in _FOR_ALL for name in names):
+        elif len(known.history) and not _FOR_ALL.issuperset(names):
             said = f"people who {self.present} like you {self.verb} this"
         found = self._by_sources.get((names, said))
         if found is None:

@@ -1,6 +1,6 @@
 """What may be asked: the bodies of the routes, checked at the border. Lengths are those of the event contract."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AwareDatetime,
@@ -35,6 +35,10 @@ class Strict(BaseModel):
     """Unknown fields are refused, values are not guessed from other types."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    def __deepcopy__(self, memo: object = None) -> Self:
+        """Return this one: nothing changes it, and each request would copy the defaults that it does not name."""
+        return self
 
 
 class Context(Strict):

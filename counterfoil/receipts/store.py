@@ -67,9 +67,9 @@ class Receipts:
         self._pending: queue.SimpleQueue[Entry | None] = queue.SimpleQueue()
         self._writer: threading.Thread | None = None
         self._drafts: dict[str, draft.Draft] = {}
-        self._drafted: dict[
-            str, list[tuple[int, Receipt]]
-        ] = {}  # what a draft holds and its segment does not
+        # what a draft holds and its segment does not: as it was answered, and as lines that are to be written
+        self._drafted: dict[str, list[tuple[int, Receipt]]] = {}
+        self._lined: dict[str, list[bytes]] = {}
         self._packing: threading.Thread | None = None
         self._unpacked, self._closed = threading.Event(), threading.Event()
 
@@ -98,6 +98,20 @@ class Receipts:
             fault = self._commit(name, [(int(number), encode(receipt))])
         if fault is not None:
             raise fault
+
+    def settle(self) -> None:
+        """Make lines of what was drafted: for who has a moment after an answer has left.
+
+        Then whoever flushes has nothing to compute. Two threads that compute by turns take three times as long as one.
+        """
+        if not self._writing.acquire(blocking=False):
+            return  # what is flushed now is not waited for; the next moment will do
+        try:
+            for name in list(self._drafted):
+                if self._drafted.get(name) and not self._line(name):
+                    self._abandon(name)
+        finally:
+            self._writing.release()
 
     def submit(self, receipt: Receipt) -> "Future[None]":
         """Hand a receipt over for the next group; the future is done once it is durable, or holds UnavailableError."""
@@ -321,24 +335,45 @@ class Receipts:
     def _pack(self, name: str) -> bool:
         """Bring a draft into its segment, durably; say whether the disk took it."""
         with self._drafting:
-            drafted = self._drafted.get(name)
-            if not drafted:
+            if not self._left(name):
                 return True
-            self._drafted[name] = []
+            drafted, self._drafted[name] = self._drafted.get(name, []), []
             self._drafts[name].turn()
+        if not self._line(name, drafted):
+            return False
         try:
-            rows = [(number, dumps(receipt)) for number, receipt in drafted]  # they were looked at before
-            self._open[name].append(self._lines(name, rows))
+            self._open[name].append(b"".join(self._lined[name]))
+            self._lined[name] = []
             self._drafts[name].clear()
         except Exception as error:  # whatever it is, this thread goes on, and nothing is let go
-            said = getattr(error, "strerror", None) or error
-            log.error(
-                "receipts of %s were answered, and are not packed: %s; they stay in its draft", name, said
+            self._complain(name, error)
+            return False
+        return True
+
+    def _line(self, name: str, drafted: list[tuple[int, Receipt]] | None = None) -> bool:
+        """Make lines of these receipts, by default of all that are none yet; False where it fails: they are kept."""
+        if drafted is None:
+            with self._drafting:
+                drafted, self._drafted[name] = self._drafted[name], []
+        try:
+            # they were looked at before
+            self._lined.setdefault(name, []).append(
+                self._lines(name, [(number, dumps(receipt)) for number, receipt in drafted])
             )
+        except Exception as error:
+            self._complain(name, error)
             with self._drafting:
                 self._drafted[name] = drafted + self._drafted[name]
             return False
         return True
+
+    def _left(self, name: str) -> bool:
+        """Say whether a draft holds what its segment does not."""
+        return bool(self._drafted.get(name) or self._lined.get(name))
+
+    def _complain(self, name: str, error: Exception) -> None:
+        said = getattr(error, "strerror", None) or error
+        log.error("receipts of %s were answered, and are not packed: %s; they stay in its draft", name, said)
 
     def _lines(self, name: str, rows: list[Row]) -> bytes:
         """Return the lines of a group: the first of a segment is what all others are packed by."""
@@ -365,9 +400,11 @@ class Receipts:
     def _let_go(self, name: str) -> bool:
         """Close a segment as it is, and take its draft away where that holds nothing more; say whether it does."""
         with self._drafting:
-            left, drafted = bool(self._drafted.pop(name, None)), self._drafts.pop(name, None)
-            if drafted is not None:
-                drafted.close(keep=left)
+            left, held = self._left(name), self._drafts.pop(name, None)
+            self._drafted.pop(name, None)
+            self._lined.pop(name, None)
+            if held is not None:
+                held.close(keep=left)
         self._open.pop(name).close()
         self._packers.pop(name, None)
         return left

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 from scipy.sparse import csr_matrix
 
-from models.compiled import loop
+from counterfoil.compiled import loop
 from models.data import Interactions, Query, Ranking, spans
 from models.families.prior import Prior
 from models.family import best_of

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import orjson
 
-from models.compiled import loop
+from counterfoil.compiled import loop
 
 if TYPE_CHECKING:
     import xgboost as xgb

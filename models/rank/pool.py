@@ -64,6 +64,8 @@ class Pool:
 
 def merge(rankings: Sequence[Ranking], people: int, items: int) -> Pool:
     """Merge the retrievers' lists into one pool; at most 8 retrievers have a bit in `Ranking.source_PK`."""
+    if people == 1 and len(rankings) == 1:
+        return _alone(rankings[0], items)
     keys, scores, ranks = zip(*(_flat(ranking, items) for ranking in rankings), strict=True)
     key_N, at_M = np.unique(np.concatenate(keys), return_inverse=True)
     score_NS = np.full((len(key_N), len(rankings)), np.nan, np.float32)
@@ -88,6 +90,22 @@ def merge(rankings: Sequence[Ranking], people: int, items: int) -> Pool:
     )
 
 
+def _alone(ranking: Ranking, items: int) -> Pool:
+    """Return the pool of one person and one retriever, who names nothing twice."""
+    rank_M = np.flatnonzero(ranking.item_PK[0] >= 0)
+    order_N = np.argsort(ranking.item_PK[0][rank_M])
+    rank_N = rank_M[order_N]
+    return Pool(
+        row_N=np.zeros(len(rank_N), np.int64),
+        item_N=ranking.item_PK[0][rank_N].astype(np.int64),
+        source_N=np.ones(len(rank_N), np.uint8),
+        score_NS=ranking.score_PK[0][rank_N][:, None].astype(np.float32),
+        rank_NS=rank_N.astype(np.float32)[:, None],
+        people=1,
+        items=items,
+    )
+
+
 def _flat(ranking: Ranking, items: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return key, score and rank of every place that is filled."""
     row_M, rank_M = np.nonzero(ranking.item_PK >= 0)
@@ -97,9 +115,13 @@ def _flat(ranking: Ranking, items: int) -> tuple[np.ndarray, np.ndarray, np.ndar
 
 def best(pool: Pool, score_N: np.ndarray, k: int, sources: tuple[str, ...]) -> Ranking:
     """Return each person's `k` best rows of the pool by score; ties go to the lower item index."""
-    order_N = np.lexsort((pool.item_N, -score_N, pool.row_N))
-    place_N = pool.place_N
-    order_N, place_N = order_N[place_N < k], place_N[place_N < k]
+    if pool.people == 1:  # rows are by item already
+        order_N = np.argsort(-score_N, kind="stable")[:k]
+        place_N = np.arange(len(order_N))
+    else:
+        order_N = np.lexsort((pool.item_N, -score_N, pool.row_N))
+        place_N = pool.place_N
+        order_N, place_N = order_N[place_N < k], place_N[place_N < k]
     k = min(k, pool.items)
     item_PK = np.full((pool.people, k), -1, np.int32)
     score_PK = np.full((pool.people, k), -np.inf, np.float32)

@@ -12,7 +12,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from models.compiled import loop
+from counterfoil.compiled import loop
 from models.data import Features, Query
 from models.rank import kin, signals
 from models.rank.past import Past
@@ -188,18 +188,20 @@ def _shelves(
 def _tastes(
     pool: Pool, past: Past, lore: Lore, weight_H: np.ndarray, table_CN: np.ndarray, value_FN: np.ndarray
 ) -> None:
-    """Fill what `signals._taste` does: it is three means of the history, for which arrays are quick enough."""
+    """Fill what `signals._taste` does."""
     names = lore.table.names
-    popular, age = names.index("trend.takers"), names.index("trend.age_days")
-    taken_CH = np.empty((len(names), len(past.item_H)), np.float32)
-    copy(lore.table.value_IC, past.item_H, taken_CH)
-    usual = (
-        past.mean(taken_CH[popular], weight_H),
-        past.mean(taken_CH[age] - past.age_H, weight_H),
-        past.mean(lore.shelves.price(past.item_H), weight_H),
+    taste(
+        lore.table.value_IC,
+        names.index("trend.takers"),
+        names.index("trend.age_days"),
+        past.item_H,
+        past.age_H,
+        weight_H,
+        lore.shelves.price(past.item_H),
+        table_CN,
+        lore.shelves.price(pool.item_N),
+        value_FN,
     )
-    for row, value_N in enumerate((table_CN[popular], table_CN[age], lore.shelves.price(pool.item_N))):
-        value_FN[row] = value_N - usual[row]
 
 
 def _kin(
@@ -351,6 +353,32 @@ def shelf(code_NL, code_HL, age_H, decay_DH, sum_N9, seen_N4, room_K3, out_FN): 
             room_K3[code, 0] = room_K3[code, 1] = room_K3[code, 2] = 0.0
         for n in range(many):
             room_K3[code_NL[n, level], 2] = 0.0
+
+
+@loop(
+    "void(float32[:,:], int64, int64, int64[::1], float64[::1], float64[::1], float32[::1], float32[:,::1], float32[::1], "
+    "float32[:,::1])"
+)
+def taste(value_IC, popular, age, item_H, age_H, weight_H, price_H, table_CN, price_N, out_FN):  # type: ignore[no-untyped-def]
+    """Fill in how far each candidate is from what the person takes: how popular, how old, how dear."""
+    known = value_IC.shape[0]
+    for row in range(3):
+        total, weight = 0.0, 0.0
+        for h in range(len(item_H)):
+            item = item_H[h]
+            value = np.float64(np.nan)  # of what came later nothing is known
+            if row == 2:
+                value = np.float64(price_H[h])
+            elif item < known:
+                value = np.float64(value_IC[item, popular if row == 0 else age])
+                value -= age_H[h] if row == 1 else 0.0
+            if np.isfinite(value):
+                total += weight_H[h] * value
+                weight += weight_H[h]
+        usual = total / weight if weight > 0.0 else np.nan
+        for n in range(out_FN.shape[1]):
+            value_N = price_N[n] if row == 2 else table_CN[popular if row == 0 else age, n]
+            out_FN[row, n] = np.float64(value_N) - usual
 
 
 @loop(

@@ -14,7 +14,7 @@ from bentos.requirements import PACKAGES, direct, pinned
 ROOT = Path(__file__).resolve().parents[2]
 IMPORTED = """
 import ast, importlib.metadata, pathlib, sys
-import bentos.recommend.service, bentos.worker, feature_repo.online, feature_repo.recent, models.compiled
+import bentos.recommend.service, bentos.worker, feature_repo.online, feature_repo.recent, counterfoil.compiled
 
 owners = importlib.metadata.packages_distributions()
 ours = ("bentos", "counterfoil", "feature_repo", "models")

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from models import compiled, index
+from counterfoil import compiled
+from models import index
 from models.coarse import LEAST, Coarse
 from tests.drawn_sequences import asked, transformer
 from tests.unit.test_index import planted

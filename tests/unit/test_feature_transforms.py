@@ -8,6 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from counterfoil.errors import InputError
 from feature_repo import build as building
@@ -17,6 +19,7 @@ from feature_repo.transforms import (
     ITEM_FEATURES,
     PAIR_FEATURES,
     PERSON_FEATURES,
+    pair,
     pair_features,
 )
 from tests.feature_shop import at, bought, land, shop
@@ -181,6 +184,38 @@ def test_pairs_by_hand() -> None:
     jam = [2.0, 10.0, 40.0, 30.0, 10 / 30, 4.0, 2 / 3]
     tea = [3.0, 10.0, 40.0, 15.0, 10 / 15, 6.0, 1.0]
     np.testing.assert_array_equal(pairs.feature_RF, np.array([jam, tea], np.float32))
+
+
+@settings(deadline=None)  # the first one compiles
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, 6),
+            st.integers(0, 400),
+            st.sampled_from([1.0, 2.0, 0.1, 7.25, 1 / 3]),
+            st.booleans(),
+        ),
+        max_size=80,
+    ),
+    st.integers(-10, 900),
+)
+def test_one_person_by_a_loop_is_the_same_to_the_bit(
+    lines: list[tuple[int, int, float, bool]], now: int
+) -> None:
+    pair.compile()
+    lines.sort(key=lambda line: line[1])
+    item_N = np.array([item for item, *_ in lines], np.int32)
+    # some minutes, so that intervals come out below a day and above
+    time_N = np.array([hours * DAY_US // 24 + late * 60_000_000 for _, hours, _, late in lines], np.int64)
+    time_N.sort()
+    quantity_N = np.array([quantity for *_, quantity, _ in lines], np.float32)
+    now_us = now * DAY_US // 24
+    quick = pair_features(item_N, time_N, quantity_N, now_us)
+    plain = pair_features(item_N.astype(np.int64), time_N, quantity_N, now_us)
+    assert quick.item_R.tolist() == plain.item_R.tolist()
+    assert quick.person_R.tolist() == plain.person_R.tolist()
+    assert quick.feature_RF.shape == plain.feature_RF.shape
+    assert quick.feature_RF.tobytes() == plain.feature_RF.tobytes()
 
 
 def test_what_was_bought_once_has_no_interval_and_minutes_make_no_habit() -> None:

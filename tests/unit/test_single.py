@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy.sparse import random as sparse_random
 
-from models import compiled
+from counterfoil import compiled
 from models.data import DAY_US, Content, Features, Interactions, Query, Ranking
 from models.rank import habits, pool, shelves, signals, single, trends
 from models.rank.itemtable import ItemTable
@@ -121,3 +121,35 @@ def test_only_one_person_goes_this_way() -> None:
     )
     assert single.ready(one)
     assert not single.ready(replace(one, history=replace(one.history, people=2)))
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, ITEMS - 1), st.sampled_from([0.0, 1.0, -2.5])), max_size=30),
+    st.integers(1, 40),
+)
+def test_one_retriever_for_one_person_is_pooled_and_ranked_as_several_are(
+    listed: list[tuple[int, float]], k: int
+) -> None:
+    by_item = dict(listed)
+    item_PK = np.array([[*by_item, -1, -1]], np.int32)
+    score_PK = np.array([[*by_item.values(), -np.inf, -np.inf]], np.float32)
+    one = Ranking(
+        item_PK=item_PK, score_PK=score_PK, sources=("one",), source_PK=(item_PK >= 0).astype(np.uint8)
+    )
+    silent = replace(one, item_PK=np.full_like(item_PK, -1))
+    alone, among = pool.merge([one], 1, ITEMS), pool.merge([one, silent], 1, ITEMS)
+    for name in ("row_N", "item_N", "source_N"):
+        assert getattr(alone, name).dtype == getattr(among, name).dtype
+        assert getattr(alone, name).tolist() == getattr(among, name).tolist()
+    for name in ("score_NS", "rank_NS"):
+        assert getattr(alone, name).dtype == np.float32
+        np.testing.assert_array_equal(getattr(alone, name), getattr(among, name)[:, :1])
+    score_N = np.array([by_item[item] for item in alone.item_N.tolist()], np.float32)
+    twice = replace(one, **{name: np.repeat(getattr(one, name), 2, axis=0) for name in PER_PERSON})
+    two = pool.merge([twice], 2, ITEMS)
+    best, both = pool.best(alone, score_N, k, ("one",)), pool.best(two, np.tile(score_N, 2), k, ("one",))
+    for name in PER_PERSON:
+        np.testing.assert_array_equal(getattr(best, name)[0], getattr(both, name)[0])
+
+
+PER_PERSON = ("item_PK", "score_PK", "source_PK")
