@@ -1,6 +1,7 @@
 """Answering processes: forked from one that has loaded a bento, one core's worth of arithmetic each.
 
-There is one more than there are cores by default: while one waits, as for the disk to have its receipt, another one has the core.
+There are as many as cores by default, and one more where an answer waits, for the disk to have its receipt or for an online store
+behind a network: while one waits, another one has the core. Where none does, one more only takes turns with the others.
 They share what is loaded (its pages are copied when written to, and hardly any are), so that another one costs a few megabytes
 and milliseconds. Tasks wait in one queue, and whoever is free takes the next: two queues of half the length are slower than one
 (Kendall's M/D/2 beside M/D/1). An answerer that dies is replaced, and what it was at goes to another one, once: at worst an

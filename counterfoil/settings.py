@@ -40,9 +40,17 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def answerers_for(cores: int) -> int:
-    """Return how many answering processes make use of so many cores: one more, for one waits for the disk at times."""
-    return min(8, cores) + 1
+def answerers_for(cores: int, *, waits: bool) -> int:
+    """Return how many answering processes make use of so many cores: one more where each `waits` at times, for disk or network.
+
+    Never one alone: while it is at a hard question, or is replaced, nobody would be answered.
+    """
+    return max(2, min(8, cores) + waits)
+
+
+def _answerers(held: dict[str, Any]) -> int:
+    waits = held.get("receipt_flush_ms") == 0 or held.get("online_store_url") is not None
+    return answerers_for(cores(), waits=waits)
 
 
 class Settings(BaseSettings):
@@ -78,7 +86,7 @@ class Settings(BaseSettings):
     gateway_drain_seconds: float = Field(default=10.0, ge=0, le=600)
     otlp: str | None = None
     service_port: int = Field(default=3010, ge=1, le=65535)
-    answerers: int = Field(default_factory=lambda: answerers_for(cores()), ge=0, le=256)
+    answerers: int = Field(default_factory=_answerers, ge=0, le=256)
     prefect_port: int = Field(default=4200, ge=1, le=65535)
     console_port: int = Field(default=3100, ge=1, le=65535)
     console_address: str = "127.0.0.1"

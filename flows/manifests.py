@@ -152,8 +152,11 @@ def _pod(told: str, release: Release, scale: Scale) -> dict[str, Any]:
                 "envFrom": [{"secretRef": {"name": "counterfoil"}}],
                 "env": [
                     {"name": "COUNTERFOIL_HOME", "value": HOME},
-                    # a node's cores are no measure of a pod
-                    {"name": "COUNTERFOIL_ANSWERERS", "value": str(answerers_for(cores(scale.cpu)))},
+                    # a node's cores are no measure of a pod; its online store is Redis
+                    {
+                        "name": "COUNTERFOIL_ANSWERERS",
+                        "value": str(answerers_for(cores(scale.cpu), waits=True)),
+                    },
                 ],
                 "ports": [{"name": "http", "containerPort": PORT}],
                 "lifecycle": {"preStop": {"exec": {"command": ["sleep", str(LEAVING_SECONDS)]}}},

@@ -4,12 +4,14 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import orjson
 import psutil
 import pytest
 
 from bentos.release import FILE
+from counterfoil import settings
 from counterfoil.processes import Processes, Running
 from flows import machine
 from tests.loop_shop import place_of
@@ -30,6 +32,24 @@ time.sleep(600)
 """
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "SCHED_IDLE"), reason="the platform has no such processes")
+
+
+@pytest.mark.parametrize(
+    ("given", "more"),
+    [
+        ({}, 0),
+        ({"receipt_flush_ms": 0}, 1),
+        ({"online_store_url": "redis://localhost:6379/0"}, 1),
+        ({"receipt_flush_ms": 0, "online_store_url": "redis://localhost:6379/0"}, 1),
+    ],
+)
+def test_there_is_one_more_than_cores_where_answers_wait(
+    given: dict[str, Any], more: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for cores, by_default in ((1, 2), (2, 2 + more), (4, 4 + more), (64, 8 + more)):
+        monkeypatch.setattr(settings, "cores", lambda cores=cores: cores)
+        assert settings.Settings(home=tmp_path, **given).answerers == by_default
+    assert settings.Settings(home=tmp_path, answerers=5, **given).answerers == 5
 
 
 @pytest.mark.parametrize("count", [0, 3])
