@@ -2,6 +2,8 @@
 
 There are as many as cores by default, and one more where an answer waits, for the disk to have its receipt or for an online store
 behind a network: while one waits, another one has the core. Where none does, one more only takes turns with the others.
+Where the queue is long an answerer has its next task at hand, and need not wait until who serves has the processor; one that has
+waited there for long goes to whoever is free.
 They share what is loaded (its pages are copied when written to, and hardly any are), so that another one costs a few megabytes
 and milliseconds. Tasks wait in one queue, and whoever is free takes the next: two queues of half the length are slower than one
 (Kendall's M/D/2 beside M/D/1). An answerer that dies is replaced, and what it was at goes to another one, once: at worst an
@@ -33,7 +35,7 @@ from typing import NoReturn, cast
 
 import msgspec
 
-from bentos.frames import LENGTH, framed, received
+from bentos.frames import LENGTH, each, framed
 from bentos.task import Made, Task, refused
 
 log = logging.getLogger(__name__)
@@ -41,6 +43,8 @@ COMPUTE_SECONDS = 10.0  # for which an answerer may compute one answer
 ANSWER_SECONDS = 10.0  # for which an answer is waited for where nobody said for how long
 BEGIN_SECONDS, END_SECONDS = 60.0, 5.0
 LOOK_SECONDS = 0.02
+MANY = 4  # that wait: then an answerer is given its next task while it is at one
+AHEAD_SECONDS = 0.1  # for which a task may lie behind another one that was begun
 TRIES = 2  # answerers that one task may take along
 MARGIN_SECONDS = 0.05  # before nobody waits for a copy any more, in which is said why there is none
 YOUNG_SECONDS = 2.0  # who dies younger than this is replaced later
@@ -61,7 +65,7 @@ class Waiting:
     """A task in its frame, and who waits for what comes of it; `taken` counts the answerers that died over it.
 
     `came` and `asked` are moments (monotonic seconds): of the task, and of its turn, when its answerer had the processor, and
-    had been ready without one, for so many seconds in all (`had`).
+    had been ready without one, for so many seconds in all (`had`); infinity while what came before it is being made.
     """
 
     frame: bytes
@@ -69,7 +73,7 @@ class Waiting:
     came: float
     taken: int = 0
     seat: "Seat | None" = None
-    asked: float = 0.0
+    asked: float = math.inf
     had: tuple[float, float] = (0.0, 0.0)
 
     def waited(self) -> float:
@@ -86,14 +90,14 @@ class Waiting:
 
 
 class Seat(asyncio.Protocol):
-    """One answerer, seen from the process that serves: its process id, its socket, and the task that it is at."""
+    """One answerer, seen from the process that serves: its process id, its socket, the task that it is at, and the one after."""
 
     transport: asyncio.Transport
 
     def __init__(self, answerers: "Answerers", *, quiet: bool) -> None:
         self.answerers, self.quiet = answerers, quiet
         self.pid, self.socket = 0, cast(socket.socket, None)
-        self.at: Waiting | None = None
+        self.at: deque[Waiting] = deque()
         self.born = 0.0
         self.connecting: asyncio.Task[None] | None = None
         self.connected = self.begun = False
@@ -108,28 +112,43 @@ class Seat(asyncio.Protocol):
 
     def ask(self, waiting: Waiting) -> None:
         """Send a task."""
-        self.at, waiting.seat, waiting.asked = waiting, self, time.monotonic()
+        waiting.seat = self
+        self.at.append(waiting)
+        if len(self.at) == 1:
+            self._begin(waiting)
+        else:
+            asyncio.get_running_loop().call_later(AHEAD_SECONDS, self.answerers.again, self, waiting)
+        self.transport.write(waiting.frame)
+
+    def _begin(self, waiting: Waiting) -> None:
+        """Take note that it is at a task now."""
+        if waiting.seat is self:
+            waiting.asked = time.monotonic()
         if self.quiet:
             waiting.had = scheduled(self.pid)
         self._late = asyncio.get_running_loop().call_later(COMPUTE_SECONDS, self._overdue, waiting)
-        self.transport.write(waiting.frame)
 
     def data_received(self, data: bytes) -> None:
         """Take a piece of what was made."""
         self._got += data
-        if len(self._got) < LENGTH:
-            return
-        end = LENGTH + int.from_bytes(self._got[:LENGTH], "big")
-        if len(self._got) < end:
-            return
-        frame, self._got = bytes(self._got[LENGTH:end]), self._got[end:]
+        while len(self._got) >= LENGTH:
+            end = LENGTH + int.from_bytes(self._got[:LENGTH], "big")
+            if len(self._got) < end:
+                return
+            frame, self._got = bytes(self._got[LENGTH:end]), self._got[end:]
+            self._take(frame)
+
+    def _take(self, frame: bytes) -> None:
         if self._late is not None:
             self._late.cancel()
-        waiting, self.at = self.at, None
-        if waiting is None:
+        if not self.begun:
             self.begun = True  # its first word
-        elif not waiting.done.done():
-            waiting.done.set_result(_made(frame))
+        else:
+            waiting = self.at.popleft()
+            if self.at:
+                self._begin(self.at[0])
+            if not waiting.done.done():
+                waiting.done.set_result(_made(frame))
         self.answerers.free(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -156,10 +175,36 @@ class Seat(asyncio.Protocol):
 
 @dataclass
 class Line:
-    """Tasks that wait, and the answerers that are free to take them."""
+    """Tasks that wait, and the answerers that may take them: those that are free, and those that are at one task (`busy`)."""
 
     waiting: deque[Waiting] = field(default_factory=deque)
     free: list[Seat] = field(default_factory=list)
+    busy: list[Seat] = field(default_factory=list)
+
+    def next(self) -> Seat | None:
+        """Return who takes the next task, None where it is to wait; nobody has another task at hand while few wait.
+
+        Whoever has been at a task for longest is given one: where few wait, that would bind them to the slower of two.
+        """
+        if self.free:
+            seat = self.free.pop()
+            if not seat.quiet:
+                self.busy.append(seat)
+            return seat
+        if self.busy and len(self.waiting) >= MANY:
+            return self.busy.pop(0)
+        return None
+
+    def done(self, seat: Seat) -> None:
+        """Take note that an answerer is done with a task."""
+        self.left(seat)
+        (self.busy if seat.at else self.free).append(seat)
+
+    def left(self, seat: Seat) -> None:
+        """Take note that an answerer takes no task."""
+        for seats in (self.free, self.busy):
+            if seat in seats:
+                seats.remove(seat)
 
 
 class Answerers:
@@ -213,7 +258,12 @@ class Answerers:
         if task.arm == QUIET:
             return await _copied(waiting, task)
         made = await _answered(waiting, task)
-        if made.status == 504 or waiting.taken or waiting.came < self._whole_since:
+        if (
+            made.status == 504
+            or waiting.taken
+            or waiting.came < self._whole_since
+            or waiting.asked == math.inf
+        ):
             return made  # it waited for answerers that died, which is the release's own doing
         return msgspec.structs.replace(made, waited_ms=1e3 * (waiting.asked - waiting.came))
 
@@ -239,20 +289,24 @@ class Answerers:
         line = self._lines[seat.quiet]
         if not seat.quiet and self._whole_since == math.inf and self._whole:
             self._whole_since = time.monotonic()
-        line.free.append(seat)
+        line.done(seat)
         self._serve(line)
 
     def lost(self, seat: Seat) -> None:
         """Replace an answerer that ended, and give what it was at to another one, or up."""
         line = self._lines[seat.quiet]
-        if seat in line.free:
-            line.free.remove(seat)
+        line.left(seat)
         if not seat.quiet:
             self._whole_since = math.inf
-        waiting, seat.at = seat.at, None
-        if waiting is not None and not waiting.done.done():
-            waiting.taken, waiting.seat = waiting.taken + 1, None
-            if waiting.taken < TRIES and not self._closing:
+        held, seat.at = list(seat.at), deque()
+        for waiting in reversed(held):
+            if waiting.done.done() or waiting.seat is not seat:
+                continue
+            waiting.taken += waiting is held[0]  # the one after had not been begun
+            waiting.seat, waiting.asked = None, math.inf
+            if self._closing:
+                waiting.done.set_result(refused(503, "busy", "the service ends; ask again shortly"))
+            elif waiting.taken < TRIES:
                 line.waiting.appendleft(waiting)
             else:
                 waiting.done.set_result(
@@ -265,30 +319,47 @@ class Answerers:
             os.kill(seat.pid, signal.SIGKILL)  # its socket is closed, so it is of no use
         self._reap(seat.pid)
         young = time.monotonic() - seat.born < YOUNG_SECONDS
-        asyncio.get_running_loop().call_later(YOUNG_SECONDS if young else 0.0, self._again, seat)
+        asyncio.get_running_loop().call_later(YOUNG_SECONDS if young else 0.0, self._renew, seat)
         self._serve(line)
+
+    def again(self, seat: Seat, waiting: Waiting) -> None:
+        """Let another one take a task that still lies behind a long one; at worst an answer that nobody got has a receipt."""
+        if (
+            waiting.seat is seat
+            and waiting in seat.at
+            and seat.at[0] is not waiting
+            and not waiting.done.done()
+        ):
+            waiting.seat = None
+            line = self._lines[seat.quiet]
+            line.waiting.appendleft(waiting)
+            self._serve(line)
 
     def _reap(self, pid: int) -> None:
         """Take note of the end of a child, sooner or later: nobody is waited for."""
         if not _gone(pid):
             asyncio.get_running_loop().call_later(LOOK_SECONDS, self._reap, pid)
 
-    def _again(self, seat: Seat) -> None:
+    def _renew(self, seat: Seat) -> None:
         if self._closing:
             return
         try:
             self._fork(seat)
         except OSError as fault:  # no memory, or too many processes
             log.error("no answerer can be started: %s", fault)
-            asyncio.get_running_loop().call_later(YOUNG_SECONDS, self._again, seat)
+            asyncio.get_running_loop().call_later(YOUNG_SECONDS, self._renew, seat)
             return
         seat.connecting = asyncio.get_running_loop().create_task(self._connect(seat))
 
     def _serve(self, line: Line) -> None:
-        while line.waiting and line.free:
-            waiting = line.waiting.popleft()
-            if not waiting.done.done():  # else its caller is gone
-                line.free.pop().ask(waiting)
+        while line.waiting:
+            if line.waiting[0].done.done():  # its caller is gone
+                line.waiting.popleft()
+                continue
+            seat = line.next()
+            if seat is None:
+                return
+            seat.ask(line.waiting.popleft())
 
     async def _connect(self, seat: Seat) -> None:
         await asyncio.get_running_loop().create_unix_connection(lambda: seat, sock=seat.socket)
@@ -324,7 +395,7 @@ class Answerers:
                 compute = functools.partial(_starving, compute)
             with suppress(BrokenPipeError, ConnectionResetError):
                 own.sendall(framed(b""))
-                while (frame := received(own)) is not None:
+                for frame in each(own):
                     own.sendall(framed(_encode(compute(_task(frame)))))
                     self.after()
             self.end()

@@ -1,6 +1,7 @@
 """What processes of one machine tell each other over a socket: frames, a length of four bytes and then so many."""
 
 import socket
+from collections.abc import Iterator
 
 LENGTH = 4
 
@@ -24,3 +25,17 @@ def received(own: socket.socket) -> bytes | None:
             return None
         got += more
     return got[LENGTH:]
+
+
+def each(own: socket.socket) -> Iterator[bytes]:
+    """Yield what each frame of a blocking socket holds, until there will be none; several may be under way."""
+    got = b""
+    while True:
+        while len(got) < LENGTH or len(got) < LENGTH + int.from_bytes(got[:LENGTH], "big"):
+            more = own.recv(1 << 18)
+            if not more:
+                return
+            got += more
+        end = LENGTH + int.from_bytes(got[:LENGTH], "big")
+        frame, got = got[LENGTH:end], got[end:]
+        yield frame

@@ -83,6 +83,24 @@ def test_whoever_is_free_takes_the_next() -> None:
     run(work)
 
 
+def test_where_many_wait_the_next_task_is_at_hand_and_outlives_its_answerer() -> None:
+    async def work(made: Answerers) -> None:
+        [seat] = [seat for seat in made.seats if not seat.quiet]
+        alone = [asyncio.create_task(made.make(task(b"sleep 0.05"))) for _ in range(2)]
+        await asyncio.sleep(0.02)
+        assert len(seat.at) == 1, "nobody waits for long: the next may go to whoever is free first"
+        more = [asyncio.create_task(made.make(task(b"sleep 0.05"))) for _ in range(6)]
+        await asyncio.sleep(0.02)
+        first, after = seat.at
+        os.kill(seat.pid, signal.SIGKILL)
+        found = await asyncio.gather(*alone, *more)
+        assert [one.status for one in found] == [200] * 8
+        assert (first.taken, after.taken) == (1, 0), "what had not been begun is not held against it"
+        assert not seat.at
+
+    run(work, count=1)
+
+
 def test_copies_have_a_process_of_their_own_that_yields() -> None:
     async def work(made: Answerers) -> None:
         shown, copy = await made.make(task()), await made.make(task(arm="shadow"))
