@@ -183,6 +183,86 @@ def test_under_steady_load_each_turn_empties_what_it_packed(tmp_path: Path) -> N
     assert Receipts(tmp_path).count() == 800 and drafts(tmp_path) == []
 
 
+def test_what_was_settled_is_only_flushed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    receipts = Receipts(tmp_path, flush_ms=NEVER_MS)
+    made = written(receipts, 2)
+    receipts.settle()
+    made += written(receipts, 3)
+    receipts.settle()
+    receipts.settle()
+    made += written(receipts, 1)  # of whose answer nobody had a moment
+    assert [dumps(one) for one in made] == draft.records(file_of(tmp_path)), (
+        "it lies there until it is flushed"
+    )
+    made_now: list[int] = []
+    line = segment.Packer.line
+
+    def counted(self: segment.Packer, payload: bytes, number: int) -> bytes:
+        made_now.append(number)
+        return line(self, payload, number)
+
+    monkeypatch.setattr(segment.Packer, "line", counted)
+    assert receipts._pack(file_of(tmp_path).stem)
+    assert made_now == [6] and not draft.records(file_of(tmp_path))
+    assert list(Receipts(tmp_path).all()) == made
+    receipts.settle()
+    receipts.close()
+    assert list(Receipts(tmp_path).all()) == made and drafts(tmp_path) == []
+
+
+def test_what_is_settled_and_never_flushed_is_in_its_draft(tmp_path: Path) -> None:
+    receipts = Receipts(tmp_path, flush_ms=NEVER_MS)
+    made = written(receipts, 3)
+    receipts.settle()
+    after = Receipts(tmp_path)  # as after a kill
+    assert list(after.all()) == made and after.find(made[1].id) == made[1]
+
+
+def test_a_disk_that_refuses_what_was_settled_leaves_it_in_its_draft(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    receipts = Receipts(tmp_path, flush_ms=NEVER_MS)
+    made = written(receipts, 3)
+    receipts.settle()
+
+    def refuse(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(segment.Ahead, "append", refuse)
+        assert not receipts._pack(file_of(tmp_path).stem)
+        receipts._abandon(file_of(tmp_path).stem)
+    made += written(receipts, 1)
+    receipts.close()
+    assert {one.id for one in Receipts(tmp_path).all()} == {one.id for one in made}
+
+
+def test_what_cannot_be_settled_is_let_go_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    receipts = Receipts(tmp_path, flush_ms=NEVER_MS)
+    made = written(receipts, 3)
+
+    def fails(*_: Any) -> bytes:
+        raise MemoryError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(segment.Packer, "line", fails)
+        receipts.settle()
+    assert not receipts._open and not receipts._drafts
+    made += written(receipts, 1)
+    receipts.close()
+    assert {one.id for one in Receipts(tmp_path).all()} == {one.id for one in made}
+
+
+def test_whoever_settles_waits_for_no_flush(tmp_path: Path) -> None:
+    receipts = Receipts(tmp_path, flush_ms=NEVER_MS)
+    written(receipts, 2)
+    with receipts._writing:
+        began = time.monotonic()
+        receipts.settle()
+        assert time.monotonic() - began < 0.5
+    assert receipts._drafted[file_of(tmp_path).stem], "the next moment will do"
+
+
 def test_an_end_that_comes_as_a_turn_begins_is_heard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     receipts = Receipts(tmp_path, flush_ms=1)
     closing = threading.Thread(target=receipts.close, daemon=True)
