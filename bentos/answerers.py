@@ -124,6 +124,7 @@ class Seat(asyncio.Protocol):
         """Take note that it is at a task now."""
         if waiting.seat is self:
             waiting.asked = time.monotonic()
+            self.answerers.begun(waiting)
         if self.quiet:
             waiting.had = scheduled(self.pid)
         self._late = asyncio.get_running_loop().call_later(COMPUTE_SECONDS, self._overdue, waiting)
@@ -145,10 +146,10 @@ class Seat(asyncio.Protocol):
             self.begun = True  # its first word
         else:
             waiting = self.at.popleft()
-            if self.at:
-                self._begin(self.at[0])
             if not waiting.done.done():
                 waiting.done.set_result(_made(frame))
+            if self.at:
+                self._begin(self.at[0])
         self.answerers.free(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -175,9 +176,13 @@ class Seat(asyncio.Protocol):
 
 @dataclass
 class Line:
-    """Tasks that wait, and the answerers that may take them: those that are free, and those that are at one task (`busy`)."""
+    """Tasks that wait, and the answerers that may take them: those that are free, and those that are at one task (`busy`).
+
+    `overdue` are those that have lain for long behind a task of their answerer: whoever is free first takes them.
+    """
 
     waiting: deque[Waiting] = field(default_factory=deque)
+    overdue: deque[Waiting] = field(default_factory=deque)
     free: list[Seat] = field(default_factory=list)
     busy: list[Seat] = field(default_factory=list)
 
@@ -191,7 +196,7 @@ class Line:
             if not seat.quiet:
                 self.busy.append(seat)
             return seat
-        if self.busy and len(self.waiting) >= MANY:
+        if self.busy and not self.overdue and len(self.waiting) >= MANY:
             return self.busy.pop(0)
         return None
 
@@ -300,18 +305,19 @@ class Answerers:
             self._whole_since = math.inf
         held, seat.at = list(seat.at), deque()
         for waiting in reversed(held):
-            if waiting.done.done() or waiting.seat is not seat:
+            if waiting.done.done():
                 continue
             waiting.taken += waiting is held[0]  # the one after had not been begun
-            waiting.seat, waiting.asked = None, math.inf
             if self._closing:
                 waiting.done.set_result(refused(503, "busy", "the service ends; ask again shortly"))
-            elif waiting.taken < TRIES:
-                line.waiting.appendleft(waiting)
-            else:
+            elif waiting.taken >= TRIES:
                 waiting.done.set_result(
                     refused(500, "fault", "the service failed on this request; its log says why")
                 )
+            elif waiting.seat is seat:  # else another one is at it
+                self.begun(waiting)
+                waiting.seat, waiting.asked = None, math.inf
+                line.waiting.appendleft(waiting)
         if self._closing:
             return
         log.error("an answerer (%d) ended: another one takes its place", seat.pid)
@@ -323,17 +329,18 @@ class Answerers:
         self._serve(line)
 
     def again(self, seat: Seat, waiting: Waiting) -> None:
-        """Let another one take a task that still lies behind a long one; at worst an answer that nobody got has a receipt."""
-        if (
-            waiting.seat is seat
-            and waiting in seat.at
-            and seat.at[0] is not waiting
-            and not waiting.done.done()
-        ):
-            waiting.seat = None
+        """Let whoever is free first take a task that still lies behind a long one; at worst a receipt is of no answer."""
+        behind = waiting in seat.at and seat.at[0] is not waiting
+        if behind and waiting.seat is seat and not waiting.done.done():
             line = self._lines[seat.quiet]
-            line.waiting.appendleft(waiting)
+            line.overdue.append(waiting)
             self._serve(line)
+
+    def begun(self, waiting: Waiting) -> None:
+        """Take note that nobody else need take a task."""
+        for line in self._lines.values():
+            if waiting in line.overdue:
+                line.overdue.remove(waiting)
 
     def _reap(self, pid: int) -> None:
         """Take note of the end of a child, sooner or later: nobody is waited for."""
@@ -352,14 +359,14 @@ class Answerers:
         seat.connecting = asyncio.get_running_loop().create_task(self._connect(seat))
 
     def _serve(self, line: Line) -> None:
-        while line.waiting:
-            if line.waiting[0].done.done():  # its caller is gone
-                line.waiting.popleft()
+        while first := line.overdue or line.waiting:
+            if first[0].done.done():  # its caller is gone
+                first.popleft()
                 continue
             seat = line.next()
             if seat is None:
                 return
-            seat.ask(line.waiting.popleft())
+            seat.ask(first.popleft())
 
     async def _connect(self, seat: Seat) -> None:
         await asyncio.get_running_loop().create_unix_connection(lambda: seat, sock=seat.socket)

@@ -8,6 +8,7 @@ and what is told is the median over turns of the difference, or over rounds of t
 import math
 import statistics
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
@@ -27,6 +28,7 @@ CORES = 2  # of the machine that figures are given for
 HALF = 0.5  # the load that a bound is for: asked for in several turns, of which the middle one is told
 LOADS = (0.25, HALF, 0.65, 0.8, 0.9)
 RECEIPTS = 2_000
+SUMS = ("asked", "failed", "empty", "degraded")
 Begin = Callable[[Home], AbstractContextManager[Service | None]]
 EVERYTHING: tuple[Begin, ...] = (
     running.bento,
@@ -157,7 +159,10 @@ def _loaded(home: Home, effort: Effort, service: Service, below: running.Floor) 
         loads[f"{share:g}"] = {
             "asked_rate": round(rate, 1),
             **sorted(told, key=_stretched)[(len(told) - 1) // 2],
+            **{name: sum(one[name] for one in told) for name in SUMS},
+            "faults": dict(sum((Counter(one["faults"]) for one in told), Counter())),
             "ratios": [round(_stretched(one), 3) for one in told],
+            "p99s": [one["ms"].get("p99", math.inf) for one in told],
         }
     return {
         "most": {**typical, "rates": [one["rate"] for one in turns]},
@@ -197,7 +202,7 @@ def _median(rounds: list[dict[str, Any]]) -> dict[str, Any]:
         "cpu_ms": round(statistics.median(one["cpu_ms"] for one in rounds), 4),
         "client_cpu_ms": round(statistics.median(one["client_cpu_ms"] for one in rounds), 4),
         "bytes": rounds[0]["bytes"],
-        **{name: sum(one[name] for one in rounds) for name in ("asked", "failed", "empty", "degraded")},
+        **{name: sum(one[name] for one in rounds) for name in SUMS},
         "rounds_p50": [one["ms"]["p50"] for one in rounds],
         "turns_p50": [p50 for one in rounds for p50 in one["turns_p50"]],
     }

@@ -13,7 +13,7 @@ import resource
 import select
 import sys
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, field, replace
@@ -68,7 +68,7 @@ class Load:
         self._wires: dict[int, Wire] = {}  # by descriptor
         self._free: list[Wire] = []  # the one that was used last is used next
         self._asked: dict[Wire, Answer] = {}
-        self._rests_until = 0.0
+        self._resting: deque[float] = deque()  # until when, of connections whose question was refused
 
     def run(self) -> None:
         """Ask all that the plan says, and wait for the answers."""
@@ -77,7 +77,9 @@ class Load:
         due, look_at = next(moments, None), 0.0
         while due is not None or self._asked:
             now = time.perf_counter()
-            while due is not None and max(due, self._rests_until) <= now and self._some_free:
+            while self._resting and self._resting[0] <= now:
+                self._resting.popleft()
+            while due is not None and due <= now and self._some_free:
                 self._ask(Answer(number=len(self.answers), due=now if self.plan.rate is None else due))
                 due, now = next(moments, None), time.perf_counter()
             if now >= look_at:  # few are ever late
@@ -86,8 +88,8 @@ class Load:
                     if now - answer.sent > self.plan.patience:
                         wire.end("late")
                 self._sweep()
-            soon = due is not None and self._some_free
-            self._turn(min(LOOK_SECONDS, max(due or 0.0, self._rests_until) - now) if soon else LOOK_SECONDS)
+            next_s = [*([due] if due is not None and self._some_free else []), *list(self._resting)[:1]]
+            self._turn(min(LOOK_SECONDS, min(next_s, default=math.inf) - now))
 
     def close(self) -> None:
         """Close its connections."""
@@ -96,7 +98,7 @@ class Load:
 
     @property
     def _some_free(self) -> bool:
-        return len(self._asked) < self.plan.connections
+        return len(self._asked) + len(self._resting) < self.plan.connections
 
     def _whenever(self) -> Iterator[float]:
         """Yield moments long gone: a question is due as soon as a connection is free."""
@@ -153,9 +155,9 @@ class Load:
             del self._wires[descriptor]
 
     def _rest(self, answer: Answer) -> None:
-        """Let a server that refuses at once not be asked a million times."""
+        """Let a server that refuses at once not be asked a million times: who was refused asks no more for a moment."""
         if answer.fault and self.plan.rate is None:
-            self._rests_until = answer.done + REST_SECONDS
+            self._resting.append(answer.done + REST_SECONDS)
 
     def _question(self, number: int) -> bytes:
         request = self.requests[number % len(self.requests)]

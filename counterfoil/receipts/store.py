@@ -274,6 +274,10 @@ class Receipts:
         """Write rows of a segment durably; return what kept them from it."""
         with self._writing:
             try:
+                if self._left(name) and not self._pack(
+                    name
+                ):  # lines stand in the order in which they were made
+                    raise OSError(errno.EIO, os.strerror(errno.EIO))
                 self._segment_of(name).append(self._lines(name, rows))
             except OSError as error:
                 self._abandon(name)

@@ -43,9 +43,12 @@ def told(task: Task) -> Made:
 
 
 def run(
-    work: Callable[[Answerers], Awaitable[None]], count: int = 2, begin: Callable[[], None] = lambda: None
+    work: Callable[[Answerers], Awaitable[None]],
+    count: int = 2,
+    begin: Callable[[], None] = lambda: None,
+    compute: Callable[[Task], Made] = told,
 ) -> None:
-    made = Answerers(told, count, begin)
+    made = Answerers(compute, count, begin)
 
     async def whole() -> None:
         await made.open()
@@ -99,6 +102,49 @@ def test_where_many_wait_the_next_task_is_at_hand_and_outlives_its_answerer() ->
         assert not seat.at
 
     run(work, count=1)
+
+
+def test_what_lies_behind_a_long_one_goes_to_whoever_is_free(tmp_path: Path) -> None:
+    async def work(made: Answerers) -> None:
+        long = [
+            asyncio.create_task(made.make(task(b"sleep 1"))),
+            asyncio.create_task(made.make(task(b"sleep 0.3"))),
+        ]
+        await asyncio.sleep(0.02)
+        began = time.monotonic()
+        more = [asyncio.create_task(made.make(task(b"sleep 0.01"))) for _ in range(6)]
+        await asyncio.sleep(0.02)
+        busy = [seat for seat in made.seats if not seat.quiet]
+        assert sorted(len(seat.at) for seat in busy) == [2, 2]
+        found = await asyncio.gather(*more)
+        assert time.monotonic() - began < 0.8, "somebody waited behind the long one"
+        waited_ms = sorted(one.waited_ms or 0.0 for one in found)
+        assert waited_ms[0] > 200 and waited_ms[-1] < 600, "what one waits is told, and what it takes is not"
+        assert [one.status for one in await asyncio.gather(*long)] == [200, 200]
+        line = made._lines[False]
+        assert not line.overdue and not line.waiting
+
+    run(work)
+
+
+@pytest.mark.parametrize("seconds", [0.03, 0.15])
+def test_nothing_is_computed_twice_where_all_take_long(tmp_path: Path, seconds: float) -> None:
+    def noted(one: Task) -> Made:
+        time.sleep(seconds)
+        with (tmp_path / "made").open("ab") as file:
+            file.write(b".")
+        return Made(status=200, body=b"")
+
+    async def work(made: Answerers) -> None:
+        began = time.monotonic()
+        found = await asyncio.gather(*(made.make(task()) for _ in range(20)))
+        took = time.monotonic() - began
+        assert [one.status for one in found] == [200] * 20
+        assert took < 10 * seconds + 0.8
+        assert all(one.waited_ms is not None and one.waited_ms < 1e3 * took for one in found)
+
+    run(work, compute=noted)
+    assert len((tmp_path / "made").read_bytes()) == 20
 
 
 def test_copies_have_a_process_of_their_own_that_yields() -> None:
