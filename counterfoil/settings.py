@@ -221,7 +221,9 @@ def load() -> Settings:
     try:
         settings = Settings()
     except ValidationError as fault:
-        raise ConfigError(f"{'; '.join(map(_wrong, fault.errors()))}; set what is wrong anew") from fault
+        # what follows from a wrong value is no fault of its own
+        wrong = [_wrong(error) for error in fault.errors() if error["type"] != "default_factory_not_called"]
+        raise ConfigError(f"{'; '.join(wrong)}; set what is wrong anew") from fault
     if settings.receipt_days is not None and not settings.remote:
         raise ConfigError(
             f"COUNTERFOIL_RECEIPT_DAYS is {settings.receipt_days}, but what is older has no place to go; set COUNTERFOIL_REMOTE"
