@@ -1,5 +1,6 @@
 """Minutes under four fifths of the load that can be had: errors, and the memory of each process."""
 
+import statistics
 import threading
 import time
 from collections.abc import Container
@@ -16,6 +17,7 @@ from bench.serving.home import Home
 from bench.serving.load import in_process
 
 SHARE, LAST_SECONDS, EVERY_SECONDS = 0.8, 600.0, 5.0
+PROBES = 6
 
 
 def measure(home: Home, minutes: float, probe_seconds: float = 10.0) -> dict[str, Any]:
@@ -23,8 +25,11 @@ def measure(home: Home, minutes: float, probe_seconds: float = 10.0) -> dict[str
     with whole.running(home) as held:
         whole.champion_first(held, home)
         service = held.service
-        most = in_process(plan(home, service, count=10_000_000, seconds=probe_seconds, connections=16))
-        rate = SHARE * most["rate"]
+        # a shared machine has quick moments and slow ones: what can be had in a quick one cannot be had for minutes
+        had = plan(home, service, count=10_000_000, seconds=probe_seconds, connections=16)
+        most_T = [in_process(had)["rate"] for _ in range(PROBES)]
+        most = statistics.median(most_T)
+        rate = SHARE * most
         over, seen = threading.Event(), {}  # type: ignore[var-annotated]
         watcher = threading.Thread(target=_watch, args=(held, seen, over), daemon=True)
         watcher.start()
@@ -36,9 +41,10 @@ def measure(home: Home, minutes: float, probe_seconds: float = 10.0) -> dict[str
         watcher.join()
     return {
         "minutes": minutes,
-        "most": most["rate"],
+        "most": most,
+        "mosts": most_T,
         "asked_rate": round(rate, 1),
-        "load": told,
+        "answers": told,
         "memory": seen,
         "growth": {name: growth(rows) for name, rows in seen.items()},
     }

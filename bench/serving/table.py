@@ -188,8 +188,8 @@ def soak(told: Mapping[str, Any]) -> str:
     """Return what minutes of load did."""
     lines = [
         f"{told['minutes']:g} minutes at {told['asked_rate']:,.0f} a second of {told['most']:,.0f} that can be had\n",
-        f"{_row('answers', told['load']['ms'])[:-1]}{_troubles(told['load'])}\n",
-        verdict("failed requests", told["load"]["failed"], 0, "less"),
+        f"{_row('answers', told['answers']['ms'])[:-1]}{_troubles(told['answers'])}\n",
+        verdict("failed requests", told["answers"]["failed"], 0, "less"),
     ]
     for name, grown in told["growth"].items():
         lines.append(verdict(f"memory of {name}, growth", grown, 0.02, "less"))
