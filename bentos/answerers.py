@@ -176,15 +176,15 @@ class Seat(asyncio.Protocol):
 
 @dataclass
 class Line:
-    """Tasks that wait, and the answerers that may take them: those that are free, and those that are at one task (`busy`).
+    """Tasks that wait, and answerers: all of this line, and those that are free.
 
-    `overdue` are those that have lain for long behind a task of their answerer: whoever is free first takes them.
+    `overdue` are tasks that have lain for long behind another one of their answerer: whoever is free first takes them.
     """
 
+    seats: list[Seat]
     waiting: deque[Waiting] = field(default_factory=deque)
     overdue: deque[Waiting] = field(default_factory=deque)
     free: list[Seat] = field(default_factory=list)
-    busy: list[Seat] = field(default_factory=list)
 
     def next(self) -> Seat | None:
         """Return who takes the next task, None where it is to wait; nobody has another task at hand while few wait.
@@ -192,24 +192,11 @@ class Line:
         Whoever has been at a task for longest is given one: where few wait, that would bind them to the slower of two.
         """
         if self.free:
-            seat = self.free.pop()
-            if not seat.quiet:
-                self.busy.append(seat)
-            return seat
-        if self.busy and not self.overdue and len(self.waiting) >= MANY:
-            return self.busy.pop(0)
-        return None
-
-    def done(self, seat: Seat) -> None:
-        """Take note that an answerer is done with a task."""
-        self.left(seat)
-        (self.busy if seat.at else self.free).append(seat)
-
-    def left(self, seat: Seat) -> None:
-        """Take note that an answerer takes no task."""
-        for seats in (self.free, self.busy):
-            if seat in seats:
-                seats.remove(seat)
+            return self.free.pop()
+        if self.overdue or len(self.waiting) < MANY:
+            return None
+        busy = (seat for seat in self.seats if len(seat.at) == 1 and not seat.quiet)
+        return min(busy, key=lambda seat: seat.at[0].asked, default=None)
 
 
 class Answerers:
@@ -230,7 +217,9 @@ class Answerers:
     ) -> None:
         self.compute, self.begin, self.after, self.end = compute, begin, after, end
         self.seats = [Seat(self, quiet=False) for _ in range(count)] + [Seat(self, quiet=True)]
-        self._lines = {False: Line(), True: Line()}
+        self._lines = {
+            quiet: Line([seat for seat in self.seats if seat.quiet == quiet]) for quiet in (False, True)
+        }
         self._closing = False
         self._whole_since = 0.0  # monotonic seconds since when nobody was away
         for seat in self.seats:
@@ -294,13 +283,15 @@ class Answerers:
         line = self._lines[seat.quiet]
         if not seat.quiet and self._whole_since == math.inf and self._whole:
             self._whole_since = time.monotonic()
-        line.done(seat)
+        if not seat.at:
+            line.free.append(seat)
         self._serve(line)
 
     def lost(self, seat: Seat) -> None:
         """Replace an answerer that ended, and give what it was at to another one, or up."""
         line = self._lines[seat.quiet]
-        line.left(seat)
+        if seat in line.free:
+            line.free.remove(seat)
         if not seat.quiet:
             self._whole_since = math.inf
         held, seat.at = list(seat.at), deque()

@@ -16,15 +16,7 @@ def received(own: socket.socket) -> bytes | None:
 
     Whoever sends waits for an answer before the next one, so that never more than one is under way.
     """
-    got = own.recv(1 << 18)
-    if not got:
-        return None
-    while len(got) < LENGTH or len(got) < LENGTH + int.from_bytes(got[:LENGTH], "big"):
-        more = own.recv(1 << 20)
-        if not more:
-            return None
-        got += more
-    return got[LENGTH:]
+    return next(each(own), None)
 
 
 def each(own: socket.socket) -> Iterator[bytes]:

@@ -1,5 +1,6 @@
 """The view `recent` as the collector sees it: texts read, written and taken away through Feast's online store."""
 
+import math
 import struct
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 
 LETTERS = {ring.letter: place for place, ring in enumerate(recent.RINGS)}
-FLOAT, NAN = struct.Struct("<f"), float("nan")
+FLOAT = struct.Struct("<f")
 TICK = timedelta(microseconds=1)
 EARLIEST = datetime.min.replace(tzinfo=UTC)
 
@@ -121,7 +122,7 @@ class Serialised:
 
     def number(self, value: bytes) -> float:
         """Return the float32 that a value holds; NaN where it holds none."""
-        number: float = FLOAT.unpack_from(value, 1)[0] if value[:1] == self._float else NAN
+        number: float = FLOAT.unpack_from(value, 1)[0] if value[:1] == self._float else math.nan
         return number
 
     def _learn(self, length: int) -> tuple[bytes, bytes]:
