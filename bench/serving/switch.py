@@ -12,7 +12,7 @@ import tempfile
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -142,6 +142,7 @@ def _switches(home: Home, held: whole.Whole, other: str, rate: float, requests: 
     over.set()
     actor.join()
     kept = told.pop("kept")
+    canaries = {row["id"] for row in held.place.catalog.releases(USE_CASE) if row["stage"] == "canary"}
     wanted = 1 + len(commands)
     done.insert(0, {"command": "promote", "at": 0.0, "seconds": 0.0, **first})
     return {
@@ -149,7 +150,7 @@ def _switches(home: Home, held: whole.Whole, other: str, rate: float, requests: 
         "commands": done,
         "wanted": wanted,
         "releases": _counts(kept),
-        **sticky(kept, asking(home)),
+        **sticky(kept, asking(home), canaries),
     }
 
 
@@ -165,37 +166,35 @@ def _attempted(
     return {"ok": True, "told": told}
 
 
-def sticky(kept: Sequence[Mapping[str, Any]], people: int) -> dict[str, Any]:
-    """Say how many people came to one arm only, of those who asked twice or more while the same two releases answered.
+def sticky(kept: Sequence[Mapping[str, Any]], people: int, canaries: Container[str]) -> dict[str, Any]:
+    """Say how many people came to one arm only, of those who asked twice or more while a canary answered beside the champion.
 
-    `kept` are answers as the load keeps them. While a challenger answers, whoever asks comes to it always or never. Its interval
-    runs from when its first answer was there to when its last one was due: what was asked for after the one, and there before the
-    other, was surely assigned while it answered; of what was under way at a switch nobody outside can tell.
+    `kept` are answers as the load keeps them, `canaries` the ids of releases that were ever a canary. While one answers, whoever
+    asks comes to it always or never. Its interval runs from when its first answer was there to when its last one was due: what
+    was asked for after the one, and there before the other, was surely assigned while it answered; of what was under way at a
+    switch nobody outside can tell. Other releases have no arms: a bento is told that it is champion now a moment before the
+    routes are, and in that moment the champion of before still answers its people.
     """
     good = [one for one in kept if not one["fault"]]
     came: dict[str, float] = {}
     left: dict[str, float] = {}
     for one in sorted(good, key=lambda one: one["due"]):
         release = one["headers"].get(inner.RELEASE, "")
-        came[release] = min(came.get(release, one["done"]), one["done"])
-        left[release] = one["due"]
+        if release in canaries:
+            came[release] = min(came.get(release, one["done"]), one["done"])
+            left[release] = one["due"]
     stuck = asked = 0
     for release, first in came.items():
-        within = [
-            one
-            for one in good
-            if one["headers"].get(inner.RELEASE, "") == release
-            or (first <= one["due"] and one["done"] <= left[release])
-        ]
-        others = {one["headers"].get(inner.RELEASE, "") for one in within} - {release}
-        if len(others) != 1 or came[others.pop()] >= first:
-            continue  # alone, or the one that was challenged
-        arms = defaultdict(list)
-        for one in within:
-            arms[one["number"] % people].append(one["headers"].get(inner.RELEASE))
-        several = [who for who in arms.values() if len(who) > 1]
+        arms = defaultdict(set)
+        times: dict[int, int] = defaultdict(int)
+        for one in good:
+            by = one["headers"].get(inner.RELEASE, "")
+            if by == release or (first <= one["due"] and one["done"] <= left[release]):
+                arms[one["number"] % people].add(by)
+                times[one["number"] % people] += 1
+        several = [who for who, count in times.items() if count > 1]
         asked += len(several)
-        stuck += sum(len(set(who)) == 1 for who in several)
+        stuck += sum(len(arms[who]) == 1 for who in several)
     return {"asked_again": asked, "stuck": stuck, "sticky": stuck / asked if asked else None}
 
 

@@ -19,10 +19,10 @@ def test_everybody_stays_with_one_arm_while_a_challenger_answers() -> None:
     for turn in range(3):
         kept += [seen(who, "new" if who == 3 else "old", 1.0 + who / 10 + turn) for who in range(4)]
     kept += [seen(who, "old", 5.0 + who / 10) for who in range(4)]
-    assert switch.sticky(kept, people=4) == {"asked_again": 4, "stuck": 4, "sticky": 1.0}
+    assert switch.sticky(kept, people=4, canaries={"new"}) == {"asked_again": 4, "stuck": 4, "sticky": 1.0}
     # the one in the challenger's arm is answered by the champion in between
     kept.append(seen(3, "old", 2.5))
-    assert switch.sticky(kept, people=4) == {"asked_again": 4, "stuck": 3, "sticky": 0.75}
+    assert switch.sticky(kept, people=4, canaries={"new"}) == {"asked_again": 4, "stuck": 3, "sticky": 0.75}
 
 
 def test_what_was_under_way_at_a_switch_says_nothing_of_stickiness() -> None:
@@ -30,7 +30,20 @@ def test_what_was_under_way_at_a_switch_says_nothing_of_stickiness() -> None:
     kept = [seen(0, "old", 0.0), seen(1, "old", 0.1), seen(0, "new", 1.0), seen(1, "old", 1.005)]
     kept += [seen(0, "new", 2.0), seen(1, "new", 2.1), seen(0, "new", 3.0), seen(1, "new", 3.1)]
     kept += [seen(2, "old", 2.5), seen(2, "old", 2.7)]
-    assert switch.sticky(kept, people=3) == {"asked_again": 3, "stuck": 3, "sticky": 1.0}
+    assert switch.sticky(kept, people=3, canaries={"new"}) == {"asked_again": 3, "stuck": 3, "sticky": 1.0}
+
+
+def test_a_champion_that_a_bento_names_before_the_routes_do_has_no_arms() -> None:
+    kept = [
+        seen(0, "old", 0.0),
+        seen(1, "new", 1.0),
+        seen(0, "old", 1.1),
+        seen(1, "new", 1.2),
+        seen(0, "old", 1.3),
+    ]
+    kept += [seen(1, "new", 1.4), seen(1, "promoted", 2.0), seen(0, "old", 2.02), seen(1, "promoted", 3.0)]
+    kept += [seen(0, "promoted", 3.1)]
+    assert switch.sticky(kept, people=2, canaries={"new"}) == {"asked_again": 2, "stuck": 2, "sticky": 1.0}
 
 
 def test_what_failed_says_nothing_of_stickiness() -> None:
@@ -41,7 +54,7 @@ def test_what_failed_says_nothing_of_stickiness() -> None:
         seen(0, "a", 1.0),
         seen(1, "b", 1.1),
     ]
-    assert switch.sticky(kept, people=2)["sticky"] == 1.0
+    assert switch.sticky(kept, people=2, canaries={"b"})["sticky"] == 1.0
 
 
 def test_growth_is_of_the_last_minutes_and_leaves_the_start_out() -> None:
