@@ -15,7 +15,7 @@ from bentos.gateway.choice import asked
 from bentos.gateway.copies import Copies
 from bentos.gateway.http import JSON, Reply, Request, failure, told
 from bentos.gateway.keys import Key, Keys
-from bentos.gateway.last_good import LastGood
+from bentos.gateway.last_good import CROWDED, SAYS, LastGood
 from bentos.gateway.services import Late, Lost, Service, Unreachable
 from bentos.gateway.tally import Tally
 from bentos.gateway.traces import Span, Traces
@@ -61,7 +61,7 @@ class Gateway:
         self.copies = Copies(self.answering, lambda: self.running["recommend"] > 0)
         self.last_good = LastGood(settings, self.answering)
         self.access = AccessLog(settings.gateway_log_share)
-        self.running = {"recommend": 0, "events": 0}
+        self.running, self.listing = {"recommend": 0, "events": 0}, 0
         self.room = {"recommend": settings.gateway_in_flight, "events": settings.gateway_events_in_flight}
         self.draining = False
         self.traces = Traces(settings.otlp) if settings.otlp else None
@@ -177,8 +177,16 @@ class Gateway:
         return await self._within(place.scope, asking)
 
     async def _within(self, scope: str, asking: Asking) -> Reply:
-        """Answer when there is room; turn away at once when there is none, so that those inside stay quick."""
+        """Answer when there is room, so that those inside stay quick.
+
+        When there is none, a question is answered from the last good list, which asks no service; so many at once, and no more.
+        Whatever else comes is turned away at once.
+        """
         if self.running[scope] >= self.room[scope]:
+            if scope == "recommend" and self.listing < self.room[scope]:
+                reply = await self._crowded(asking)
+                if reply.status != 503:
+                    return reply
             self.tally.stats.shed += 1
             return failure(503, "busy", f"{self.room[scope]} requests are being answered; ask again shortly")
         self.running[scope] += 1
@@ -187,13 +195,36 @@ class Gateway:
         finally:
             self.running[scope] -= 1
 
+    async def _crowded(self, asking: Asking) -> Reply:
+        """Answer a question that there is no room for."""
+        self.listing += 1
+        try:
+            return await self._listed(self._asked(asking), CROWDED)
+        finally:
+            self.listing -= 1
+
     async def _question(self, asking: Asking) -> Reply:
         routes = self.watched.current
         if routes is None:
             return _nobody()
+        question = self._asked(asking)
+        answered = await self.answering.answer(question, routes)
+        if answered is None:
+            return await self._listed(question, SAYS)
+        if answered.reply.status == 200:
+            self.last_good.saw(question.asked.channel)
+        self.copies.offer(question, answered, routes.challenger)
+        return answered.reply
+
+    async def _listed(self, question: Question, why: str) -> Reply:
+        reply = await self.last_good.answer(question, why)
+        self.tally.stats.last_good += reply.status == 200
+        return reply
+
+    def _asked(self, asking: Asking) -> Question:
         request, most = asking.request, self.settings.gateway_budget_ms / 1000
         budget = forward.budget(request, most)
-        question = Question(
+        return Question(
             path=request.path,
             body=request.body,
             asked=asked(request.body),
@@ -204,15 +235,6 @@ class Gateway:
             reserve=reserve(budget),
             hurried=budget < most,
         )
-        answered = await self.answering.answer(question, routes)
-        if answered is None:
-            reply = await self.last_good.answer(question)
-            self.tally.stats.last_good += reply.status == 200
-            return reply
-        if answered.reply.status == 200:
-            self.last_good.saw(question.asked.channel)
-        self.copies.offer(question, answered, routes.challenger)
-        return answered.reply
 
     async def _events(self, asking: Asking) -> Reply:
         """Pass events on as they came. Sent once: again only when the collector cannot have seen them."""

@@ -52,10 +52,10 @@ ENDED, RULED, DRAWN = (
     "drawn",
 )  # which of its items ended since, are excluded by now, stood there by chance
 ROUTES: dict[str, Route] = {f"/{route}": route for route in BODIES}
-SAYS = "the service is away: answered from the list that was last good for nobody in particular"
-HURRIED = (
-    "there was no time for the service: answered from the list that was last good for nobody in particular"
-)
+_LISTED = "answered from the list that was last good for nobody in particular"
+SAYS = f"no service gave an answer: {_LISTED}"
+HURRIED = f"there was no time for the service: {_LISTED}"
+CROWDED = f"more is asked than the service can answer: {_LISTED}"
 BOUGHT = "what was bought before is not left out"
 CAPS = "caps are not kept to"
 DIFFERENCE = "the wished difference between items is not kept to"
@@ -115,9 +115,10 @@ class LastGood:
                 retry = RETRY_SECONDS
                 await asyncio.sleep(RETRY_SECONDS / 10)  # whatever changes by the dozen is asked once
 
-    async def answer(self, question: Question) -> Reply:
-        """Answer from the list of the question's channel. 503 when there is none, none that fits, or no receipt can be kept.
+    async def answer(self, question: Question, why: str = SAYS) -> Reply:
+        """Answer from the list of the question's channel, and say why.
 
+        503 when there is none, none that fits, or no receipt can be kept.
         Filters by shelf or price cannot be kept to, since the gateway knows no items: 503 as well. What else cannot be is said.
         Items that the rules exclude by now are left out, and so is one that stood there by chance: that was one person's chance.
         """
@@ -130,7 +131,7 @@ class LastGood:
         good = self._of(question.asked.channel or "")
         if good is None or _beyond(asked.filters):
             return failure(
-                503, "away", "the service is away, and no list is kept that answers this; ask again shortly"
+                503, "away", "no service gave an answer, and no list is kept that fits; ask again shortly"
             )
         held = self.rules.now()
         excludes = [rule for rule in held.rules.excludes if rule.holds(asked.as_of_us, route)]
@@ -142,7 +143,7 @@ class LastGood:
         excluded = {*asked.filters.exclude, *asked.items, *itertools.chain(*left.values())}
         chosen = [item for item in good.items if item["item"] not in excluded][: asked.n]
         degraded = (
-            HURRIED if question.rushed else SAYS,
+            HURRIED if question.rushed else why,
             *held.degraded,
             *_unkept(asked, held.rules, excludes),
         )

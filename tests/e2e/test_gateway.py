@@ -10,6 +10,7 @@ from typing import Any
 from unittest import mock
 
 import httpx
+import orjson
 import pytest
 
 from bentos import inner
@@ -17,7 +18,7 @@ from bentos.gateway import services
 from bentos.gateway.admission import PLACES
 from bentos.gateway.http import Reply
 from bentos.gateway.keys import Keys
-from bentos.gateway.last_good import SAYS
+from bentos.gateway.last_good import CROWDED, SAYS
 from bentos.gateway.services import Service
 from counterfoil.pseudonym import pseudonym
 from counterfoil.receipts import Receipts
@@ -306,14 +307,13 @@ def test_a_champion_that_hangs_is_answered_for_within_the_budget(running: Shop, 
     wait_for(lambda: ask(running).json()["degraded"] == [])
 
 
-def test_a_fault_of_the_champion_is_answered_for_and_a_busy_one_is_passed_on(
-    running: Shop, epoch: int
-) -> None:
+def test_a_fault_of_the_champion_is_answered_for_as_is_a_busy_one(running: Shop, epoch: int) -> None:
     running.release(epoch, running.route("champ"))
     running.behave("champ", status=500)
     assert ask(running).json()["degraded"] == [SAYS]
     running.behave("champ", status=503)
-    answer = ask(running)
+    assert ask(running).json()["degraded"] == [SAYS]
+    answer = ask(running, {"filters": {"price_max": 3.0}})  # that no list can keep to
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
     running.behave("champ", status=422)
     assert ask(running).status_code == 422
@@ -380,21 +380,33 @@ def test_sigterm_lets_what_it_took_be_answered(tmp_path: Path) -> None:
         assert made.processes["gateway"].wait(5) == 0
 
 
-def test_more_than_there_is_room_for_is_turned_away_and_those_inside_stay_quick(tmp_path: Path) -> None:
-    """Ten times what fits: whoever is let in waits no longer for it, and afterwards all is as before."""
+def test_more_than_there_is_room_for_is_answered_from_the_list_and_those_inside_stay_quick(
+    tmp_path: Path,
+) -> None:
+    """Ten times what fits: whoever is let in waits no longer for it, and afterwards all is as before.
+
+    As many again get the last good list and a receipt, and what is more yet is turned away.
+    """
     with shop(tmp_path / "home", COUNTERFOIL_GATEWAY_IN_FLIGHT="4") as made:
         made.service("champ")
         made.behave("champ", ms=5)
         made.release(1, made.route("champ"))
         made.gateway()
         people = [f"p{number}" for number in range(2000)]
+        wait_for(lambda: "last-good" in str(made.seen("champ")))
         replies = load(made, people, at_once=40)
-        let_in = [reply for reply in replies if reply.status == 200]
+        inside = [reply for reply in replies if reply.status == 200]
+        listed = [reply for reply in inside if reply.header(inner.DEGRADED.encode())]
         turned = [reply for reply in replies if reply.status == 503]
-        assert len(let_in) + len(turned) == 2000 and min(len(let_in), len(turned)) > 20
+        assert len(inside) + len(turned) == 2000
+        assert min(len(inside) - len(listed), len(listed), len(turned)) > 20
         assert {reply.header(b"retry-after") for reply in turned} == {b"1"}
+        plain = orjson.loads(listed[0].body)
+        assert plain["degraded"] == [CROWDED]
+        assert Receipts(made.home / "receipts").find(plain["receipt"]).degraded == (CROWDED,)
         told = made.stats()
-        assert told.shed == len(turned)
+        assert (told.shed, told.last_good) == (len(turned), len(listed))
+        assert told.releases[0].live.requests == len(inside) - len(listed)
         assert told.releases[0].live.quantile(0.9) < 100  # type: ignore[operator]
         assert {reply.status for reply in load(made, people[:50], at_once=4)} == {200}
 
