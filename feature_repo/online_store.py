@@ -1,9 +1,10 @@
-"""Feast's SQLite online store with four repairs; the tables are Feast's own, and so is everything above them.
+"""Feast's SQLite online store with five repairs; the tables are Feast's own, and so is everything above them.
 
 1. An older row never overwrites a newer one; at one event time the later `created` wins. The guard is in the upsert itself.
 2. Times are whole microseconds UTC: Feast's adapter cuts to seconds and goes through the local time zone of the process.
 3. A write-ahead log, so that nobody who reads waits for who writes, and one connection per thread.
 4. A file that was removed or replaced under a running process is noticed at the next read, and never made anew by a read.
+5. No second index on the key, with which the primary key begins: a fifth of what it takes to write to a key for the first time.
 """
 
 import sqlite3
@@ -55,6 +56,24 @@ class NewestSqliteOnlineStore(SqliteOnlineStore):
 
     def __init__(self) -> None:
         self._mine = threading.local()
+
+    def update(
+        self,
+        config: RepoConfig,
+        tables_to_delete: Sequence[FeatureView],
+        tables_to_keep: Sequence[FeatureView],
+        entities_to_delete: Sequence[Entity],
+        entities_to_keep: Sequence[Entity],
+        partial: bool,
+    ) -> None:
+        """Make the tables that are not there, and drop what Feast makes beside the primary key, here or earlier."""
+        conn = self._get_conn(config)
+        query = "SELECT name FROM sqlite_master WHERE type = 'table'"
+        there = {_quoted(name) for (name,) in conn.execute(query)}
+        fresh = [table for table in tables_to_keep if _table(config, table) not in there]
+        super().update(config, tables_to_delete, fresh, entities_to_delete, entities_to_keep, partial)
+        for table in tables_to_keep:
+            conn.execute(f"DROP INDEX IF EXISTS {_quoted(_name(config, table) + '_ek')}")
 
     def online_write_batch(
         self,
@@ -243,7 +262,15 @@ def _upsert_many(table: str, rows: int) -> str:
 
 
 def _table(config: RepoConfig, view: FeatureView) -> str:
-    name = compute_table_id(config.project, view, config.registry.enable_online_feature_view_versioning)
+    return _quoted(_name(config, view))
+
+
+def _name(config: RepoConfig, view: FeatureView) -> str:
+    name: str = compute_table_id(config.project, view, config.registry.enable_online_feature_view_versioning)
+    return name
+
+
+def _quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 

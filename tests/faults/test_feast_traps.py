@@ -163,6 +163,26 @@ def test_an_older_row_overwrites_a_newer_one_in_the_stock_store_alone(
     assert read(store) == kept
 
 
+def indexes(folder: Path) -> list[str]:
+    with closing(sqlite3.connect(folder / "online.sqlite")) as conn:
+        return [name for (name,) in conn.execute("SELECT name FROM sqlite_master WHERE type = 'index'")]
+
+
+def test_the_stock_store_has_a_second_index_that_ours_drops_and_never_makes(tmp_path: Path) -> None:
+    """Of the key alone, with which the primary key begins: whoever writes to a new key pays for both."""
+    open_plain(tmp_path / "stock").apply(view(tmp_path / "stock"))
+    assert len(indexes(tmp_path / "stock")) == 2
+    write(tmp_path / "stock", ROWS)
+    store = open_plain(tmp_path / "stock", online=OURS)
+    store.apply(view(tmp_path / "stock"))
+    store.write_to_online_store("taste", write(tmp_path / "stock", ROWS))
+    assert len(indexes(tmp_path / "stock")) == 1 and read(store, "k2") == 2.0
+    fresh = open_plain(tmp_path / "fresh", online=OURS)
+    fresh.apply(view(tmp_path / "fresh"))
+    fresh.apply([*view(tmp_path / "fresh"), *view(tmp_path / "fresh", "more")[1:]])
+    assert len(indexes(tmp_path / "fresh")) == 2  # of two tables
+
+
 def test_at_one_event_time_the_row_created_last_wins_and_an_equal_one_is_written_again(
     tmp_path: Path,
 ) -> None:
