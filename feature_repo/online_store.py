@@ -29,7 +29,7 @@ Row = tuple[EntityKey, dict[str, Value], datetime, datetime | None]
 BUSY_S = 30.0
 READ_S = 0.25  # for which a read waits for a lock: readers of a write-ahead log hardly ever meet one
 CACHE_KB = 256_000  # at most; who writes to tens of thousands of keys all day long reads each page once
-CHECKPOINT_PAGES = 8000
+CHECKPOINT_PAGES = 16_000
 KEYS_ASKED = 500  # by one statement
 ROWS_WRITTEN = 512  # by one statement, a power of two: few statements, each prepared once
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -201,7 +201,13 @@ class NewestSqliteOnlineStore(SqliteOnlineStore):
         return path
 
     def _get_conn(self, config: RepoConfig) -> sqlite3.Connection:
-        return self._open(config, create=True)
+        """Return this thread's connection, to write by: also where it read by it before."""
+        conn = self._open(config, create=True)
+        if self._mine.reads:
+            self._mine.reads = False
+            conn.execute(f"PRAGMA cache_size = -{CACHE_KB}")
+            conn.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+        return conn
 
     def _open(self, config: RepoConfig, *, create: bool, busy_s: float = BUSY_S) -> sqlite3.Connection:
         """Return this thread's connection to the file that lies there now."""
@@ -217,13 +223,10 @@ class NewestSqliteOnlineStore(SqliteOnlineStore):
         try:
             conn.execute("PRAGMA journal_mode = WAL")
             conn.execute("PRAGMA synchronous = NORMAL")
-            if create:  # who writes all day long does it in large steps
-                conn.execute(f"PRAGMA cache_size = -{CACHE_KB}")
-                conn.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
         except sqlite3.Error:
             conn.close()
             raise
-        self._mine.conn, self._mine.inode = conn, _inode(path)
+        self._mine.conn, self._mine.inode, self._mine.reads = conn, _inode(path), True
         return conn
 
 

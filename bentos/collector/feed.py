@@ -161,8 +161,10 @@ class Feed:
                 self._wake.set()
             if ended:
                 return
-            gathers = much and 4 * len(self._waiting) < self._room  # else enough waits already
-            time.sleep(GATHER_SECONDS if gathers else PUSH_SECONDS)
+            if not much:
+                time.sleep(PUSH_SECONDS)
+            elif 4 * len(self._waiting) < self._room:  # else enough waits already
+                time.sleep(GATHER_SECONDS)
 
     def _due(self) -> bool:
         """Say whether something is to be done though nothing came: who writes ended, or what is old is to go."""

@@ -28,6 +28,7 @@ from counterfoil.settings import Settings
 from feature_repo import erase, online, recent, repo
 from feature_repo.build import PERSON_SCHEMA, partition
 from feature_repo.online import OnlineFeatures
+from feature_repo.online_store import CACHE_KB, CHECKPOINT_PAGES
 from feature_repo.pushed import RecentStore, Serialised, entity_key
 from flows.people import places
 from flows.people.identify import identify
@@ -369,6 +370,16 @@ def test_a_home_from_before_there_was_the_view_answers_without(home: Path) -> No
     older = OnlineFeatures(settings)
     assert older.person("p" + "a" * 20, now(), "p" + "b" * 20).recent.item_ids == ()
     assert list(erase.recent_rows(settings, ["x"])) == [] and erase.erase_recent(settings, ["x"]) == 0
+
+
+def test_who_writes_holds_its_pages_though_it_has_read_before(home: Path) -> None:
+    """With SQLite's own 2 MB, each page is read again, and a large transaction writes them twice."""
+    RecentStore(Settings(home=home))  # the view is made known
+    store = RecentStore(Settings(home=home))  # which reads, to know the newest moment
+    store.write([("somebody", PLACE, b"[0,[]]")])
+    conn = store._online._open(store._config, create=False)
+    told = [conn.execute(f"PRAGMA {name}").fetchone()[0] for name in ("cache_size", "wal_autocheckpoint")]
+    assert told == [-CACHE_KB, CHECKPOINT_PAGES]
 
 
 def test_keys_and_values_are_feasts_own_to_the_byte(home: Path) -> None:
