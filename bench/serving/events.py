@@ -45,7 +45,7 @@ def measure(home: Home, seconds: float = 10.0, seen_times: int = SEEN_TIMES) -> 
 
 
 def _await_collector(held: whole.Whole) -> None:
-    """Wait until an event is taken: the collector gets ready beside the services. UnavailableError: it never was."""
+    """Wait until an event is taken, and visible: the collector gets ready beside the services. UnavailableError: it never was."""
     until = time.monotonic() + COLLECTOR_SECONDS
     event = {"id": secrets.token_hex(8), "kind": "view", "person": "nobody here", "item": shop.item_id(0)}
     while time.monotonic() < until:
@@ -55,7 +55,7 @@ def _await_collector(held: whole.Whole) -> None:
         except UnavailableError:
             time.sleep(0.2)
         else:
-            return
+            return seen.settle(held)
     raise UnavailableError("the collector takes no events; look into its log")
 
 
