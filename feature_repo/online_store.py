@@ -29,8 +29,7 @@ Row = tuple[EntityKey, dict[str, Value], datetime, datetime | None]
 BUSY_S = 30.0
 READ_S = 0.25  # for which a read waits for a lock: readers of a write-ahead log hardly ever meet one
 CACHE_KB = 256_000  # at most; who writes to tens of thousands of keys all day long reads each page once
-# A page is written to again and again while its texts fill: the more goes down at once, the less in all.
-CHECKPOINT_PAGES = 32_000
+CHECKPOINT_PAGES = 8000
 KEYS_ASKED = 500  # by one statement
 ROWS_WRITTEN = 512  # by one statement, a power of two: few statements, each prepared once
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
