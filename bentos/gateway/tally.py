@@ -1,6 +1,8 @@
 """Counting what was answered, per release: since its epoch, and in buckets of one second. What comes of it is in `stats.py`."""
 
+import math
 import time
+from array import array
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -15,11 +17,46 @@ LOTS = 8192  # of receipts that are remembered per release
 Outcome = Literal["answered", "refused", "failed", "late"]
 
 
+class Lots:
+    """Since when there are answers of each lot (seconds since 1970), the latest LOTS of them, in eight bytes each."""
+
+    def __init__(self) -> None:
+        self._since: dict[str, array[float]] = {}  # by segment, in the order of its lots; NaN: none yet
+        self._held = 0
+
+    def note(self, lot: str, now: float) -> None:
+        """Remember that an answer of a lot was seen now."""
+        segment, _, text = lot.rpartition("-")
+        place, since = int(text), self._since.get(segment)
+        if place >= LOTS:
+            return
+        if since is None:
+            since = self._since[segment] = array("d")
+        while len(since) <= place:
+            since.append(math.nan)
+        if math.isnan(since[place]):
+            since[place] = now
+            self._held += 1
+            while self._held > LOTS:
+                oldest = self._since.pop(next(iter(self._since)))
+                self._held -= sum(not math.isnan(one) for one in oldest)
+
+    def told(self) -> dict[str, float]:
+        """Return since when, by lot."""
+        return {
+            f"{segment}-{place}": one
+            for segment, since in self._since.items()
+            for place, one in enumerate(since)
+            if not math.isnan(one)
+        }
+
+
 @dataclass(kw_only=True, slots=True)
 class Kept:
     """The counts of one release at one epoch, while they are counted."""
 
     told: Told
+    lots: Lots = field(default_factory=Lots)
     seconds: deque[Second] = field(default_factory=lambda: deque(maxlen=SECONDS + 1))
 
     def now(self, at: int) -> Second:
@@ -80,11 +117,9 @@ class Tally:
 
     def receipt(self, route: Route, receipt: str) -> None:
         """Remember of which lot a live answer's receipt is, and since when there were such."""
-        held, lot = self._of(route).told.lots, lot_of(receipt)
-        if lot is not None and lot not in held:
-            held[lot] = self.clock()
-            if len(held) > LOTS:
-                del held[next(iter(held))]
+        lot = lot_of(receipt)
+        if lot is not None:
+            self._of(route).lots.note(lot, self.clock())
 
     def told(self, in_flight: int) -> Stats:
         """Return everything as of now; lots of those alone that answer by now: of all there are tens of thousands."""
@@ -93,7 +128,7 @@ class Tally:
             replace(
                 kept.told,
                 seconds=[second for second in kept.seconds if second.at >= oldest],
-                lots=kept.told.lots if key in self._active else {},
+                lots=kept.lots.told() if key in self._active else {},
             )
             for key, kept in sorted(self._kept.items(), key=lambda one: one[1].told.epoch)
         ]

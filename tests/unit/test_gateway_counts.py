@@ -2,6 +2,7 @@
 
 import itertools
 import time
+import tracemalloc
 from dataclasses import replace
 
 import pytest
@@ -126,6 +127,20 @@ def test_lots_of_receipts_are_remembered_since_when_and_bounded() -> None:
         f"{named}-0": first, f"{named}-1": first + 5, f"{named}-11": first + 5,
     }  # fmt: skip
     assert "20260412T093401-00000000-0" not in lots
+    tally.receipt(CHAMPION, f"receipt-20260412T093401-{LOTS:08x}-{10**12 - 1}")  # nobody gave so many
+    assert len(tally.told(0).of("r1").lots) == LOTS  # type: ignore[union-attr]
+
+
+def test_who_answers_for_a_quarter_of_an_hour_takes_no_memory_worth_telling_for_its_lots() -> None:
+    tally, _ = filled()
+    tracemalloc.start()
+    try:
+        for number in range(0, 4096 * 96, LOT):  # some 6,000 lots
+            tally.receipt(CHAMPION, f"receipt-20260412T093401-{number // 4096:08x}-{number % 4096 + 1}")
+        assert tracemalloc.get_traced_memory()[0] < 200_000  # as a dictionary by lot: 1.2 MB
+    finally:
+        tracemalloc.stop()
+    assert len(tally.told(0).of("r1").lots) == 96 * 64  # type: ignore[union-attr]
 
 
 def test_a_release_at_a_new_epoch_begins_anew() -> None:
