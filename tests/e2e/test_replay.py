@@ -329,9 +329,10 @@ def test_a_person_who_is_nowhere_any_more_is_gone(shop: Shop, tmp_path: Path) ->
 def test_a_child_that_hangs_or_dies_is_ended_and_named(shop: Shop) -> None:
     stub = shop.stub(shop.ids["first"][0])
     bento = bento_folder(shop.place, stub.bento)
-    with replayer(bento, ask_seconds=0.0) as child:
+    with replayer(bento, ask_seconds=0.2) as child:
+        os.kill(child.pid, signal.SIGSTOP)
         for _ in range(2):
-            with pytest.raises(UnavailableError, match="took longer than 0 s and was ended"):
+            with pytest.raises(UnavailableError, match=r"took longer than 0\.2 s and was ended"):
                 child.answer(canonical.plain(stub), None)
     with replayer(bento) as child:
         os.kill(child.pid, signal.SIGKILL)
