@@ -12,7 +12,7 @@ import orjson
 
 from counterfoil.errors import ContractError
 
-VERSION = 3
+VERSION = 4
 SECONDS = 60  # for which there is a count of each
 # Upper edges of the latency histogram in ms: 0.1 ms to 60 s in steps of 10%. What took longer is in a last bucket of its own.
 GROWTH = 1.1
@@ -89,8 +89,8 @@ class Second:
 class Told:
     """What is known of one release since the gateway took its epoch. `live` answers were for people; `copies` nobody saw.
 
-    `lots`: the lots of receipts that its live answers were of, the newest of them, while it answers, and when each came up first
-    (seconds since 1970).
+    `lots`: when each lot of receipts that its live answers were of came up first (seconds since 1970; 0: none of it did), the
+    newest of them, while it answers; by segment, in the order of its lots, since they are thousands and one loop tells them all.
     """
 
     release: str
@@ -101,7 +101,16 @@ class Told:
     live: Counts = field(default_factory=Counts)
     copies: Counts = field(default_factory=Counts)
     seconds: list[Second] = field(default_factory=list)
-    lots: dict[str, float] = field(default_factory=dict)
+    lots: dict[str, list[float]] = field(default_factory=dict)
+
+    def since_by_lot(self) -> dict[str, float]:
+        """Return when each lot that came up did so first."""
+        return {
+            f"{segment}-{place}": began
+            for segment, every in self.lots.items()
+            for place, began in enumerate(every)
+            if began
+        }
 
     def window(self, now: float, seconds: int = SECONDS) -> tuple[Counts, Counts]:
         """Return live counts and those of copies of the last `seconds` whole seconds before `now`, and of the one that runs."""

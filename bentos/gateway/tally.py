@@ -1,6 +1,5 @@
 """Counting what was answered, per release: since its epoch, and in buckets of one second. What comes of it is in `stats.py`."""
 
-import math
 import time
 from array import array
 from collections import deque
@@ -18,10 +17,10 @@ Outcome = Literal["answered", "refused", "failed", "late"]
 
 
 class Lots:
-    """Since when there are answers of each lot (seconds since 1970), the latest LOTS of them, in eight bytes each."""
+    """When each lot came up first, as `Told` has them: the latest LOTS of them, in eight bytes each."""
 
     def __init__(self) -> None:
-        self._since: dict[str, array[float]] = {}  # by segment, in the order of its lots; NaN: none yet
+        self._since: dict[str, array[float]] = {}
         self._held = 0
 
     def note(self, lot: str, now: float) -> None:
@@ -33,22 +32,17 @@ class Lots:
         if since is None:
             since = self._since[segment] = array("d")
         while len(since) <= place:
-            since.append(math.nan)
-        if math.isnan(since[place]):
+            since.append(0.0)
+        if not since[place]:
             since[place] = now
             self._held += 1
             while self._held > LOTS:
                 oldest = self._since.pop(next(iter(self._since)))
-                self._held -= sum(not math.isnan(one) for one in oldest)
+                self._held -= sum(map(bool, oldest))
 
-    def told(self) -> dict[str, float]:
-        """Return since when, by lot."""
-        return {
-            f"{segment}-{place}": one
-            for segment, since in self._since.items()
-            for place, one in enumerate(since)
-            if not math.isnan(one)
-        }
+    def told(self) -> dict[str, list[float]]:
+        """Return when, by segment."""
+        return {segment: since.tolist() for segment, since in self._since.items()}
 
 
 @dataclass(kw_only=True, slots=True)

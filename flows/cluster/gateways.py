@@ -3,10 +3,11 @@
 Each counts for itself since it began. What one that has ended had counted goes on to count, so that sums never fall.
 """
 
+import itertools
 import logging
 import socket
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
@@ -110,17 +111,25 @@ def merged(every: Iterable[Stats]) -> Stats:
 
 
 def _both(one: Told, other: Told) -> Told:
-    lots = dict(one.lots)
-    for lot, began in other.lots.items():
-        lots[lot] = min(began, lots.get(lot, began))
     return replace(
         other,
         since=min(one.since, other.since),
         live=summed((one.live, other.live)),
         copies=summed((one.copies, other.copies)),
         seconds=_seconds([*one.seconds, *other.seconds]),
-        lots=lots,
+        lots=_lots(one.lots, other.lots),
     )
+
+
+def _lots(one: Mapping[str, list[float]], other: Mapping[str, list[float]]) -> dict[str, list[float]]:
+    """Return when each lot came up first at either."""
+    return {
+        segment: [
+            min(both) if all(both) else max(both)  # 0: never
+            for both in itertools.zip_longest(one.get(segment, ()), other.get(segment, ()), fillvalue=0.0)
+        ]
+        for segment in {**one, **other}
+    }
 
 
 def _seconds(every: Iterable[Second]) -> list[Second]:

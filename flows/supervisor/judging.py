@@ -120,8 +120,9 @@ class Judging:
         """
         arm = functools.partial(_arm, worked=_tells(told) and _tells(champion))
         totals = self.clicks()
-        ours = told.lots.keys() - champion.lots.keys()
-        theirs = {lot for lot, began in champion.lots.items() if began > told.since} - told.lots.keys()
+        lots, usual = told.since_by_lot(), champion.since_by_lot()
+        ours = lots.keys() - usual.keys()
+        theirs = {lot for lot, began in usual.items() if began > told.since} - lots.keys()
         before = self.baselines.get(told.release)
         if before is None or before.live.requests > champion.live.requests:
             self.baselines = {told.release: Baseline(live=_copy(champion.live))}

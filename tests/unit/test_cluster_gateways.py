@@ -50,7 +50,11 @@ def test_every_gateway_is_asked_and_what_one_counted_that_has_ended_goes_on_to_c
         3,
         10.0,
     )
-    assert release.live.latency == {30: 150} and release.lots == {"x-0": 11.0, "x-10": 10.0, "x-20": 20.0}
+    assert release.live.latency == {30: 150} and release.since_by_lot() == {
+        "x-0": 11.0,
+        "x-2": 10.0,
+        "y-0": 20.0,
+    }
     assert [(one.at, one.live.requests) for one in release.seconds] == [(999, 150)]
     assert release.window(1000.0)[0].requests == 150
     told["a"] = stats_of(900.0, 901.0, 7, 1)  # it began anew
@@ -87,9 +91,10 @@ def stats_of(began: float, since: float, requests: int, errors: int) -> Stats:
     def live() -> Counts:
         return Counts(requests=requests, errors=errors, latency={30: requests})
 
+    lots = {"x": [since + 1, 0.0, since]} if since < 20 else {"x": [since + 1], "y": [since]}
     told = Told(
         release=FIRST.id, bento=FIRST.tag, epoch=1, stage="champion", since=since, live=live(),
-        seconds=[Second(at=999, live=live())], lots={"x-0": since + 1, f"x-{since:.0f}": since},
+        seconds=[Second(at=999, live=live())], lots=lots,
     )  # fmt: skip
     return Stats(now=1000.0, began=began, epoch=1, use_case="shop", shed=1, releases=[told])
 

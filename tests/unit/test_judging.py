@@ -46,7 +46,11 @@ def counts(requests: int, **changes: Any) -> Counts:
 
 
 def told(
-    release: Release, live: Counts, copies: Counts | None = None, *, lots: dict[str, float] | None = None
+    release: Release,
+    live: Counts,
+    copies: Counts | None = None,
+    *,
+    lots: dict[str, list[float]] | None = None,
 ) -> Told:
     copies = copies or Counts()
     second = Second(at=int(NOW) - 1, live=live, copies=copies)
@@ -240,8 +244,8 @@ def test_fewer_clicks_by_lots_of_receipts(place: Place) -> None:
     rollout.advance(place, CASE, challenger(place), ("Nothing is surely worse.",))
     now = challenger(place)
     said = stats(
-        told(champion(place), counts(5000), lots={"a-7": NOW - 90, "a-6": NOW - 110}),
-        told(now, counts(3000), lots={"b-0": NOW - 90}),
+        told(champion(place), counts(5000), lots={"a": [*[0.0] * 6, NOW - 110, NOW - 90]}),
+        told(now, counts(3000), lots={"b": [NOW - 90]}),
     )  # fmt: skip
     totals = totals_of(b'{"lots": {"a-7": [0, 0]}}')
     judge = judging(place, said, clicks=lambda: totals)
@@ -279,10 +283,10 @@ def too_few_clicks(seed: int, delay: float) -> bool:
         both = []
         for stage, (shown, clicked) in arms.items():
             until = int(np.searchsorted(shown, now))
-            held: dict[str, float] = {}
+            held: dict[str, list[float]] = {stage: []}
             for first in range(0, until, LOT):
                 within, lot = slice(first, min(first + LOT, until)), f"{stage}-{first // LOT}"
-                held[lot] = NOW + shown[first]
+                held[stage].append(NOW + shown[first])
                 totals[lot] = (within.stop - within.start, int((clicked[within] <= now).sum()))
             both.append(
                 Told(release=stage, bento="", epoch=1, stage=stage, since=NOW, live=counts(until), lots=held)
