@@ -29,6 +29,8 @@ REQUEST = inner.REQUEST.encode()
 OWN = (REQUEST, inner.WAITED.encode(), inner.BENTO.encode(), inner.TIMING.encode())
 AGAIN = (b"retry-after", b"1")
 READY_SECONDS = 0.5
+CROWD = "crowd"  # the room of those that there is no room for, who are answered from a list
+AWAY = "no service gave an answer, and no list is kept that fits; ask again shortly"
 
 
 @dataclass(slots=True)
@@ -61,8 +63,12 @@ class Gateway:
         self.copies = Copies(self.answering, lambda: self.running["recommend"] > 0)
         self.last_good = LastGood(settings, self.answering)
         self.access = AccessLog(settings.gateway_log_share)
-        self.running, self.listing = {"recommend": 0, "events": 0}, 0
-        self.room = {"recommend": settings.gateway_in_flight, "events": settings.gateway_events_in_flight}
+        self.room = {
+            "recommend": settings.gateway_in_flight,
+            "events": settings.gateway_events_in_flight,
+            CROWD: settings.gateway_in_flight,
+        }
+        self.running = dict.fromkeys(self.room, 0)
         self.draining = False
         self.traces = Traces(settings.otlp) if settings.otlp else None
         self._ready: tuple[float, Reply] | None = None
@@ -182,26 +188,29 @@ class Gateway:
         When there is none, a question is answered from the last good list, which asks no service; so many at once, and no more.
         Whatever else comes is turned away at once.
         """
-        if self.running[scope] >= self.room[scope]:
-            if scope == "recommend" and self.listing < self.room[scope]:
-                reply = await self._crowded(asking)
-                if reply.status != 503:
-                    return reply
+        reply = await self._counted(scope, self.answers[asking.request.path], asking)
+        if reply is None and scope == "recommend":
+            reply = await self._counted(CROWD, self._crowded, asking)
+        if reply is None:
             self.tally.stats.shed += 1
             return failure(503, "busy", f"{self.room[scope]} requests are being answered; ask again shortly")
-        self.running[scope] += 1
-        try:
-            return await self.answers[asking.request.path](asking)
-        finally:
-            self.running[scope] -= 1
+        return reply
 
-    async def _crowded(self, asking: Asking) -> Reply:
-        """Answer a question that there is no room for."""
-        self.listing += 1
+    async def _counted(
+        self, room: str, answer: Callable[[Asking], Awaitable[Reply | None]], asking: Asking
+    ) -> Reply | None:
+        """Answer as one of those who are in a room; None when that is full."""
+        if self.running[room] >= self.room[room]:
+            return None
+        self.running[room] += 1
         try:
-            return await self._listed(self._asked(asking), CROWDED)
+            return await answer(asking)
         finally:
-            self.listing -= 1
+            self.running[room] -= 1
+
+    async def _crowded(self, asking: Asking) -> Reply | None:
+        """Answer a question that there is no room for; None where no list fits it."""
+        return await self._listed(self._asked(asking), CROWDED)
 
     async def _question(self, asking: Asking) -> Reply:
         routes = self.watched.current
@@ -210,15 +219,15 @@ class Gateway:
         question = self._asked(asking)
         answered = await self.answering.answer(question, routes)
         if answered is None:
-            return await self._listed(question, SAYS)
+            return await self._listed(question, SAYS) or failure(503, "away", AWAY)
         if answered.reply.status == 200:
             self.last_good.saw(question.asked.channel)
         self.copies.offer(question, answered, routes.challenger)
         return answered.reply
 
-    async def _listed(self, question: Question, why: str) -> Reply:
+    async def _listed(self, question: Question, why: str) -> Reply | None:
         reply = await self.last_good.answer(question, why)
-        self.tally.stats.last_good += reply.status == 200
+        self.tally.stats.last_good += reply is not None and reply.status == 200
         return reply
 
     def _asked(self, asking: Asking) -> Question:

@@ -115,11 +115,11 @@ class LastGood:
                 retry = RETRY_SECONDS
                 await asyncio.sleep(RETRY_SECONDS / 10)  # whatever changes by the dozen is asked once
 
-    async def answer(self, question: Question, why: str = SAYS) -> Reply:
-        """Answer from the list of the question's channel, and say why.
+    async def answer(self, question: Question, why: str) -> Reply | None:
+        """Answer from the list of the question's channel, and say why; 503 when no receipt can be kept.
 
-        503 when there is none, none that fits, or no receipt can be kept.
-        Filters by shelf or price cannot be kept to, since the gateway knows no items: 503 as well. What else cannot be is said.
+        None when there is no list that fits: filters by shelf or price cannot be kept to, since the gateway knows no items. What
+        else cannot be is said.
         Items that the rules exclude by now are left out, and so is one that stood there by chance: that was one person's chance.
         """
         now = datetime.now(UTC)
@@ -130,9 +130,7 @@ class LastGood:
             return failure(422, "request", str(fault), fields=fault.fields)
         good = self._of(question.asked.channel or "")
         if good is None or _beyond(asked.filters):
-            return failure(
-                503, "away", "no service gave an answer, and no list is kept that fits; ask again shortly"
-            )
+            return None
         held = self.rules.now()
         excludes = [rule for rule in held.rules.excludes if rule.holds(asked.as_of_us, route)]
         left = {

@@ -5,6 +5,7 @@ import signal
 import socket
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -115,7 +116,8 @@ def test_a_canary_answers_its_share_of_people_and_always_the_same(running: Shop,
     assert arms == {("canary", "0.2")}
     told = running.stats().of("release-chall")
     assert told is not None and told.live.requests == 2 * first.count(b"release-chall")
-    assert told.lots and all(told.since <= since <= time.time() for since in told.lots.values())
+    lots = told.since_by_lot()
+    assert lots and all(told.since <= since <= time.time() for since in lots.values())
 
 
 @pytest.mark.parametrize("fault", [{"error_share": 1.0}, {"status": 422}], ids=["fails", "refuses"])
@@ -409,6 +411,30 @@ def test_more_than_there_is_room_for_is_answered_from_the_list_and_those_inside_
         assert told.releases[0].live.requests == len(inside) - len(listed)
         assert told.releases[0].live.quantile(0.9) < 100  # type: ignore[operator]
         assert {reply.status for reply in load(made, people[:50], at_once=4)} == {200}
+
+
+def test_who_there_is_no_room_for_and_no_list_is_told_which_of_them_is_wanting(tmp_path: Path) -> None:
+    """One question is inside and takes its time. No list fits the next one, and of the one after no receipt can be kept."""
+    with shop(tmp_path / "home", COUNTERFOIL_GATEWAY_IN_FLIGHT="1") as made:
+        made.service("champ")
+        made.release(1, made.route("champ"))
+        made.gateway()
+        wait_for(lambda: (made.home / "gateway" / "last_good.json").is_file())
+        made.behave("champ", ms=700)
+        receipts = made.home / "receipts"
+        assert not list(receipts.glob("*"))
+        if receipts.is_dir():
+            receipts.rmdir()
+        receipts.write_text("no folder")
+        with ThreadPoolExecutor(1) as pool:
+            inside = pool.submit(ask, made)
+            wait_for(lambda: made.stats().in_flight == 1)
+            unfit, unrecorded = ask(made, {"filters": {"price_max": 3.0}}), ask(made)
+            assert not inside.done()
+            assert (unfit.status_code, unfit.json()["error"]["kind"]) == (503, "busy")
+            assert (unrecorded.status_code, unrecorded.json()["error"]["kind"]) == (503, "unrecorded")
+            assert inside.result().status_code == 200
+        assert (made.stats().shed, made.stats().last_good) == (1, 0)
 
 
 def test_every_route_is_classified_and_wants_its_key(tmp_path: Path) -> None:
