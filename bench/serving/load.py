@@ -27,6 +27,7 @@ from bench.serving.wire import Answer, Wire
 DIGITS = 10
 LOOK_SECONDS = 0.05  # between two looks for who waits too long
 REST_SECONDS = 0.01
+PROBES = 6
 SHARES = {"p50": 0.50, "p90": 0.90, "p95": 0.95, "p99": 0.99, "p99.9": 0.999}
 
 
@@ -257,6 +258,14 @@ def take_turns(plans: Sequence[Plan], turns: int) -> list[dict[str, Any]]:
 def in_process(plan: Plan, env: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Carry out a plan in a process of its own, and return what it told. RuntimeError with its words when it failed."""
     return turns_in_process([plan], 0, env)[0]
+
+
+def rates(plan: Plan) -> list[float]:
+    """Return how many answers a second a closed plan had in each of PROBES turns: what there is for minutes is their middle.
+
+    A shared machine has quick moments and slow ones, and a load that is a share of one of them says little.
+    """
+    return [in_process(plan)["rate"] for _ in range(PROBES)]
 
 
 def turns_in_process(

@@ -14,10 +14,9 @@ import psutil
 from bench.serving import whole
 from bench.serving.answer import plan
 from bench.serving.home import Home
-from bench.serving.load import in_process
+from bench.serving.load import in_process, rates
 
 SHARE, LAST_SECONDS, EVERY_SECONDS = 0.8, 600.0, 5.0
-PROBES = 6
 CONNECTIONS = 256
 
 
@@ -26,9 +25,7 @@ def measure(home: Home, minutes: float, probe_seconds: float = 10.0) -> dict[str
     with whole.running(home) as held:
         whole.champion_first(held, home)
         service = held.service
-        # a shared machine has quick moments and slow ones: what can be had in a quick one cannot be had for minutes
-        had = plan(home, service, count=10_000_000, seconds=probe_seconds, connections=16)
-        most_T = [in_process(had)["rate"] for _ in range(PROBES)]
+        most_T = rates(plan(home, service, count=10_000_000, seconds=probe_seconds, connections=16))
         most = statistics.median(most_T)
         # what a process holds for each connection and each request at a time is no growth: it has all of them once before
         in_process(plan(home, service, count=10_000_000, seconds=probe_seconds, connections=CONNECTIONS))
