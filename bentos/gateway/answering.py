@@ -1,4 +1,4 @@
-"""A question on its way: the release that is assigned, the champion when that one fails, the last good list when both do."""
+"""A question on its way: the release that is assigned, the champion when that fails, the last good list when nobody answers."""
 
 import time
 from collections.abc import Callable

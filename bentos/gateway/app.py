@@ -15,7 +15,7 @@ from bentos.gateway.choice import asked
 from bentos.gateway.copies import Copies
 from bentos.gateway.http import JSON, Reply, Request, failure, told
 from bentos.gateway.keys import Key, Keys
-from bentos.gateway.last_good import CROWDED, SAYS, LastGood
+from bentos.gateway.last_good import CROWDED, LastGood, unanswered
 from bentos.gateway.services import Late, Lost, Service, Unreachable
 from bentos.gateway.tally import Tally
 from bentos.gateway.traces import Span, Traces
@@ -29,7 +29,7 @@ REQUEST = inner.REQUEST.encode()
 OWN = (REQUEST, inner.WAITED.encode(), inner.BENTO.encode(), inner.TIMING.encode())
 AGAIN = (b"retry-after", b"1")
 READY_SECONDS = 0.5
-CROWD = "crowd"  # the room of those that there is no room for, who are answered from a list
+CROWD_BYTES = 16_384  # of a question: what is longer takes the one loop too long to read while it is crowded
 AWAY = "no service gave an answer, and no list is kept that fits; ask again shortly"
 
 
@@ -50,6 +50,26 @@ class Asking:
 Answer = Callable[[Asking], Awaitable[Reply]]
 
 
+@dataclass(slots=True)
+class Room:
+    """How many requests may be inside at a time, and how many are."""
+
+    most: int
+    inside: int = 0
+
+    async def answer(
+        self, answer: Callable[[Asking], Awaitable[Reply | None]], asking: Asking
+    ) -> Reply | None:
+        """Answer as one of those inside; None when it is full."""
+        if self.inside >= self.most:
+            return None
+        self.inside += 1
+        try:
+            return await answer(asking)
+        finally:
+            self.inside -= 1
+
+
 class Gateway:
     """What one gateway process holds."""
 
@@ -60,15 +80,15 @@ class Gateway:
         self.services: dict[str, Service] = {}
         self.watched = Watched(settings.run / FILE, self._taken)
         self.answering = Answering(self.service, lambda: self.watched.current, self.tally, token)
-        self.copies = Copies(self.answering, lambda: self.running["recommend"] > 0)
+        self.copies = Copies(self.answering, lambda: self.rooms["recommend"].inside > 0)
         self.last_good = LastGood(settings, self.answering)
         self.access = AccessLog(settings.gateway_log_share)
-        self.room = {
-            "recommend": settings.gateway_in_flight,
-            "events": settings.gateway_events_in_flight,
-            CROWD: settings.gateway_in_flight,
+        # by scope of who wants in
+        self.rooms = {
+            "recommend": Room(settings.gateway_in_flight),
+            "events": Room(settings.gateway_events_in_flight),
         }
-        self.running = dict.fromkeys(self.room, 0)
+        self.crowd = Room(settings.gateway_in_flight)  # those that there is no other room for
         self.draining = False
         self.traces = Traces(settings.otlp) if settings.otlp else None
         self._ready: tuple[float, Reply] | None = None
@@ -112,7 +132,7 @@ class Gateway:
     def wanted(self, request: Request) -> bool:
         """Say of a request's head whether its body is worth reading: it comes in, and to a place that takes one of its type."""
         place = PLACES.get(request.path)
-        if place is None or place.scope not in self.room or not place.takes(request.method):
+        if place is None or place.scope not in self.rooms or not place.takes(request.method):
             return False
         if isinstance(self.admission.fitting(request, place), Reply):
             return False
@@ -173,7 +193,7 @@ class Gateway:
         if isinstance(key, Reply):
             return key
         asking = Asking(request, key, id, span)
-        if place.scope not in self.room:
+        if place.scope not in self.rooms:
             return await self.answers[place.path](asking)
         check_headers(request.headers)
         if b"content-type" not in request.headers:
@@ -186,30 +206,20 @@ class Gateway:
         """Answer when there is room, so that those inside stay quick.
 
         When there is none, a question is answered from the last good list, which asks no service; so many at once, and no more.
-        Whatever else comes is turned away at once.
+        Whatever else comes is turned away.
         """
-        reply = await self._counted(scope, self.answers[asking.request.path], asking)
-        if reply is None and scope == "recommend":
-            reply = await self._counted(CROWD, self._crowded, asking)
+        room = self.rooms[scope]
+        reply = await room.answer(self.answers[asking.request.path], asking)
+        if reply is None and scope == "recommend" and len(asking.request.body) <= CROWD_BYTES:
+            reply = await self.crowd.answer(self._crowded, asking)
         if reply is None:
             self.tally.stats.shed += 1
-            return failure(503, "busy", f"{self.room[scope]} requests are being answered; ask again shortly")
+            return failure(503, "busy", f"{room.most} requests are being answered; ask again shortly")
         return reply
-
-    async def _counted(
-        self, room: str, answer: Callable[[Asking], Awaitable[Reply | None]], asking: Asking
-    ) -> Reply | None:
-        """Answer as one of those who are in a room; None when that is full."""
-        if self.running[room] >= self.room[room]:
-            return None
-        self.running[room] += 1
-        try:
-            return await answer(asking)
-        finally:
-            self.running[room] -= 1
 
     async def _crowded(self, asking: Asking) -> Reply | None:
         """Answer a question that there is no room for; None where no list fits it."""
+        await asyncio.sleep(0)  # so that all who come at once are counted before the first of them is read
         return await self._listed(self._asked(asking), CROWDED)
 
     async def _question(self, asking: Asking) -> Reply:
@@ -219,7 +229,7 @@ class Gateway:
         question = self._asked(asking)
         answered = await self.answering.answer(question, routes)
         if answered is None:
-            return await self._listed(question, SAYS) or failure(503, "away", AWAY)
+            return await self._listed(question, unanswered(question)) or failure(503, "away", AWAY)
         if answered.reply.status == 200:
             self.last_good.saw(question.asked.channel)
         self.copies.offer(question, answered, routes.challenger)
@@ -286,7 +296,7 @@ class Gateway:
         return Reply(200, [JSON], openapi.document())
 
     def _told(self) -> stats.Stats:
-        return self.tally.told(sum(self.running.values()))
+        return self.tally.told(sum(room.inside for room in (*self.rooms.values(), self.crowd)))
 
     async def _live(self, asking: Asking) -> Reply:
         return told({"alive": True})

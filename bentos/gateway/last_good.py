@@ -1,8 +1,9 @@
-"""The last step when no bento answers: the list that was last good for nobody in particular, by channel, in memory and on disk.
+"""The last step when no bento answers, or there is no room to ask one: the list that was last good for nobody in particular.
 
-It comes from answers of the champion to questions that this gateway asks now and then. An answer made of it is recorded here,
-under the release whose answer the list was (so that what reached people through that release stays findable): nothing
-leaves unrecorded. It says that it is degraded, and its receipt names the receipt that it was copied from.
+It is kept by channel, in memory and on disk, and comes from answers of the champion to questions that this gateway asks now and
+then. An answer made of it is recorded here, under the release whose answer the list was (so that what reached people through that
+release stays findable): nothing leaves unrecorded. It says that it is degraded, and its receipt names the receipt that it was
+copied from.
 """
 
 import asyncio
@@ -140,11 +141,7 @@ class LastGood:
         }
         excluded = {*asked.filters.exclude, *asked.items, *itertools.chain(*left.values())}
         chosen = [item for item in good.items if item["item"] not in excluded][: asked.n]
-        degraded = (
-            HURRIED if question.rushed else why,
-            *held.degraded,
-            *_unkept(asked, held.rules, excludes),
-        )
+        degraded = (why, *held.degraded, *_unkept(asked, held.rules, excludes))
         receipt = self._receipt(asked, good, chosen, left, degraded, now)
         try:
             async with asyncio.timeout(max(RECORD_SECONDS, question.until - time.monotonic())):
@@ -258,6 +255,11 @@ class LastGood:
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as fault:
             log.error("the last good lists could not be read, and are made anew: %s", fault)
             return {}
+
+
+def unanswered(question: Question) -> str:
+    """Return why a question that services were asked is answered from a list."""
+    return HURRIED if question.rushed else SAYS
 
 
 def _ended(good: Good, moment: datetime) -> list[str]:

@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 
 from counterfoil.errors import ContractError
+from counterfoil.receipts.store import lot
 
 VERSION = 4
 SECONDS = 60  # for which there is a count of each
@@ -106,7 +107,7 @@ class Told:
     def since_by_lot(self) -> dict[str, float]:
         """Return when each lot that came up did so first."""
         return {
-            f"{segment}-{place}": began
+            lot(segment, place): began
             for segment, every in self.lots.items()
             for place, began in enumerate(every)
             if began

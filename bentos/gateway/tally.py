@@ -9,7 +9,7 @@ from typing import Literal
 
 from bentos.gateway.stats import SECONDS, Counts, Second, Stats, Told, bucket
 from bentos.routes import Route, Routes
-from counterfoil.receipts.store import lot_of
+from counterfoil.receipts.store import LOTS_OF_A_SEGMENT, placed
 
 RELEASES = 16  # that are remembered: who answers, the champion before, then newest epochs
 LOTS = 8192  # of receipts that are remembered per release
@@ -17,23 +17,23 @@ Outcome = Literal["answered", "refused", "failed", "late"]
 
 
 class Lots:
-    """When each lot came up first, as `Told` has them: the latest LOTS of them, in eight bytes each."""
+    """When each lot came up first, as `Told` has them, in eight bytes each.
+
+    Of LOTS and more those go whose segment has had no new one for longest, all of a segment together.
+    """
 
     def __init__(self) -> None:
         self._since: dict[str, array[float]] = {}
         self._held = 0
 
-    def note(self, lot: str, now: float) -> None:
+    def note(self, segment: str, place: int, now: float) -> None:
         """Remember that an answer of a lot was seen now."""
-        segment, _, text = lot.rpartition("-")
-        place, since = int(text), self._since.get(segment)
-        if place >= LOTS:
-            return
-        if since is None:
-            since = self._since[segment] = array("d")
-        while len(since) <= place:
-            since.append(0.0)
-        if not since[place]:
+        if place >= LOTS_OF_A_SEGMENT:
+            return  # nobody gave so many
+        since = self._since.get(segment)
+        if since is None or len(since) <= place or not since[place]:
+            since = self._since[segment] = self._since.pop(segment, array("d"))  # the newest of all
+            since.extend([0.0] * (place + 1 - len(since)))
             since[place] = now
             self._held += 1
             while self._held > LOTS:
@@ -111,9 +111,9 @@ class Tally:
 
     def receipt(self, route: Route, receipt: str) -> None:
         """Remember of which lot a live answer's receipt is, and since when there were such."""
-        lot = lot_of(receipt)
-        if lot is not None:
-            self._of(route).lots.note(lot, self.clock())
+        place = placed(receipt)
+        if place is not None:
+            self._of(route).lots.note(*place, self.clock())
 
     def told(self, in_flight: int) -> Stats:
         """Return everything as of now; lots of those alone that answer by now: of all there are tens of thousands."""

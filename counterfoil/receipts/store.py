@@ -32,7 +32,9 @@ log = logging.getLogger(__name__)
 ID = re.compile(r"receipt-(?P<segment>(?P<day>\d{8})T\d{6}-[0-9a-f]{8})-(?P<number>\d{1,12})")
 SEGMENT_RECEIPTS = 4096
 LOT = 64  # receipts
+LOTS_OF_A_SEGMENT = SEGMENT_RECEIPTS // LOT
 GROUP = 512
+WAITING = 8 * GROUP  # receipts that the disk may be behind with before no more are taken
 OPEN = 2
 
 
@@ -114,8 +116,13 @@ class Receipts:
             self._writing.release()
 
     def submit(self, receipt: Receipt) -> "Future[None]":
-        """Hand a receipt over for the next group; the future is done once it is durable, or holds UnavailableError."""
+        """Hand a receipt over for the next group; the future is done once it is durable, or holds UnavailableError.
+
+        UnavailableError also while the disk is behind with as many as may wait: who asked gives up, the receipt does not.
+        """
         named = _parts(receipt.id)
+        if self._pending.qsize() >= WAITING:
+            raise self._refused(OSError(errno.EBUSY, os.strerror(errno.EBUSY)))
         payload = encode(receipt)
         done: Future[None] = Future()
         done.set_running_or_notify_cancel()  # nobody may take back what is being written
@@ -424,10 +431,21 @@ class Receipts:
                     self._path(name).unlink()
 
 
-def lot_of(id: str) -> str | None:
-    """Return the lot of a receipt, `SEGMENT-PLACE`: LOT answers that one process gave after each other. None: it is no id."""
+def placed(id: str) -> tuple[str, int] | None:
+    """Return the segment of a receipt, and which of its lots: LOT answers that one process gave in a row. None: it is no id."""
     named = ID.fullmatch(id)
-    return None if named is None else f"{named['segment']}-{(int(named['number']) - 1) // LOT}"
+    return None if named is None else (named["segment"], (int(named["number"]) - 1) // LOT)
+
+
+def lot(segment: str, place: int) -> str:
+    """Return the name of a lot of a segment."""
+    return f"{segment}-{place}"
+
+
+def lot_of(id: str) -> str | None:
+    """Return the name of the lot of a receipt. None: it is no id."""
+    place = placed(id)
+    return None if place is None else lot(*place)
 
 
 def payloads(path: Path) -> Iterator[bytes]:

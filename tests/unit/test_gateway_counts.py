@@ -131,6 +131,16 @@ def test_lots_of_receipts_are_remembered_since_when_and_bounded() -> None:
     assert len(tally.told(0).of("r1").since_by_lot()) == LOTS  # type: ignore[union-attr]
 
 
+def test_a_segment_that_goes_on_outlives_those_that_began_after_it_and_ended() -> None:
+    tally, _ = filled()
+    for number in range(LOTS):
+        tally.receipt(CHAMPION, f"receipt-20260412T093401-{number:08x}-1")
+    tally.receipt(CHAMPION, f"receipt-20260412T093401-00000000-{LOT + 1}")
+    lots = tally.told(0).of("r1").since_by_lot()  # type: ignore[union-attr]
+    assert {"20260412T093401-00000000-0", "20260412T093401-00000000-1"} < lots.keys()
+    assert len(lots) == LOTS and "20260412T093401-00000001-0" not in lots
+
+
 def test_who_answers_for_a_quarter_of_an_hour_takes_no_memory_worth_telling_for_its_lots() -> None:
     tally, _ = filled()
     tracemalloc.start()

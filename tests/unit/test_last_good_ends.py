@@ -27,6 +27,7 @@ from bentos.gateway.last_good import (
     Good,
     LastGood,
     _good,
+    unanswered,
 )
 from bentos.recommend import rulebook
 from bentos.routes import Route, Routes
@@ -71,7 +72,7 @@ def ask(gateway: LastGood, moment: datetime, *, seconds: float = 1.0, **body: An
     question = Question(
         "/recommend", told, asked, b"i", b"", until, reserve=reserve(seconds), hurried=seconds < 1
     )
-    reply = asyncio.run(gateway.answer(question))
+    reply = asyncio.run(gateway.answer(question, unanswered(question)))
     assert reply.status == 200
     return cast("dict[str, Any]", orjson.loads(reply.body))
 

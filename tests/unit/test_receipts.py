@@ -21,7 +21,7 @@ from counterfoil import canonical, collected, segment
 from counterfoil.errors import IntegrityError, UnavailableError, UnknownError
 from counterfoil.receipts import Receipts
 from counterfoil.receipts.recent import newest
-from counterfoil.receipts.store import encode
+from counterfoil.receipts.store import GROUP, WAITING, encode
 from counterfoil.types import Receipt, ReceiptItem
 
 NOON = datetime(2026, 4, 12, 12, 0, 3, tzinfo=UTC)
@@ -214,6 +214,20 @@ def test_closing_loses_nothing_and_leaves_a_folder_that_goes_on(tmp_path: Path) 
     receipts.close()
     assert all(future.done() for future in futures)
     assert Receipts(tmp_path).count() == 50
+
+
+def test_while_the_disk_hangs_no_more_wait_than_may_and_those_are_written(tmp_path: Path) -> None:
+    receipts = Receipts(tmp_path)
+    futures = []
+    with receipts._writing:  # as a disk that does not answer
+        with pytest.raises(UnavailableError, match="busy"):
+            for _ in range(WAITING + GROUP + 2):  # a group is with the disk
+                futures.append(receipts.submit(receipt(receipts.new_id(NOON))))
+        assert len(futures) >= WAITING and not any(future.done() for future in futures)
+    assert all(future.result(10) is None for future in futures)
+    receipts.submit(receipt(receipts.new_id(NOON))).result(10)
+    receipts.close()
+    assert Receipts(tmp_path).count() == len(futures) + 1
 
 
 WRITER = """
