@@ -16,6 +16,7 @@ from collections import defaultdict
 from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from counterfoil.errors import UnavailableError
 # Commands take a core for seconds: what is asked for meanwhile must fit beside them.
 # Few people ask while releases switch, so that everybody asks again and again; many while a challenger is bad, each now and then.
 REQUESTS, SHARE, CANARY, PEOPLE = 50_000, 0.3, 0.1, 500
+SHADOWS = 3  # turns
 BAD_SHARE, BAD_SECONDS, BAD_PEOPLE = 0.01, 60.0, 5_000
 GOOD_SECONDS = 180.0  # four stages of a challenger, and some time as champion
 FAULTS = ("slow", "failing", "empty")
@@ -175,9 +177,10 @@ def sticky(kept: Sequence[Mapping[str, Any]], people: int, canaries: Container[s
     asks comes to it always or never. Its interval runs from when its first answer was there to when its last one was due: what
     was asked for after the one, and there before the other, was surely assigned while it answered; of what was under way at a
     switch nobody outside can tell. Other releases have no arms: a bento is told that it is champion now a moment before the
-    routes are, and in that moment the champion of before still answers its people.
+    routes are, and in that moment the champion of before still answers its people. Nor does a degraded answer tell of an arm: the
+    last good list is the champion's, whoever asks. That the champion answers for a canary that failed looks like a change.
     """
-    good = [one for one in kept if not one["fault"]]
+    good = [one for one in kept if not one["fault"] and not one["degraded"]]
     came: dict[str, float] = {}
     left: dict[str, float] = {}
     for one in sorted(good, key=lambda one: one["due"]):
@@ -201,24 +204,30 @@ def sticky(kept: Sequence[Mapping[str, Any]], people: int, canaries: Container[s
 
 
 def _shadow(home: Home, held: whole.Whole, other: str, rate: float, seconds: float) -> dict[str, Any]:
-    """Return what a shadow of all requests adds at p95: without, with, without."""
+    """Return what a shadow of all requests adds at p95, in turns with and without one: the middle of what each added."""
     asked = _plan(home, held, rate=rate / 2, count=1_000_000, seconds=seconds, connections=256)
-    before = in_process(asked)
-    command_of(home, ("promote", other, "--stage", "shadow", "--reason", "bench"))
-    await_routes(held)
-    beside = in_process(asked)
-    command_of(home, ("withdraw", USE_CASE, "--reason", "bench"))
-    whole.lift(held.place)
-    await_routes(held)
-    after = in_process(asked)
-    without = (before["ms"]["p95"] + after["ms"]["p95"]) / 2
+    without, beside = [in_process(asked)], []
+    for _ in range(SHADOWS):
+        command_of(home, ("promote", other, "--stage", "shadow", "--reason", "bench"))
+        await_routes(held)
+        beside.append(in_process(asked))
+        command_of(home, ("withdraw", USE_CASE, "--reason", "bench"))
+        whole.lift(held.place)
+        await_routes(held)
+        without.append(in_process(asked))
+    more = [
+        round(told["ms"]["p95"] - (before["ms"]["p95"] + after["ms"]["p95"]) / 2, 4)
+        for told, (before, after) in zip(beside, pairwise(without), strict=True)
+    ]
+    middle = sorted(range(SHADOWS), key=more.__getitem__)[SHADOWS // 2]
     return {
         "rate": round(rate / 2, 1),
-        "without_ms": before["ms"],
-        "with_ms": beside["ms"],
-        "after_ms": after["ms"],
-        "extra_p95_ms": round(beside["ms"]["p95"] - without, 4),
-        "failed": before["failed"] + beside["failed"] + after["failed"],
+        "without_ms": without[middle]["ms"],
+        "with_ms": beside[middle]["ms"],
+        "after_ms": without[middle + 1]["ms"],
+        "extra_p95_ms": more[middle],
+        "extra_p95s_ms": more,
+        "failed": sum(told["failed"] for told in (*without, *beside)),
     }
 
 

@@ -13,6 +13,7 @@ BOUNDS = {
     "throughput": 0.70,
     "receipt": 0.05,
     "receipt_bytes": 1024,
+    "degraded": 0.01,
 }
 
 
@@ -161,6 +162,7 @@ def switch(told: Mapping[str, Any]) -> str:
         f"  longest gap between answers {found['gap_ms']:.0f} ms\n",
         verdict("commands done", sum(one["ok"] for one in found["commands"]), found["wanted"], "more"),
         verdict("failed requests at switches", found["failed"], 0, "less"),
+        _degraded("degraded answers at switches, share", found),
         verdict("people who stay with one arm", found["sticky"], 1.0, "more"),
         _row("without a shadow", shadow["without_ms"]),
         _row("with a shadow of everything", shadow["with_ms"]),
@@ -181,6 +183,7 @@ def switch(told: Mapping[str, Any]) -> str:
         lines.append(f"  it went on: {', '.join(went) or 'nowhere'}\n")
         lines.append(verdict("good challenger, champion by itself", float(good["champion"]), 1.0, "more"))
         lines.append(verdict("good challenger, failed requests", good["failed"], 0, "less"))
+        lines.append(_degraded("good challenger, degraded answers, share", good))
     return "".join(lines)
 
 
@@ -190,10 +193,16 @@ def soak(told: Mapping[str, Any]) -> str:
         f"{told['minutes']:g} minutes at {told['asked_rate']:,.0f} a second of {told['most']:,.0f} that can be had\n",
         f"{_row('answers', told['answers']['ms'])[:-1]}{_troubles(told['answers'])}\n",
         verdict("failed requests", told["answers"]["failed"], 0, "less"),
+        _degraded("degraded answers, share", told["answers"]),
     ]
     for name, grown in told["growth"].items():
         lines.append(verdict(f"memory of {name}, growth", grown, 0.02, "less"))
     return "".join(lines)
+
+
+def _degraded(name: str, found: Mapping[str, Any]) -> str:
+    """Return a line on answers that were not whole: one from the last good list has not failed, and is no answer either."""
+    return verdict(name, found["degraded"] / max(1, found["asked"]), BOUNDS["degraded"], "less")
 
 
 def verdict(name: str, value: float | None, bound: float, better: str) -> str:

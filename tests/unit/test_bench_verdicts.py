@@ -11,7 +11,8 @@ from bench.serving import plot, soak, switch, table
 
 def seen(number: int, release: str, due: float, fault: str = "") -> dict:
     headers = {"x-counterfoil-release": release}
-    return {"number": number, "due": due, "done": due + 0.01, "fault": fault, "headers": headers}
+    told = {"number": number, "due": due, "done": due + 0.01, "fault": fault, "headers": headers}
+    return {**told, "degraded": fault == "degraded", "fault": "" if fault == "degraded" else fault}
 
 
 def test_everybody_stays_with_one_arm_while_a_challenger_answers() -> None:
@@ -55,6 +56,11 @@ def test_what_failed_says_nothing_of_stickiness() -> None:
         seen(1, "b", 1.1),
     ]
     assert switch.sticky(kept, people=2, canaries={"b"})["sticky"] == 1.0
+    kept += [
+        seen(1, "a", 1.2, "degraded"),
+        seen(1, "b", 1.3),
+    ]  # from the last good list, which is the champion's
+    assert switch.sticky(kept, people=2, canaries={"b"})["sticky"] == 1.0
 
 
 def test_growth_is_of_the_last_minutes_and_leaves_the_start_out() -> None:
@@ -96,6 +102,7 @@ def test_what_nobody_measured_is_neither_held_nor_broken() -> None:
         assert "not measured" in line and "held" not in line and "BROKEN" not in line
     ms = {"p50": 1.0, "p95": 2.0, "p99": 3.0}
     found = {"asked": 9, "commands": [], "ms": ms, "gap_ms": 1.0, "wanted": 0, "failed": 0, "sticky": None}
+    found["degraded"] = 0
     shadow = {"without_ms": ms, "with_ms": ms, "extra_p95_ms": 0.5}
     told = {"switch": found, "shadow": shadow, "rate": 1.0, "most": 2.0, "bad": {}}
     [line] = [line for line in table.switch(told).splitlines() if "people who stay" in line]
