@@ -66,7 +66,10 @@ class NewestSqliteOnlineStore(SqliteOnlineStore):
         entities_to_keep: Sequence[Entity],
         partial: bool,
     ) -> None:
-        """Make the tables that are not there, and drop what Feast makes beside the primary key, here or earlier."""
+        """Make the tables that are not there, and drop what Feast makes beside the primary key, here or earlier.
+
+        Columns that a later Feast adds to its tables are not added to those that are there: nothing here reads them.
+        """
         conn = self._get_conn(config)
         query = "SELECT name FROM sqlite_master WHERE type = 'table'"
         there = {_quoted(name) for (name,) in conn.execute(query)}
