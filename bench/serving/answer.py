@@ -54,12 +54,10 @@ class Effort:
     floor_rounds: int = 1  # over its people, beside each round
 
 
-def bodies(home: Home, *, shown: int = floor.SHOWN) -> tuple[str, ...]:
+def bodies(home: Home, *, shown: int = floor.SHOWN, channel: str | None = None) -> tuple[str, ...]:
     """Return one question for each person of the floor, asked at the end of the shop's days."""
-    asked = (
-        {"person": name, "n": shown, "context": {"time": home.made["as_of"]}}
-        for name in floor.names(home.made)
-    )
+    context = {"time": home.made["as_of"], **({} if channel is None else {"channel": channel})}
+    asked = ({"person": name, "n": shown, "context": context} for name in floor.names(home.made))
     return tuple(orjson.dumps(one).decode() for one in asked)
 
 
@@ -69,7 +67,7 @@ def plan(home: Home, service: Service, **changes: Any) -> Plan:
         "host": "127.0.0.1",
         "port": service.port,
         "path": "/recommend",
-        "bodies": bodies(home),
+        "bodies": bodies(home, channel=service.channel),
         "headers": service.headers or running.headers(home),
     }
     return Plan(**{**values, **changes})
@@ -91,7 +89,7 @@ def measure(home: Home, effort: Effort, begin: Iterable[Begin] = EVERYTHING) -> 
                 "ready_seconds": round(service.ready_seconds, 2),
                 "memory_bytes": service.memory_bytes,
             }
-            if name != running.MUTED:
+            if name not in (running.MUTED, running.KEPT):
                 found[name] |= _loaded(home, effort, service, below)
     found["receipt"] = _receipt(home, found)
     if "gateway" in found and "bento" in found:
@@ -107,6 +105,8 @@ def _services(home: Home, begin: Iterable[Begin], open_: ExitStack) -> Iterable[
         service = open_.enter_context(one(home))
         if service is not None:
             yield service
+        if one is running.mute and service is not None:
+            yield running.heard(service)
 
 
 def _in_turn(
@@ -120,11 +120,12 @@ def _in_turn(
             plan(home, service, count=effort.answers, warm_up=effort.warm_up) for service in services.values()
         ]
         cpu = {name: service.cpu_seconds for name, service in services.items()}
+        shared = Counter(service.pids for service in services.values())  # who answers two kinds of questions
         asked = effort.takes * (effort.answers + effort.warm_up)
         for (name, service), told in zip(
             services.items(), turns_in_process(plans, effort.takes), strict=True
         ):
-            told["cpu_ms"] = round(1000 * (service.cpu_seconds - cpu[name]) / asked, 4)
+            told["cpu_ms"] = round(1000 * (service.cpu_seconds - cpu[name]) / asked / shared[service.pids], 4)
             rounds[name].append(told)
         floors.append(below.measure(effort.floor_rounds))
     return floors, {name: _median(told) for name, told in rounds.items()}
@@ -230,7 +231,7 @@ def _receipt(home: Home, found: Mapping[str, Any]) -> dict[str, Any]:
     }
     if running.MUTED in found:
         without_T = found[running.MUTED]["turns_p50"]
-        for name, which in (("bento", ""), (running.STRICT, "strict_")):
+        for name, which in ((running.KEPT, ""), (running.STRICT, "strict_")):
             if name in found:
                 more_T = differences(found[name]["turns_p50"], without_T)
                 share_T = [more / p50 for more, p50 in zip(more_T, found[name]["turns_p50"], strict=True)]
