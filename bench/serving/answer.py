@@ -100,13 +100,16 @@ def measure(home: Home, effort: Effort, begin: Iterable[Begin] = EVERYTHING) -> 
 
 def _services(home: Home, begin: Iterable[Begin], open_: ExitStack) -> Iterable[Service]:
     """Start everything that is compared; one that this version does not have is left out, and said to be."""
+    muted = None
     for one in begin:
         _say(f"starting {one.__name__}")
         service = open_.enter_context(one(home))
         if service is not None:
             yield service
-        if one is running.mute and service is not None:
-            yield running.heard(service)
+        if one is running.mute:
+            muted = service
+    if muted is not None:
+        yield running.heard(muted)  # others take their turn between its two: one that goes on is warm
 
 
 def _in_turn(
