@@ -19,7 +19,7 @@ import orjson
 
 from bench.serving import floor, running
 from bench.serving.home import Home
-from bench.serving.load import Plan, in_process, turns_in_process
+from bench.serving.load import Plan, in_process, middle, turns_in_process
 from bench.serving.running import Service
 from counterfoil.receipts import Receipts
 from counterfoil.receipts.store import payloads
@@ -145,7 +145,7 @@ def _loaded(home: Home, effort: Effort, service: Service, below: running.Floor) 
         full["cpu_ms"] = round(1000 * (service.cpu_seconds - cpu) / max(1, full["answered"]), 4)
         turns.append(full)
         floors.append(below.measure(effort.floor_rounds))
-    typical = sorted(turns, key=lambda one: one["rate"])[(len(turns) - 1) // 2]
+    typical = middle(turns, lambda one: one["rate"])
     most = typical["rate"]
     cost = _ratio([CORES * 1000 / one["rate"] for one in turns], floors) if most else math.inf
     loads = {}
@@ -162,7 +162,7 @@ def _loaded(home: Home, effort: Effort, service: Service, below: running.Floor) 
         told = [in_process(replace(asked, seed=seed)) for seed in range(effort.turns if share == HALF else 1)]
         loads[f"{share:g}"] = {
             "asked_rate": round(rate, 1),
-            **sorted(told, key=_stretched)[(len(told) - 1) // 2],
+            **middle(told, _stretched),
             **{name: sum(one[name] for one in told) for name in SUMS},
             "faults": dict(sum((Counter(one["faults"]) for one in told), Counter())),
             "ratios": [round(_stretched(one), 3) for one in told],
@@ -194,8 +194,7 @@ def differences(p50_T: Sequence[float], without_T: Sequence[float]) -> list[floa
 
 def _typical(floors: list[dict[str, Any]]) -> dict[str, Any]:
     """Return the floor whose sum is the median of all rounds, and the sums of the others beside it."""
-    ordered = sorted(floors, key=lambda one: one["sum_ms"])
-    return {**ordered[(len(ordered) - 1) // 2], "rounds_ms": [one["sum_ms"] for one in floors]}
+    return {**middle(floors, lambda one: one["sum_ms"]), "rounds_ms": [one["sum_ms"] for one in floors]}
 
 
 def _median(rounds: list[dict[str, Any]]) -> dict[str, Any]:

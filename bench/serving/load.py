@@ -14,7 +14,7 @@ import select
 import sys
 import time
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
@@ -258,6 +258,12 @@ def take_turns(plans: Sequence[Plan], turns: int) -> list[dict[str, Any]]:
 def in_process(plan: Plan, env: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Carry out a plan in a process of its own, and return what it told. RuntimeError with its words when it failed."""
     return turns_in_process([plan], 0, env)[0]
+
+
+def middle(every: Iterable[dict[str, Any]], key: Callable[[dict[str, Any]], float]) -> dict[str, Any]:
+    """Return the one whose key is the middle of all, of two the lower."""
+    ordered = sorted(every, key=key)
+    return ordered[(len(ordered) - 1) // 2]
 
 
 def rates(plan: Plan) -> list[float]:

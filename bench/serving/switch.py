@@ -24,7 +24,7 @@ import orjson
 from bench.serving import shop, whole
 from bench.serving.answer import plan
 from bench.serving.home import USE_CASE, Home, candidate_of
-from bench.serving.load import in_process, percentiles, rates
+from bench.serving.load import in_process, middle, percentiles, rates
 from bentos import inner
 from counterfoil.errors import UnavailableError
 
@@ -216,8 +216,7 @@ def _shadow(home: Home, held: whole.Whole, other: str, rate: float, seconds: flo
         without.append(in_process(asked))
     # a neighbour that stalls one turn would tell on both beside it
     usual, shadowed = (
-        sorted((told["ms"] for told in turns), key=lambda ms: ms["p95"])[(len(turns) - 1) // 2]
-        for turns in (without, beside)
+        middle((told["ms"] for told in turns), lambda ms: ms["p95"]) for turns in (without, beside)
     )
     return {
         "rate": round(rate / 2, 1),
