@@ -9,6 +9,7 @@ bench/results with medians, ratios, load, versions and commit, and a page with p
 import argparse
 import importlib.metadata
 import sys
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -88,6 +89,8 @@ def main() -> int:
     settings.load()
     found: dict[str, Any] = {}
     tables: dict[str, str] = {}
+    path: Path | None = None
+    versions = {name: importlib.metadata.version(name) for name in VERSIONS}
     try:
         shop = home.opened(home.Size(items=4_000, people=800) if asked.small else home.LARGE)
         for name in asked.only:
@@ -95,14 +98,14 @@ def main() -> int:
             before = psutil.getloadavg()[0]
             told = MEASURES[name](shop, asked)
             found[name] = {**told, "load": [before, psutil.getloadavg()[0]]}
+            path = report.write({"serving": found, "versions": versions}, "serving-", path)
             tables[name] = table.of(name, told)
             sys.stdout.write(tables[name])
             sys.stdout.flush()
     except CounterfoilError as fault:
         sys.stderr.write(f"{fault}\n")
         return fault.exit_code
-    versions = {name: importlib.metadata.version(name) for name in VERSIONS}
-    path = report.write({"serving": found, "versions": versions}, "serving-")
+    assert path is not None  # what was not measured has said so
     about = f"{code_version()}, {psutil.cpu_count()} cores, load {psutil.getloadavg()[0]:.1f} at the end"
     path.with_suffix(".html").write_text(plot.page(found, tables, about))
     return 0

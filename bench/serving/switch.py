@@ -251,7 +251,7 @@ def _bad(home: Home, held: whole.Whole, other: str, fault: str, rate: float) -> 
     everybody = {a["number"] % people for a in kept}
     meanwhile = {a["number"] % people for a in kept if a["due"] <= until}
     return {
-        **{name: told[name] for name in ("answered", "failed", "empty", "faults")},
+        **told,
         "answers_of_challenger": len(challenger),
         "seconds": round(max(a["done"] for a in challenger) - min(a["due"] for a in challenger), 3)
         if challenger
@@ -278,7 +278,7 @@ def _good(home: Home, held: whole.Whole, other: str, rate: float, seconds: float
     champion = held.place.catalog.champion(USE_CASE)
     after = [row for row in held.place.catalog.releases(USE_CASE) if row["epoch"] > epoch]
     return {
-        **{name: told[name] for name in ("answered", "failed", "empty", "faults", "ms", "gap_ms")},
+        **told,
         "promoted": begun,
         "stages": [
             {

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import pytest
 import uvicorn
 
-from bench.serving import answer, bare, floor, home, load, running, table
+from bench.serving import answer, bare, floor, home, load, running, switch, table
 from bench.serving.answer import Effort
 from bench.serving.floor import PARTS
 from bench.serving.running import Service
@@ -94,3 +94,13 @@ def test_the_bench_measures_bento_and_gateway_beside_the_floor(shop: home.Home) 
     assert found["bento"]["most"]["answered"] > 10 and found["gateway"]["loads"]["0.5"]["failed"] == 0
     assert found["receipt"]["receipts"] >= 25 and found["receipt"]["bytes"] > 500
     assert "answer, p50 of the floor's sum" in table.of("answer", found)
+
+
+@pytest.mark.slow
+def test_the_bench_measures_releases_and_tells_them(shop: home.Home) -> None:
+    found = switch.measure(shop, requests=300, probe_seconds=0.5, bad=("empty",), good_seconds=2.0)
+    assert (found["switch"]["asked"], found["switch"]["failed"]) == (300, 0)
+    assert all(one["ok"] for one in found["switch"]["commands"])
+    assert found["bad"]["empty"]["taken_back"] and found["good"]["failed"] == 0
+    lines = table.of("switch", found)
+    assert "good challenger, degraded answers" in lines and "bad challenger, empty: seconds" in lines
