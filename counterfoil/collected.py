@@ -56,6 +56,23 @@ def segments(folder: Path) -> list[Path]:
     )
 
 
+def newest(folder: Path, count: int, since: datetime) -> list[Path]:
+    """Return the segments, oldest first, that hold the newest `count` events at least, and all that came in since a moment.
+
+    What cannot be counted counts as nothing: whoever reads it is told why.
+    """
+    found: list[Path] = []
+    held = 0
+    for path in reversed(segments(folder)):
+        # one is written to at a time: all older ones were done with when the last that was found began
+        if found and held >= count and begun(found[-1]) <= since:
+            break
+        found.append(path)
+        with suppress(IntegrityError, FileNotFoundError):
+            held += segment.count(path) - 1
+    return found[::-1]
+
+
 def key_of(path: Path) -> str | None:
     """Return the fingerprint of the key that people in a segment are pseudonyms by; None of one that has no whole line.
 

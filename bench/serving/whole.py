@@ -119,11 +119,11 @@ def champion_first(whole: Whole, home: Home) -> None:
 
 
 def quiet(whole: Whole, seconds: float = 60.0) -> None:
-    """Wait until every service that is started answers, a spare one as well: loading a bento takes a core for seconds."""
+    """Wait until the collector and every service that is started answer, a spare one too: each takes a core while it begins."""
     until, since = time.monotonic() + seconds, time.monotonic()
     while time.monotonic() < until and time.monotonic() - since < QUIET_SECONDS:
         running = Processes(whole.place.settings.home).running()
-        urls = [one.url for name, one in running.items() if name.startswith("service-")]
+        urls = [one.url for name, one in running.items() if name.startswith(("service-", "collector"))]
         if not all(_answers(url) for url in urls):
             since = time.monotonic()
         time.sleep(0.2)

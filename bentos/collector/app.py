@@ -5,6 +5,7 @@ import gc
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -47,12 +48,17 @@ class Collector:
         self.waiting = 0
 
     def start(self) -> None:
-        """Take up what the log holds: the ids that were acknowledged, and what is not visible yet."""
+        """Take up what the log holds: the ids that were acknowledged last, the last hour's clicks, and what is not visible yet.
+
+        A log of days, which nobody landed, takes no longer than one of an hour: nothing is taken while this goes on.
+        """
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         hour_ago = time.time() - HOUR
-        for path in collected.segments(self.folder):
+        for path in collected.newest(self.folder, self.window.ids, datetime.fromtimestamp(hour_ago, UTC)):
             try:
                 self._take_up(path, hour_ago)
+            except FileNotFoundError:  # it landed meanwhile
+                continue
             except (
                 IntegrityError
             ) as lost:  # what comes in is kept all the same; landing stops at it, and says so

@@ -15,7 +15,7 @@ class Window:
     """
 
     def __init__(self, ids: int = IDS) -> None:
-        self._ids = ids
+        self.ids = ids
         self._new: set[str] = set()
         self._old: set[str] = set()
         self.pending: set[str] = set()
@@ -30,5 +30,5 @@ class Window:
         """Note ids that are on the disk."""
         for id in ids:
             self._new.add(id)
-            if len(self._new) >= self._ids:
+            if len(self._new) >= self.ids:
                 self._old, self._new = self._new, set()

@@ -286,6 +286,35 @@ def test_a_restart_counts_by_when_events_came_in(settings: Settings) -> None:
     assert told[0] == told[1] == {"20260412T093401-7f3a9c1e": {"impressions": 3, "clicks": 0}}
 
 
+def test_of_a_log_that_nobody_landed_no_more_is_taken_up_than_is_needed(settings: Settings) -> None:
+    now = datetime.now(UTC)
+    began = [now - timedelta(hours=hours) for hours in (30, 3, 2, 0.5)]
+    collector = Collector(settings, nowhere)
+    for number, moment in enumerate(began):
+        _, descriptor, _ = collected.begin(settings.events, "key", moment)
+        for id in (f"{number}a", f"{number}b"):
+            row = {
+                "id": id,
+                "kind": "click",
+                "item": "i1",
+                "time": "2026-04-12T09:34:01Z",
+                "receipt": RECEIPT,
+            }
+            segment.append(descriptor, segment.line(orjson.dumps(row)))
+        os.close(descriptor)
+    paths = collected.segments(settings.events)
+    hour_ago = now - timedelta(hours=1)
+    assert collected.newest(settings.events, 0, hour_ago) == paths[2:], "the one before it may reach into it"
+    assert collected.newest(settings.events, 5, hour_ago) == paths[1:]
+    assert collected.newest(settings.events, 99, hour_ago) == paths
+    assert collected.newest(settings.events, 1, now) == paths[3:]
+    collector.window.ids = 4
+    collector.start()
+    collector.feed.close()
+    known = {f"{number}{letter}" for number in range(4) for letter in "ab"}
+    assert {id for id in known if id in collector.window} == {"2a", "2b", "3a", "3b"}
+
+
 def test_clicks_are_those_of_the_last_hour() -> None:
     now = [1_000_000.0]
     counted = Clicks(clock=lambda: now[0])
