@@ -21,7 +21,7 @@ from counterfoil.types import (
     Verdict,
 )
 from flows import collecting
-from flows.champion import approvers
+from flows.champion import signed
 from flows.place import Place, open_place
 from flows.verbs import bento_folder
 
@@ -47,7 +47,7 @@ def resolve(place: Place, receipt_id: str) -> dict[str, Any]:
         "release": release,
         "bento": bento,
         "decision": decision,
-        "approved_by": [decision.approved_by, *sorted(approvers(place, decision))],
+        "approved_by": signed(place, decision),
         "evaluation": next((one for one in evaluations if one.candidate == candidate.id), None),
         "candidate": candidate,
         "made": {

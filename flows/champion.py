@@ -84,6 +84,12 @@ def approvers(place: Place, decision: Decision) -> set[str]:
     return set({known_as(one.by): one.by for one in words}.values())
 
 
+def signed(place: Place, decision: Decision) -> list[str]:
+    """Return in whose name a decision stands: who took it, then who approved it besides, each once, by name."""
+    taken = decision.approved_by
+    return [taken, *sorted(name for name in approvers(place, decision) if known_as(name) != known_as(taken))]
+
+
 def approval(place: Place, decision: Decision, by: str) -> Approval | None:
     """Return somebody's word on a decision, None when they have said nothing."""
     return next((one for one in _approvals(place, decision) if known_as(one.by) == known_as(by)), None)

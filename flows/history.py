@@ -7,7 +7,7 @@ from counterfoil import canonical, terminal
 from counterfoil.catalog.served import Serving, served
 from counterfoil.errors import InputError
 from counterfoil.types import Decision
-from flows.champion import approvers
+from flows.champion import signed
 from flows.place import Place, open_place
 
 
@@ -50,7 +50,7 @@ def _serving(place: Place, one: Serving) -> dict[str, Any]:
         "until": one.until,
         "recorded_at": one.recorded_at,
         "decision": decision.id,
-        "approved_by": ", ".join([decision.approved_by, *sorted(approvers(place, decision))]),
+        "approved_by": ", ".join(signed(place, decision)),
         "evidence": list(decision.sentences),
     }
 

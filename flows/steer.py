@@ -423,7 +423,9 @@ def show(told: dict[str, Any]) -> None:
     if "approval" in told:
         say(f"{told['approval']} on {told['decision']}")
     if told.get("waits_for"):
-        say(f"the gate waits for {told['waits_for']} more")
+        say(
+            f"the gate waits for {told['waits_for']} more: `counterfoil approve {told['decision']}`, each by another"
+        )
     for sentence in told["sentences"]:
         say(sentence)
     if told.get("quarantine"):

@@ -11,7 +11,7 @@ import pytest
 from counterfoil.errors import ConflictError, GateError, InputError, UnknownError
 from counterfoil.types import Approval, Bento, Candidate, Decision, Gate
 from flows import approval, steer, verbs
-from flows.champion import approvers, waits_for
+from flows.champion import approvers, signed, waits_for
 from flows.place import Place
 from flows.quarantine import end
 from flows.verify import verify
@@ -148,6 +148,18 @@ def test_a_gate_that_asks_for_two_people_waits_for_both(
     again, outcomes = turn(place, TWO, END)
     assert again.release == now and ran(outcomes) == []
     assert verify(place, lambda what, count: None)["faults"] == []
+
+
+def test_who_promotes_where_two_are_asked_is_told_whose_word_is_wanted_and_signs_once(
+    place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(steer, "use_case", lambda name: {"small": TWO}[name])
+    told = steer.promote(place, loser(place).id, "Ada", "to see")
+    steer.show(told)
+    assert f"waits for 1 more: `counterfoil approve {told['decision']}`" in capsys.readouterr().out
+    steer.approve(place, told["decision"], "Grace")
+    decision = place.catalog.get(told["decision"])
+    assert isinstance(decision, Decision) and signed(place, decision) == ["Ada", "Grace"]
 
 
 class Suspended(BaseException):

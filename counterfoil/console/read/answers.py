@@ -11,7 +11,7 @@ from counterfoil.receipts.recent import newest
 from counterfoil.types import Bento, Candidate, Dataset, Decision, OnlineRows, Receipt, Release
 from flows.answer import NEXT_DAYS
 from flows.answer import acts as what_came_next
-from flows.champion import approvers
+from flows.champion import signed
 from flows.place import Place
 
 LISTED = 25
@@ -66,7 +66,7 @@ def answer(place: Place, receipt_id: str) -> dict[str, Any]:
             "decision": decision.id,
             "verb": decision.verb,
             "sentences": list(decision.sentences),
-            "by": [decision.approved_by, *sorted(approvers(place, decision))],
+            "by": signed(place, decision),
         },
         "chain": [
             _step(
