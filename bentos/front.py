@@ -18,6 +18,7 @@ from bentos.seam import Seam
 from bentos.task import Made, Task, refused
 
 WAITING = 128
+NO_TIME = "leaves no time; give the milliseconds that are left, 1 or more, or leave it out"
 
 
 class Answering(Protocol):
@@ -73,7 +74,11 @@ class Front:
     async def answered(self, body: bytes, caller: Caller = CHAMPION, route: str = "recommend") -> Response:
         """Answer a body by the flow of a route, with the statuses that the seam says; 503 besides when too many wait."""
         began = time.perf_counter()
-        if self._waiting >= WAITING:
+        if caller.gone():  # when it came: nothing here was too slow for it
+            made = refused(
+                422, "request", f"{inner.DEADLINE}: {NO_TIME}", [{"field": inner.DEADLINE, "reason": NO_TIME}]
+            )
+        elif self._waiting >= WAITING:
             made = refused(503, "busy", f"{WAITING} requests wait already; ask again shortly")
         else:
             self._waiting += 1

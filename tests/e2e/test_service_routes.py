@@ -16,6 +16,7 @@ from bentos import inner
 from bentos.recommend.app import Serving, begin, create
 from bentos.recommend.person import People
 from bentos.release import Released
+from bentos.task import Task
 from counterfoil.pseudonym import of_session, pseudonym
 from counterfoil.receipts import Receipts
 from counterfoil.settings import Settings
@@ -201,8 +202,17 @@ def test_headers_tell_the_gateway_what_it_needs_and_the_receipt_keeps_the_arm(sh
 
 def test_nobody_waits_so_nothing_is_computed(shop: Shop) -> None:
     before = Receipts(shop.settings.receipts).count()
-    answer = shop.client.post("/recommend", json={"context": AT}, headers={inner.DEADLINE: "0"})
-    assert (answer.status_code, answer.json()["error"]["kind"]) == (504, "late")
+    said = shop.serving.front.pointer.released
+    task = Task(
+        route="recommend", body=orjson.dumps({"context": AT}), time=datetime.now(UTC), release=said.release, epoch=said.epoch,
+        bento=said.bento, until=time.monotonic() - 0.001,
+    )  # fmt: skip
+    assert shop.client.portal is not None
+    made = shop.client.portal.call(shop.serving.front.answering.make, task)
+    assert (made.status, orjson.loads(made.body)["error"]["kind"]) == (504, "late")
+    for none in ("0", "-5"):  # which no load of the service is to blame for
+        answer = shop.client.post("/recommend", json={"context": AT}, headers={inner.DEADLINE: none})
+        assert answer.status_code == 422 and answer.json()["error"]["fields"][0]["field"] == inner.DEADLINE
     assert Receipts(shop.settings.receipts).count() == before
     shop.ask(headers={inner.DEADLINE: "60000"})
 
