@@ -72,7 +72,10 @@ class Front:
         self._waiting = 0
 
     async def answered(self, body: bytes, caller: Caller = CHAMPION, route: str = "recommend") -> Response:
-        """Answer a body by the flow of a route, with the statuses that the seam says; 503 besides when too many wait."""
+        """Answer a body by the flow of a route, with the statuses that the seam says.
+
+        422 besides when the caller left no time, 503 when too many wait.
+        """
         began = time.perf_counter()
         if caller.gone():  # when it came: nothing here was too slow for it
             made = refused(

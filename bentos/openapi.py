@@ -16,7 +16,7 @@ REFUSALS = {
     "408": "the body came too slowly",
     "413": "the body is too large",
     "415": "the body is not plain JSON",
-    "422": "the body does not fit its schema; `fields` says where",
+    "422": "the body does not fit its schema, or the caller left no time; `fields` says where",
     "500": "the service failed on this request",
     "503": "too many wait, or no receipt can be written",
     "504": "the caller's time was over before it was this request's turn",
