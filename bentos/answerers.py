@@ -4,6 +4,8 @@ There are as many as cores by default, and one more where an answer waits, for t
 behind a network: while one waits, another one has the core. Where none does, one more only takes turns with the others.
 Where the queue is long an answerer has its next task at hand, and need not wait until who serves has the processor; one that has
 waited there for long goes to whoever is free.
+Each of the first ones, as many as cores, keeps to a core of its own: where anything else runs, a scheduler that balances may
+leave two of them on one core, in turns, and none on the other.
 They share what is loaded (its pages are copied when written to, and hardly any are), so that another one costs a few megabytes
 and milliseconds. Tasks wait in one queue, and whoever is free takes the next: two queues of half the length are slower than one
 (Kendall's M/D/2 beside M/D/1). An answerer that dies is replaced, and what it was at goes to another one, once: at worst an
@@ -90,12 +92,15 @@ class Waiting:
 
 
 class Seat(asyncio.Protocol):
-    """One answerer, seen from the process that serves: its process id, its socket, the task that it is at, and the one after."""
+    """One answerer, seen from the process that serves: its process id, its socket, the task that it is at, and the one after.
+
+    `core` is the one that it keeps to, if any.
+    """
 
     transport: asyncio.Transport
 
-    def __init__(self, answerers: "Answerers", *, quiet: bool) -> None:
-        self.answerers, self.quiet = answerers, quiet
+    def __init__(self, answerers: "Answerers", *, quiet: bool, core: int | None = None) -> None:
+        self.answerers, self.quiet, self.core = answerers, quiet, core
         self.pid, self.socket = 0, cast(socket.socket, None)
         self.at: deque[Waiting] = deque()
         self.born = 0.0
@@ -216,7 +221,8 @@ class Answerers:
         end: Callable[[], None] = lambda: None,
     ) -> None:
         self.compute, self.begin, self.after, self.end = compute, begin, after, end
-        self.seats = [Seat(self, quiet=False) for _ in range(count)] + [Seat(self, quiet=True)]
+        self.seats = [Seat(self, quiet=False, core=core) for core in own_cores(count)]
+        self.seats.append(Seat(self, quiet=True))
         self._lines = {
             quiet: Line([seat for seat in self.seats if seat.quiet == quiet]) for quiet in (False, True)
         }
@@ -368,12 +374,12 @@ class Answerers:
         sys.stderr.flush()
         pid = os.fork()
         if pid == 0:
-            self._become(theirs, quiet=seat.quiet)
+            self._become(theirs, quiet=seat.quiet, core=seat.core)
         theirs.close()
         ours.setblocking(False)
         seat.pid, seat.socket, seat.born = pid, ours, time.monotonic()
 
-    def _become(self, own: socket.socket, *, quiet: bool) -> NoReturn:
+    def _become(self, own: socket.socket, *, quiet: bool, core: int | None) -> NoReturn:
         """Be an answerer until whoever serves is gone. Nothing of the process that this was comes to its end here."""
         status = 1
         try:
@@ -386,6 +392,7 @@ class Answerers:
             os.closerange(descriptor + 1, os.sysconf("SC_OPEN_MAX"))
             # Nor is what held those ever collected here: it would close numbers that are other files by then.
             gc.freeze()
+            _keep_to(core)
             self.begin()
             compute = self.compute
             if quiet:
@@ -402,6 +409,24 @@ class Answerers:
             log.exception("an answerer failed")
         finally:
             os._exit(status)
+
+
+def own_cores(count: int) -> list[int | None]:
+    """Return which core each of so many answerers keeps to: one each, then None; None for all where there are more cores.
+
+    Services of one machine would all have the same few of many cores.
+    """
+    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+    if not 0 < len(cores) <= count:
+        return [None] * count
+    return [*cores, *[None] * (count - len(cores))]
+
+
+def _keep_to(core: int | None) -> None:
+    """Run on this core alone; anywhere where that is not allowed, or where the core was taken away since."""
+    if core is not None:
+        with suppress(OSError):
+            os.sched_setaffinity(0, {core})
 
 
 def _starving(compute: Compute, task: Task) -> Made:

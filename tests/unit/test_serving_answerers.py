@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from bentos import answerers as module
-from bentos.answerers import Answerers, can_fork
+from bentos.answerers import Answerers, can_fork, own_cores
 from bentos.task import Made, Task
 
 pytestmark = pytest.mark.skipif(not can_fork(), reason="no process is forked on this platform")
@@ -426,3 +426,39 @@ def _lives(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+def test_each_answerer_keeps_to_a_core_of_its_own_and_so_does_who_takes_its_place() -> None:
+    cores = sorted(os.sched_getaffinity(0))[:2]
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores)  # as a machine of two
+
+    async def work(made: Answerers) -> None:
+        for _ in range(2):
+            kept = [os.sched_getaffinity(seat.pid) for seat in made.seats]
+            assert kept[: len(cores)] == [{core} for core in cores]
+            assert kept[len(cores) :] == [set(cores)] * 2, (
+                "one more, and who makes copies, go where there is room"
+            )
+            await _replaced(made)
+
+    try:
+        run(work, count=len(cores) + 1)
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+async def _replaced(made: Answerers) -> None:
+    """End the first answerer, and wait for who takes its place."""
+    seat = made.seats[0]
+    pid = seat.pid
+    os.kill(pid, signal.SIGKILL)
+    async with asyncio.timeout(10):
+        while seat.pid == pid or not seat.begun:
+            await asyncio.sleep(0.01)
+
+
+def test_of_more_cores_than_answerers_none_is_kept_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(3)))
+    assert own_cores(2) == [None, None]
+    assert own_cores(4) == [0, 1, 2, None]
