@@ -12,8 +12,8 @@ and milliseconds. Tasks wait in one queue, and whoever is free takes the next: t
 answer that nobody got has a receipt.
 
 Copies for shadow answers, which nobody waits for, go to an answerer of their own that has the processor only when nobody else
-wants it (SCHED_IDLE, sched(7)). How long a copy waited for that is told with it, since it says nothing of who answers: in line,
-and for the processor (run_delay of /proc/PID/schedstat).
+wants it (counterfoil/priority.py). How long a copy waited for that is told with it, since it says nothing of who answers: in
+line, and for the processor (run_delay of /proc/PID/schedstat).
 
 Frames of MessagePack on a socket pair, both ways.
 """
@@ -39,6 +39,7 @@ import msgspec
 
 from bentos.frames import LENGTH, each, framed
 from bentos.task import Made, Task, refused
+from counterfoil import priority
 
 log = logging.getLogger(__name__)
 COMPUTE_SECONDS = 10.0  # for which an answerer may compute one answer
@@ -396,7 +397,7 @@ class Answerers:
             self.begin()
             compute = self.compute
             if quiet:
-                _yield()
+                priority.only_when_idle()
                 compute = functools.partial(_starving, compute)
             with suppress(BrokenPipeError, ConnectionResetError):
                 own.sendall(framed(b""))
@@ -435,14 +436,6 @@ def _starving(compute: Compute, task: Task) -> Made:
     made = compute(task)
     _, after = scheduled(os.getpid())
     return msgspec.structs.replace(made, waited_ms=1e3 * (after - before), begun=begun)
-
-
-def _yield() -> None:
-    """Have the processor only while nobody else wants it; where that is not allowed, little of it."""
-    try:
-        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-    except OSError:
-        os.nice(19)
 
 
 async def _answered(waiting: Waiting, task: Task) -> Made:

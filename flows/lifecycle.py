@@ -18,9 +18,9 @@ from prefect.artifacts import (
     update_progress_artifact,
 )
 from prefect.cache_policies import NO_CACHE
-from prefect.runtime import flow_run
+from prefect.runtime import deployment, flow_run
 
-from counterfoil import canonical
+from counterfoil import canonical, priority
 from counterfoil.catalog import Outcome, Recorder
 from counterfoil.errors import ConfigError, GateError, InputError, IntegrityError
 from counterfoil.types import UseCase
@@ -88,6 +88,10 @@ def advance_flow(
     What cannot be read is refused: a failed task, a row of the table `<use case>-inbox`, and a reason beside the file; the loop
     turns with the rest, for yesterday's good events are worth more than a stop over a torn file.
     """
+    if (
+        deployment.id is not None
+    ):  # nobody waits for a run that was scheduled, and answers may be given on this machine
+        priority.behind_answers()
     place = open_place()
     with openlineage.flow_run(place, "advance", use_case_name, _prefect_id()) as run:
         land_inbox(place, use_case_name, run)

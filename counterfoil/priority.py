@@ -1,0 +1,34 @@
+"""Who goes first where processes want the same cores: what somebody waits for, then what runs by night, then copies."""
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+NIGHT, LAST = 10, 19  # of nice(2): 110 and 15 parts of a core where what is not nice has 1,024
+
+
+def behind_answers() -> None:
+    """Let this process and its children have what cores others leave; they go on, if slowly, where nothing is left."""
+    os.nice(max(0, NIGHT - os.nice(0)))
+    _group(NIGHT)
+
+
+def only_when_idle() -> None:
+    """Have the processor only while nobody else wants it (SCHED_IDLE, sched(7)); where that is not allowed, little of it."""
+    try:
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    except OSError:
+        os.nice(LAST)
+    _group(LAST)
+
+
+def _group(nice: int) -> None:
+    """Put this process into a session of its own, unless it leads one, and that session behind others.
+
+    Linux shares cores among sessions before it shares them among the processes of each (autogroup, sched(7)): however nice, or
+    idle, all that one session wants is as much as all of another one.
+    """
+    with suppress(OSError):
+        os.setsid()
+    with suppress(OSError):  # no such kernel, or no more of this may be said in this moment
+        Path("/proc/self/autogroup").write_text(str(nice))
