@@ -1,10 +1,12 @@
 """Who goes first where processes want the same cores: what somebody waits for, then what runs by night, then copies."""
 
 import os
+import time
 from contextlib import suppress
 from pathlib import Path
 
 NIGHT, LAST = 10, 19  # of nice(2): 110 and 15 parts of a core where what is not nice has 1,024
+TRIES, TRY_SECONDS = 20, 0.1
 
 
 def behind_answers() -> None:
@@ -30,5 +32,11 @@ def _group(nice: int) -> None:
     """
     with suppress(OSError):
         os.setsid()
-    with suppress(OSError):  # no such kernel, or no more of this may be said in this moment
-        Path("/proc/self/autogroup").write_text(str(nice))
+    for _ in range(TRIES):
+        try:
+            Path("/proc/self/autogroup").write_text(str(nice))
+            return
+        except BlockingIOError:  # a kernel takes ten such words a second from all together who are not root
+            time.sleep(TRY_SECONDS)
+        except OSError:  # it shares in another way
+            return
