@@ -2,7 +2,7 @@
 
 1. An older row never overwrites a newer one; at one event time the later `created` wins. The guard is in the upsert itself.
 2. Times are whole microseconds UTC: Feast's adapter cuts to seconds and goes through the local time zone of the process.
-3. A write-ahead log, so that nobody who reads waits for who writes, and one connection per thread.
+3. A write-ahead log, so that nobody who reads waits for who writes, taken down beside who writes; one connection per thread.
 4. A file that was removed or replaced under a running process is noticed at the next read, and never made anew by a read.
 5. No second index on the key, with which the primary key begins: a fifth of what it takes to write to a key for the first time.
 """
@@ -25,11 +25,12 @@ from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.protos.feast.types.Value_pb2 import Value
 from pydantic import field_validator
 
+from feature_repo import write_ahead
+
 Row = tuple[EntityKey, dict[str, Value], datetime, datetime | None]
 BUSY_S = 30.0
 READ_S = 0.25  # for which a read waits for a lock: readers of a write-ahead log hardly ever meet one
 CACHE_KB = 256_000  # at most; who writes to tens of thousands of keys all day long reads each page once
-CHECKPOINT_PAGES = 8000
 KEYS_ASKED = 500  # by one statement
 ROWS_WRITTEN = 512  # by one statement, a power of two: few statements, each prepared once
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -56,6 +57,7 @@ class NewestSqliteOnlineStore(SqliteOnlineStore):
 
     def __init__(self) -> None:
         self._mine = threading.local()
+        self._log = write_ahead.Lowering()
 
     def update(
         self,
@@ -90,6 +92,7 @@ class NewestSqliteOnlineStore(SqliteOnlineStore):
         with conn:
             conn.execute("BEGIN IMMEDIATE")
             conn.executemany(_UPSERT.format(table=_table(config, table)), _upserts(config, data))
+        self._wrote(config, sum(len(values) for _, values, _, _ in data))
         if progress:
             progress(len(data))
 
@@ -145,6 +148,7 @@ class NewestSqliteOnlineStore(SqliteOnlineStore):
                 values = [at, *chain.from_iterable(rows[start : start + count])]
                 conn.execute(_upsert_many(name, count), values)
                 start += count
+        self._wrote(config, len(rows))
 
     def read_newest_texts(
         self, config: RepoConfig, table: FeatureView, keys: Sequence[bytes]
@@ -188,8 +192,12 @@ class NewestSqliteOnlineStore(SqliteOnlineStore):
             )
         return gone
 
+    def _wrote(self, config: RepoConfig, rows: int) -> None:
+        self._log.wrote(Path(self._get_db_path(config)), rows)
+
     def teardown(self, config: RepoConfig, tables: Sequence[FeatureView], entities: Sequence[Entity]) -> None:
         """Remove the file, and its log, which would otherwise be replayed into the next one of that name."""
+        self._log.join()
         with suppress(AttributeError):
             self._mine.conn.close()
             del self._mine.conn
@@ -209,7 +217,7 @@ class NewestSqliteOnlineStore(SqliteOnlineStore):
         if self._mine.reads:
             self._mine.reads = False
             conn.execute(f"PRAGMA cache_size = -{CACHE_KB}")
-            conn.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+            conn.execute(f"PRAGMA wal_autocheckpoint = {write_ahead.MOST_PAGES}")
         return conn
 
     def _open(self, config: RepoConfig, *, create: bool, busy_s: float = BUSY_S) -> sqlite3.Connection:

@@ -25,10 +25,10 @@ from counterfoil import segment
 from counterfoil.errors import UnavailableError
 from counterfoil.pseudonym import of_session, pseudonym
 from counterfoil.settings import Settings
-from feature_repo import erase, online, recent, repo
+from feature_repo import erase, online, recent, repo, write_ahead
 from feature_repo.build import PERSON_SCHEMA, partition
 from feature_repo.online import OnlineFeatures
-from feature_repo.online_store import CACHE_KB, CHECKPOINT_PAGES
+from feature_repo.online_store import CACHE_KB
 from feature_repo.pushed import RecentStore, Serialised, entity_key
 from flows.people import places
 from flows.people.identify import identify
@@ -379,7 +379,7 @@ def test_who_writes_holds_its_pages_though_it_has_read_before(home: Path) -> Non
     store.write([("somebody", PLACE, b"[0,[]]")])
     conn = store._online._open(store._config, create=False)
     told = [conn.execute(f"PRAGMA {name}").fetchone()[0] for name in ("cache_size", "wal_autocheckpoint")]
-    assert told == [-CACHE_KB, CHECKPOINT_PAGES]
+    assert told == [-CACHE_KB, write_ahead.MOST_PAGES]
 
 
 def test_keys_and_values_are_feasts_own_to_the_byte(home: Path) -> None:
