@@ -9,6 +9,7 @@
 
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
 from datetime import UTC, datetime
@@ -29,6 +30,7 @@ from feature_repo import write_ahead
 
 Row = tuple[EntityKey, dict[str, Value], datetime, datetime | None]
 BUSY_S = 30.0
+LOOK_S = 0.02
 READ_S = 0.25  # for which a read waits for a lock: readers of a write-ahead log hardly ever meet one
 CACHE_KB = 256_000  # at most; who writes to tens of thousands of keys all day long reads each page once
 KEYS_ASKED = 500  # by one statement
@@ -185,11 +187,14 @@ class NewestSqliteOnlineStore(SqliteOnlineStore):
         delete = _DELETE.format(table=_table(config, table))
         gone = sum(conn.execute(delete, (_key(config, key),)).rowcount for key in entity_keys)
         conn.execute("VACUUM")  # what an upsert overwrote earlier lies in free pages
-        [busy, _, _] = conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        if busy:
-            raise TimeoutError(
-                "somebody reads the online store all the time, so that its log cannot be emptied"
-            )
+        until = time.monotonic() + BUSY_S
+        # one that is under way in another connection is not waited for by SQLite itself
+        while conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
+            if time.monotonic() > until:
+                raise TimeoutError(
+                    "somebody reads the online store all the time, so that its log cannot be emptied"
+                )
+            time.sleep(LOOK_S)
         return gone
 
     def _wrote(self, config: RepoConfig, rows: int) -> None:

@@ -1,10 +1,13 @@
 """A write-ahead log is taken down beside who writes: nobody waits, nothing is lost, and a file that is gone is none's fault."""
 
+import itertools
 import logging
 import shutil
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -106,3 +109,36 @@ def test_the_online_store_has_its_log_taken_down(home: Path, monkeypatch: pytest
             "SELECT name FROM sqlite_master WHERE type = 'table' AND name LIKE '%recent%'"
         ).fetchall()
         assert conn.execute(f'SELECT count(*) FROM "{name}"').fetchone() == (10,)
+
+
+def test_who_is_forgotten_is_gone_though_the_log_is_being_taken_down(home: Path) -> None:
+    from counterfoil.settings import Settings
+    from feature_repo import recent
+    from feature_repo.pushed import RecentStore
+
+    settings = Settings(home=home)
+    writing, forgetting, place = RecentStore(settings), RecentStore(settings), recent.RINGS[1].field(0)
+    path, stop = settings.features / "online.sqlite", threading.Event()
+
+    def write() -> None:
+        for turn in itertools.count():
+            if stop.is_set():
+                return
+            writing.write([(f"q{n:020d}", place, b"[%d,%b]" % (turn, b"1" * 900)) for n in range(2000)])
+
+    def take_down() -> None:
+        while not stop.is_set():
+            lower(path)
+
+    with ThreadPoolExecutor() as pool:
+        going = [pool.submit(write), pool.submit(take_down)]
+        try:
+            for turn in range(25):
+                key = f"she{turn:018d}"
+                forgetting.write([(key, place, b"[0,1]")])
+                forgetting.forget([key])
+                assert forgetting.newest([key]) == {key: [None, None]}
+        finally:
+            stop.set()
+        for one in going:
+            one.result()
