@@ -22,7 +22,7 @@ from counterfoil import settings
 from counterfoil.errors import CounterfoilError
 from flows.place import code_version
 
-QUICK = Effort(rounds=1, takes=2, answers=50, warm_up=10, seconds=3.0, loads=(0.5,), floor_rounds=1)
+QUICK = Effort(rounds=1, takes=2, answers=50, warm_up=10, seconds=3.0, loads=(0.5,), halves=3, floor_rounds=1)
 VERSIONS = (
     "fastapi",
     "starlette",

@@ -11,7 +11,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -25,7 +25,7 @@ from counterfoil.receipts import Receipts
 from counterfoil.receipts.store import payloads
 
 CORES = 2  # of the machine that figures are given for
-HALF = 0.5  # the load that a bound is for: asked for in several turns, of which the middle one is told
+HALF = 0.5  # the load that a bound is for: in turns, each at half of what could be had just before it; the middle one is told
 LOADS = (0.25, HALF, 0.65, 0.8, 0.9)
 RECEIPTS = 2_000
 SUMS = ("asked", "failed", "empty", "degraded")
@@ -48,7 +48,8 @@ class Effort:
     answers: int = 25
     warm_up: int = 5
     seconds: float = 10.0
-    turns: int = 3  # of half as long, in which as many are had as can be; and at half load, each as long
+    turns: int = 3  # of half as long, in which as many are had as can be
+    halves: int = 9  # at half load, half as long each, and half of that for what can be had at that moment
     connections: int = 16
     loads: tuple[float, ...] = LOADS
     floor_rounds: int = 1  # over its people, beside each round
@@ -150,18 +151,12 @@ def _loaded(home: Home, effort: Effort, service: Service, below: running.Floor) 
     cost = _ratio([CORES * 1000 / one["rate"] for one in turns], floors) if most else math.inf
     loads = {}
     for share in effort.loads:
-        rate = share * most
-        asked = plan(
-            home,
-            service,
-            rate=rate,
-            count=int(rate * effort.seconds),
-            seconds=effort.seconds,
-            connections=256,
-        )
-        told = [in_process(replace(asked, seed=seed)) for seed in range(effort.turns if share == HALF else 1)]
+        if share == HALF:
+            told = [_half(home, service, effort, seed) for seed in range(effort.halves)]
+        else:
+            told = [_asked(home, service, share * most, effort.seconds)]
         loads[f"{share:g}"] = {
-            "asked_rate": round(rate, 1),
+            "asked_rate": round(statistics.median(one["asked_rate"] for one in told), 1),
             **middle(told, _stretched),
             **{name: sum(one[name] for one in told) for name in SUMS},
             "faults": dict(sum((Counter(one["faults"]) for one in told), Counter())),
@@ -173,6 +168,21 @@ def _loaded(home: Home, effort: Effort, service: Service, below: running.Floor) 
         "share_of_floor": round(1 / cost, 4),
         "loads": loads,
     }
+
+
+def _half(home: Home, service: Service, effort: Effort, seed: int) -> dict[str, Any]:
+    """Return what came of one turn at half of what can be had at this moment, which on a shared machine changes by the minute."""
+    full = in_process(
+        plan(home, service, count=10_000_000, seconds=effort.seconds / 4, connections=effort.connections)
+    )
+    return _asked(home, service, max(1.0, HALF * full["rate"]), effort.seconds / 2, seed)
+
+
+def _asked(home: Home, service: Service, rate: float, seconds: float, seed: int = 0) -> dict[str, Any]:
+    """Return what came of questions at a rate, whether or not others wait."""
+    count = int(rate * seconds)
+    asked = plan(home, service, rate=rate, count=count, seconds=seconds, connections=256, seed=seed)
+    return {**in_process(asked), "asked_rate": rate}
 
 
 def _stretched(told: Mapping[str, Any]) -> float:

@@ -21,6 +21,7 @@ EFFORT = Effort(
     answers=10,
     warm_up=2,
     turns=1,
+    halves=2,
     seconds=1.0,
     connections=4,
     loads=(0.5,),
@@ -92,6 +93,7 @@ def test_the_bench_measures_bento_and_gateway_beside_the_floor(shop: home.Home) 
         assert (one["asked"], one["failed"], one["empty"], one["degraded"]) == (20, 0, 0, 0), name
         assert one["ratio"] == pytest.approx(one["ms"]["p50"] / ground, rel=0.01)
     assert found["bento"]["most"]["answered"] > 10 and found["gateway"]["loads"]["0.5"]["failed"] == 0
+    assert len(found["bento"]["loads"]["0.5"]["ratios"]) == 2
     assert found["receipt"]["receipts"] >= 25 and found["receipt"]["bytes"] > 500
     assert "answer, p50 of the floor's sum" in table.of("answer", found)
 
