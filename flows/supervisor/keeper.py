@@ -42,7 +42,7 @@ class Keeper:
     release: Callable[[str], Release]
     parts: frozenset[str] = field(default_factory=lambda: installed())
     trouble: dict[str, Trouble] = field(default_factory=dict)
-    said: dict[str, str] = field(default_factory=dict)
+    said: dict[str, str] | None = None  # nothing yet: what a supervisor before this one left goes
     left: dict[tuple[str, int], float] = field(
         default_factory=dict
     )  # by name and pid: another may have the name

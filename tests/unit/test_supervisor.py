@@ -290,8 +290,9 @@ def test_a_new_champion_that_never_comes_up_leaves_the_old_one_answering_and_is_
     assert NEW.tag in (sim.run / TROUBLE).read_text()
     assert 5 <= sim.pids - starts <= 10, "it is tried again, more and more rarely"
     sim.broken = frozenset()
-    live(sim, STAGES["champion"])
+    live(sim, STAGES["champion"])  # by another supervisor
     whole(sim, STAGES["champion"])
+    assert (sim.run / TROUBLE).read_text() == "{}", "who came up is not said to be away"
 
 
 def test_a_challenger_that_never_comes_up_is_in_nobodys_way(tmp_path: Path) -> None:
