@@ -222,7 +222,7 @@ class Answerers:
         end: Callable[[], None] = lambda: None,
     ) -> None:
         self.compute, self.begin, self.after, self.end = compute, begin, after, end
-        self.seats = [Seat(self, quiet=False, core=core) for core in own_cores(count)]
+        self.seats = [Seat(self, quiet=False, core=core) for core in priority.own_cores(count)]
         self.seats.append(Seat(self, quiet=True))
         self._lines = {
             quiet: Line([seat for seat in self.seats if seat.quiet == quiet]) for quiet in (False, True)
@@ -375,12 +375,12 @@ class Answerers:
         sys.stderr.flush()
         pid = os.fork()
         if pid == 0:
-            self._become(theirs, quiet=seat.quiet, core=seat.core)
+            self._become(theirs, seat)
         theirs.close()
         ours.setblocking(False)
         seat.pid, seat.socket, seat.born = pid, ours, time.monotonic()
 
-    def _become(self, own: socket.socket, *, quiet: bool, core: int | None) -> NoReturn:
+    def _become(self, own: socket.socket, seat: Seat) -> NoReturn:
         """Be an answerer until whoever serves is gone. Nothing of the process that this was comes to its end here."""
         status = 1
         try:
@@ -393,10 +393,11 @@ class Answerers:
             os.closerange(descriptor + 1, os.sysconf("SC_OPEN_MAX"))
             # Nor is what held those ever collected here: it would close numbers that are other files by then.
             gc.freeze()
-            _keep_to(core)
+            if seat.core is not None:
+                priority.keep_to(seat.core)
             self.begin()
             compute = self.compute
-            if quiet:
+            if seat.quiet:
                 priority.only_when_idle()
                 compute = functools.partial(_starving, compute)
             with suppress(BrokenPipeError, ConnectionResetError):
@@ -410,24 +411,6 @@ class Answerers:
             log.exception("an answerer failed")
         finally:
             os._exit(status)
-
-
-def own_cores(count: int) -> list[int | None]:
-    """Return which core each of so many answerers keeps to: one each, then None; None for all where there are more cores.
-
-    Services of one machine would all have the same few of many cores.
-    """
-    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
-    if not 0 < len(cores) <= count:
-        return [None] * count
-    return [*cores, *[None] * (count - len(cores))]
-
-
-def _keep_to(core: int | None) -> None:
-    """Run on this core alone; anywhere where that is not allowed, or where the core was taken away since."""
-    if core is not None:
-        with suppress(OSError):
-            os.sched_setaffinity(0, {core})
 
 
 def _starving(compute: Compute, task: Task) -> Made:

@@ -1,4 +1,7 @@
-"""Who goes first where processes want the same cores: what somebody waits for, then what runs by night, then copies."""
+"""Who goes first where processes want the same cores: what somebody waits for, then what runs by night, then copies.
+
+And who keeps to which core.
+"""
 
 import os
 import time
@@ -7,6 +10,23 @@ from pathlib import Path
 
 NIGHT, LAST = 10, 19  # of nice(2): 110 and 15 parts of a core where what is not nice has 1,024
 TRIES, TRY_SECONDS = 20, 0.1
+
+
+def own_cores(count: int) -> list[int | None]:
+    """Return which core each of so many processes keeps to: one each, then None; None for all where there are more cores.
+
+    Services of one machine would all have the same few of many cores.
+    """
+    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+    if not 0 < len(cores) <= count:
+        return [None] * count
+    return [*cores, *[None] * (count - len(cores))]
+
+
+def keep_to(core: int) -> None:
+    """Run on this core alone; anywhere where that is not allowed, or where the core was taken away since."""
+    with suppress(OSError):
+        os.sched_setaffinity(0, {core})
 
 
 def behind_answers() -> None:

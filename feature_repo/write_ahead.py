@@ -13,9 +13,8 @@ from pathlib import Path
 
 log = logging.getLogger(__name__)
 ROWS = 8000  # written to one file between two times
-MOST_PAGES = (
-    40_000  # of the log; then who writes takes it down as well, of which little is left to do as a rule
-)
+# of the log; then who writes takes it down as well, of which little is left to do as a rule
+MOST_PAGES = 40_000
 
 
 class Lowering:

@@ -88,9 +88,8 @@ def advance_flow(
     What cannot be read is refused: a failed task, a row of the table `<use case>-inbox`, and a reason beside the file; the loop
     turns with the rest, for yesterday's good events are worth more than a stop over a torn file.
     """
-    if (
-        deployment.id is not None
-    ):  # nobody waits for a run that was scheduled, and answers may be given on this machine
+    if deployment.id is not None:
+        # nobody waits for a run that was scheduled, and answers may be given on this machine
         priority.behind_answers()
     place = open_place()
     with openlineage.flow_run(place, "advance", use_case_name, _prefect_id()) as run:

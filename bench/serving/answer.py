@@ -156,7 +156,6 @@ def _loaded(home: Home, effort: Effort, service: Service, below: running.Floor) 
         else:
             told = [_asked(home, service, share * most, effort.seconds)]
         loads[f"{share:g}"] = {
-            "asked_rate": round(statistics.median(one["asked_rate"] for one in told), 1),
             **middle(told, _stretched),
             **{name: sum(one[name] for one in told) for name in SUMS},
             "faults": dict(sum((Counter(one["faults"]) for one in told), Counter())),
@@ -182,7 +181,7 @@ def _asked(home: Home, service: Service, rate: float, seconds: float, seed: int 
     """Return what came of questions at a rate, whether or not others wait."""
     count = int(rate * seconds)
     asked = plan(home, service, rate=rate, count=count, seconds=seconds, connections=256, seed=seed)
-    return {**in_process(asked), "asked_rate": rate}
+    return {**in_process(asked), "asked_rate": round(rate, 1)}
 
 
 def _stretched(told: Mapping[str, Any]) -> float:

@@ -8,6 +8,8 @@ import time
 import psutil
 import pytest
 
+from counterfoil.priority import own_cores
+
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="cores are shared in another way")
 WORK = """
 import os, sys
@@ -60,3 +62,9 @@ def test_copies_have_next_to_nothing_where_others_want_the_core() -> None:
     assert copies < 0.1 * answers
     copies, run = shares("only_when_idle", "behind_answers")
     assert copies < 0.5 * run
+
+
+def test_of_more_cores_than_processes_none_is_kept_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(3)))
+    assert own_cores(2) == [None, None]
+    assert own_cores(4) == [0, 1, 2, None]

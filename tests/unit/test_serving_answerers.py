@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from bentos import answerers as module
-from bentos.answerers import Answerers, can_fork, own_cores
+from bentos.answerers import Answerers, can_fork
 from bentos.task import Made, Task
 
 pytestmark = pytest.mark.skipif(not can_fork(), reason="no process is forked on this platform")
@@ -456,9 +456,3 @@ async def _replaced(made: Answerers) -> None:
     async with asyncio.timeout(10):
         while seat.pid == pid or not seat.begun:
             await asyncio.sleep(0.01)
-
-
-def test_of_more_cores_than_answerers_none_is_kept_to(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(3)))
-    assert own_cores(2) == [None, None]
-    assert own_cores(4) == [0, 1, 2, None]
