@@ -12,7 +12,8 @@ and milliseconds. Tasks wait in one queue, and whoever is free takes the next: t
 answer that nobody got has a receipt.
 
 Copies for shadow answers, which nobody waits for, go to an answerer of their own that has the processor only when nobody else
-wants it (counterfoil/priority.py). How long a copy waited for that is told with it, since it says nothing of who answers: in
+wants it (counterfoil/priority.py). It keeps to the last of those cores: a core at a copy, unlike one with nothing to do, does
+not take over what waits for another core. How long a copy waited for that is told with it, since it says nothing of who answers: in
 line, and for the processor (run_delay of /proc/PID/schedstat).
 
 Frames of MessagePack on a socket pair, both ways.
@@ -222,8 +223,10 @@ class Answerers:
         end: Callable[[], None] = lambda: None,
     ) -> None:
         self.compute, self.begin, self.after, self.end = compute, begin, after, end
-        self.seats = [Seat(self, quiet=False, core=core) for core in priority.own_cores(count)]
-        self.seats.append(Seat(self, quiet=True))
+        cores = priority.own_cores(count)
+        self.seats = [Seat(self, quiet=False, core=core) for core in cores]
+        last = next((core for core in reversed(cores) if core is not None), None)
+        self.seats.append(Seat(self, quiet=True, core=last))
         self._lines = {
             quiet: Line([seat for seat in self.seats if seat.quiet == quiet]) for quiet in (False, True)
         }
