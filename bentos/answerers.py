@@ -12,9 +12,9 @@ and milliseconds. Tasks wait in one queue, and whoever is free takes the next: t
 answer that nobody got has a receipt.
 
 Copies for shadow answers, which nobody waits for, go to an answerer of their own that has the processor only when nobody else
-wants it (counterfoil/priority.py). It keeps to the last of those cores: a core at a copy, unlike one with nothing to do, does
-not take over what waits for another core. How long a copy waited for that is told with it, since it says nothing of who answers: in
-line, and for the processor (run_delay of /proc/PID/schedstat).
+wants it (counterfoil/priority.py). It keeps to the last of those cores: a core that is at a copy takes nothing over from another
+one, as a core with nothing to do does. How long a copy waited for the processor, and in line, is told with it, since it says
+nothing of who answers (run_delay of /proc/PID/schedstat).
 
 Frames of MessagePack on a socket pair, both ways.
 """
