@@ -87,7 +87,7 @@ class LastGood:
     def __init__(self, settings: Settings, answering: Answering) -> None:
         self.path, self.key = settings.gateway / FILE, settings.pseudonym_key
         self.answering = answering
-        self.receipts = Receipts(settings.receipts)
+        self.receipts = Receipts(settings.receipts, flush_ms=settings.receipt_flush_ms)
         self.rules = rulebook.RulesFile(settings.run / rulebook.FILE, settings.home / rulebook.KEPT)
         self.lists: dict[str, Good] = self._kept()
         self._channels: dict[str, None] = {"": None, **dict.fromkeys(self.lists)}

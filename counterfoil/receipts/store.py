@@ -1,8 +1,9 @@
 """The folder of receipts: `DAY/SEGMENT.jsonl`, sealed `DAY/SEGMENT.parquet`. Ids carry both, so that no index of rows is kept.
 
-`write` commits by itself, in the thread that calls; `submit` commits in groups: whatever waits while the disk is busy goes down
-with the next flush. Where the disk may have a receipt some milliseconds after its answer, `write` leaves it in the draft of its
-segment (draft.py), and a thread packs what came together: what lies there outlives the process, but not a loss of power.
+`write` commits by itself, in the thread that calls; `submit` commits in groups, by a thread: whatever waits while the disk is
+busy goes down with the next flush. Where the disk may have a receipt some milliseconds after its answer, both leave it in the
+draft of its segment (draft.py), and a thread packs what came together: what lies there outlives the process, but not a loss of
+power.
 """
 
 import base64
@@ -25,7 +26,7 @@ import orjson
 from counterfoil import segment
 from counterfoil.errors import InputError, UnavailableError, UnknownError
 from counterfoil.receipts import draft, sealed
-from counterfoil.receipts.coded import check, decode, dumps, encode
+from counterfoil.receipts.coded import check, decode, dumps
 from counterfoil.types import Receipt
 
 log = logging.getLogger(__name__)
@@ -47,7 +48,7 @@ class Erased(UnknownError):
 
 
 Row = tuple[int, bytes]  # number, payload
-Entry = tuple[str, int, bytes, "Future[None]"]  # segment, number, payload, done once it is durable
+Entry = tuple[str, int, Receipt, "Future[None]"]  # segment, number, receipt, done once it is kept
 
 
 class Receipts:
@@ -93,11 +94,8 @@ class Receipts:
         name, _, number = receipt.id.removeprefix("receipt-").rpartition("-")
         if name not in self._drafts:
             _parts(receipt.id)  # once for each segment: it takes as long as handing the receipt over
-        if self._flush_ms:
-            check(receipt)
-            fault = self._draft(name, int(number), receipt)
-        else:
-            fault = self._commit(name, [(int(number), encode(receipt))])
+        check(receipt)
+        fault = self._keep(name, [(int(number), receipt)])
         if fault is not None:
             raise fault
 
@@ -116,21 +114,22 @@ class Receipts:
             self._writing.release()
 
     def submit(self, receipt: Receipt) -> "Future[None]":
-        """Hand a receipt over for the next group; the future is done once it is durable, or holds UnavailableError.
+        """Hand a receipt over for the next group; the future is done once `write` would return, or holds what that would raise.
 
         UnavailableError also while the disk is behind with as many as may wait: who asked gives up, the receipt does not.
+        ValueError when a score or a chance is not finite.
         """
         named = _parts(receipt.id)
         if self._pending.qsize() >= WAITING:
             raise self._refused(OSError(errno.EBUSY, os.strerror(errno.EBUSY)))
-        payload = encode(receipt)
+        check(receipt)
         done: Future[None] = Future()
         done.set_running_or_notify_cancel()  # nobody may take back what is being written
         with self._lock:
             if self._writer is None:
                 self._writer = threading.Thread(target=self._write_groups, name="receipts", daemon=True)
                 self._writer.start()
-        self._pending.put((named["segment"], int(named["number"]), payload, done))
+        self._pending.put((named["segment"], int(named["number"]), receipt, done))
         return done
 
     def find(self, id: str) -> Receipt:
@@ -257,7 +256,11 @@ class Receipts:
             for entry in group:
                 by_segment.setdefault(entry[0], []).append(entry)
             for name, entries in by_segment.items():
-                fault = self._commit(name, [(number, payload) for _, number, payload, _ in entries])
+                fault: Exception | None
+                try:
+                    fault = self._keep(name, [(number, receipt) for _, number, receipt, _ in entries])
+                except Exception as error:  # one holds what no JSON tells; this thread goes on
+                    fault = error
                 for *_, done in entries:
                     if fault is None:
                         done.set_result(None)
@@ -276,6 +279,16 @@ class Receipts:
         if group:
             self._pending.put(None)
         return group
+
+    def _keep(self, name: str, receipts: list[tuple[int, Receipt]]) -> UnavailableError | None:
+        """Write receipts of a segment, each looked at before, durably or to be so soon; return what kept them from it."""
+        if not self._flush_ms:
+            return self._commit(name, [(number, dumps(receipt)) for number, receipt in receipts])
+        for number, receipt in receipts:
+            fault = self._draft(name, number, receipt)
+            if fault is not None:
+                return fault
+        return None
 
     def _commit(self, name: str, rows: list[Row]) -> UnavailableError | None:
         """Write rows of a segment durably; return what kept them from it."""

@@ -301,7 +301,8 @@ def test_a_champion_that_hangs_is_answered_for_within_the_budget(running: Shop, 
         took = []
         for _ in range(8):
             began = time.monotonic()
-            assert ask(running, headers={inner.DEADLINE: "400"}).json()["degraded"] == [SAYS]
+            answer = ask(running, headers={inner.DEADLINE: "400"})
+            assert answer.json().get("degraded") == [SAYS], answer.text
             took.append(time.monotonic() - began)
         assert max(took) < 0.9
         assert min(took[5:]) < 0.25  # by then it is left alone

@@ -20,8 +20,9 @@ from hypothesis import strategies as st
 from counterfoil import canonical, collected, segment
 from counterfoil.errors import IntegrityError, UnavailableError, UnknownError
 from counterfoil.receipts import Receipts
+from counterfoil.receipts.coded import encode
 from counterfoil.receipts.recent import newest
-from counterfoil.receipts.store import GROUP, WAITING, encode
+from counterfoil.receipts.store import GROUP, WAITING
 from counterfoil.types import Receipt, ReceiptItem
 
 NOON = datetime(2026, 4, 12, 12, 0, 3, tzinfo=UTC)

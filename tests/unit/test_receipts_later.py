@@ -20,9 +20,8 @@ from hypothesis import given
 from counterfoil import segment
 from counterfoil.errors import IntegrityError, UnavailableError, UnknownError
 from counterfoil.receipts import Receipts, draft, sealed, store
-from counterfoil.receipts.coded import dumps
+from counterfoil.receipts.coded import dumps, encode
 from counterfoil.receipts.recent import newest
-from counterfoil.receipts.store import encode
 from counterfoil.types import Receipt
 from flows.draw import sample
 from tests.unit.test_receipts import NOON, drawn, receipt
@@ -261,6 +260,33 @@ def test_what_is_submitted_after_what_was_settled_is_packed_by_what_lies_first(t
     receipts.submit(made[1]).result(10)
     receipts.close()
     assert list(Receipts(tmp_path).all()) == made
+
+
+def test_what_is_submitted_waits_for_the_disk_no_more_than_what_is_written(
+    tmp_path: Path, flushes: list[int]
+) -> None:
+    receipts = Receipts(tmp_path, flush_ms=NEVER_MS)
+    made = written(receipts, 1)
+    with receipts._writing:  # as a disk that does not answer
+        made += [receipt(receipts.new_id(NOON)) for _ in range(50)]
+        for pending in [receipts.submit(one) for one in made[1:]]:
+            pending.result(10)
+        assert list(Receipts(tmp_path).all()) == made and len(flushes) == 0
+    receipts.close()
+    assert list(Receipts(tmp_path).all()) == made and len(flushes) == 1
+
+
+@pytest.mark.parametrize("flush_ms", [0, NEVER_MS])
+def test_what_cannot_be_told_is_refused_and_who_writes_goes_on(tmp_path: Path, flush_ms: int) -> None:
+    receipts = Receipts(tmp_path, flush_ms=flush_ms)
+    with pytest.raises(ValueError, match="not finite"):
+        receipts.submit(replace(receipt(receipts.new_id(NOON)), propensity=float("nan")))
+    with pytest.raises(TypeError):
+        receipts.submit(replace(receipt(receipts.new_id(NOON)), request={"n": object()})).result(10)
+    made = receipt(receipts.new_id(NOON))
+    receipts.submit(made).result(10)
+    receipts.close()
+    assert list(Receipts(tmp_path).all()) == [made]
 
 
 def test_whoever_settles_waits_for_no_flush(tmp_path: Path) -> None:
