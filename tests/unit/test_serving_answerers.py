@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from bentos import answerers as module
-from bentos.answerers import Answerers, can_fork
+from bentos.answerers import Answerers, Seat, can_fork
 from bentos.task import Made, Task
 
 pytestmark = pytest.mark.skipif(not can_fork(), reason="no process is forked on this platform")
@@ -353,7 +353,7 @@ def test_a_copy_that_cannot_be_recorded_is_the_releases_own_fault() -> None:
 
 GARBAGE = """
 import asyncio, gc, os, sqlite3, sys
-from bentos.answerers import Answerers
+from bentos.answerers import Answerers, Seat
 from bentos.task import Made, Task
 from datetime import UTC, datetime
 
@@ -399,7 +399,7 @@ def test_what_the_collector_finds_in_an_answerer_closes_no_file_of_its_own(tmp_p
 
 ORPHANS = """
 import asyncio, os, sys, time
-from bentos.answerers import Answerers
+from bentos.answerers import Answerers, Seat
 made = Answerers(lambda task: None, 2, lambda: None)
 async def main():
     await made.open()
@@ -435,6 +435,7 @@ def test_each_answerer_keeps_to_a_core_of_its_own_and_so_does_who_takes_its_plac
 
     async def work(made: Answerers) -> None:
         for _ in range(2):
+            await _begun(made.seats[-1])  # nobody else waits for who makes copies
             kept = [os.sched_getaffinity(seat.pid) for seat in made.seats]
             assert kept[: len(cores)] == [{core} for core in cores]
             assert kept[len(cores)] == set(cores), "one more goes where there is room"
@@ -452,6 +453,11 @@ async def _replaced(made: Answerers) -> None:
     seat = made.seats[0]
     pid = seat.pid
     os.kill(pid, signal.SIGKILL)
+    await _begun(seat, but=pid)
+
+
+async def _begun(seat: Seat, but: int = 0) -> None:
+    """Wait until an answerer is ready, another one than `but`."""
     async with asyncio.timeout(10):
-        while seat.pid == pid or not seat.begun:
+        while seat.pid == but or not seat.begun:
             await asyncio.sleep(0.01)
