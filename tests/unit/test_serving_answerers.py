@@ -353,7 +353,7 @@ def test_a_copy_that_cannot_be_recorded_is_the_releases_own_fault() -> None:
 
 GARBAGE = """
 import asyncio, gc, os, sqlite3, sys
-from bentos.answerers import Answerers, Seat
+from bentos.answerers import Answerers
 from bentos.task import Made, Task
 from datetime import UTC, datetime
 
@@ -399,7 +399,7 @@ def test_what_the_collector_finds_in_an_answerer_closes_no_file_of_its_own(tmp_p
 
 ORPHANS = """
 import asyncio, os, sys, time
-from bentos.answerers import Answerers, Seat
+from bentos.answerers import Answerers
 made = Answerers(lambda task: None, 2, lambda: None)
 async def main():
     await made.open()
