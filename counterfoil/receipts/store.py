@@ -26,7 +26,7 @@ import orjson
 from counterfoil import segment
 from counterfoil.errors import InputError, UnavailableError, UnknownError
 from counterfoil.receipts import draft, sealed
-from counterfoil.receipts.coded import check, decode, dumps
+from counterfoil.receipts.coded import check, decode, dumps, encode
 from counterfoil.types import Receipt
 
 log = logging.getLogger(__name__)
@@ -94,8 +94,11 @@ class Receipts:
         name, _, number = receipt.id.removeprefix("receipt-").rpartition("-")
         if name not in self._drafts:
             _parts(receipt.id)  # once for each segment: it takes as long as handing the receipt over
-        check(receipt)
-        fault = self._keep(name, [(int(number), receipt)])
+        if self._flush_ms:
+            check(receipt)
+            fault = self._draft(name, int(number), receipt)
+        else:
+            fault = self._commit(name, [(int(number), encode(receipt))])
         if fault is not None:
             raise fault
 
@@ -252,20 +255,36 @@ class Receipts:
 
     def _write_groups(self) -> None:
         while group := self._next_group():
-            by_segment: dict[str, list[Entry]] = {}
-            for entry in group:
-                by_segment.setdefault(entry[0], []).append(entry)
-            for name, entries in by_segment.items():
-                fault: Exception | None
-                try:
-                    fault = self._keep(name, [(number, receipt) for _, number, receipt, _ in entries])
-                except Exception as error:  # one holds what no JSON tells; this thread goes on
-                    fault = error
-                for *_, done in entries:
-                    if fault is None:
-                        done.set_result(None)
-                    else:
-                        done.set_exception(fault)
+            if self._flush_ms:
+                self._draft_each(group)
+            else:
+                self._commit_together(group)
+
+    def _draft_each(self, group: list[Entry]) -> None:
+        for *_, receipt, done in group:
+            try:
+                self.write(receipt)
+            except Exception as fault:  # whatever it is, this thread goes on
+                done.set_exception(fault)
+            else:
+                done.set_result(None)
+
+    def _commit_together(self, group: list[Entry]) -> None:
+        by_segment: dict[str, list[tuple[Row, Future[None]]]] = {}
+        for name, number, receipt, done in group:
+            try:
+                row = number, dumps(receipt)
+            except Exception as unsaid:  # it holds what no JSON tells, which is nobody else's fault
+                done.set_exception(unsaid)
+            else:
+                by_segment.setdefault(name, []).append((row, done))
+        for name, rows in by_segment.items():
+            fault = self._commit(name, [row for row, _ in rows])
+            for _, done in rows:
+                if fault is None:
+                    done.set_result(None)
+                else:
+                    done.set_exception(fault)
 
     def _next_group(self) -> list[Entry]:
         """Wait for one entry, then take what else is there; an empty list is the end."""
@@ -279,16 +298,6 @@ class Receipts:
         if group:
             self._pending.put(None)
         return group
-
-    def _keep(self, name: str, receipts: list[tuple[int, Receipt]]) -> UnavailableError | None:
-        """Write receipts of a segment, each looked at before, durably or to be so soon; return what kept them from it."""
-        if not self._flush_ms:
-            return self._commit(name, [(number, dumps(receipt)) for number, receipt in receipts])
-        for number, receipt in receipts:
-            fault = self._draft(name, number, receipt)
-            if fault is not None:
-                return fault
-        return None
 
     def _commit(self, name: str, rows: list[Row]) -> UnavailableError | None:
         """Write rows of a segment durably; return what kept them from it."""

@@ -281,12 +281,16 @@ def test_what_cannot_be_told_is_refused_and_who_writes_goes_on(tmp_path: Path, f
     receipts = Receipts(tmp_path, flush_ms=flush_ms)
     with pytest.raises(ValueError, match="not finite"):
         receipts.submit(replace(receipt(receipts.new_id(NOON)), propensity=float("nan")))
+    unsaid, made = receipt(receipts.new_id(NOON)), [receipt(receipts.new_id(NOON)) for _ in range(3)]
+    with receipts._writing:  # so that they come together
+        held = [receipts.submit(one) for one in made[:1]]
+        waiting = receipts.submit(replace(unsaid, request={"n": object()}))
+        held += [receipts.submit(one) for one in made[1:]]
     with pytest.raises(TypeError):
-        receipts.submit(replace(receipt(receipts.new_id(NOON)), request={"n": object()})).result(10)
-    made = receipt(receipts.new_id(NOON))
-    receipts.submit(made).result(10)
+        waiting.result(10)
+    assert [one.result(10) for one in held] == [None] * 3, "it is nobody else's fault"
     receipts.close()
-    assert list(Receipts(tmp_path).all()) == [made]
+    assert list(Receipts(tmp_path).all()) == made
 
 
 def test_whoever_settles_waits_for_no_flush(tmp_path: Path) -> None:
